@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: MIT
+// The event loop of a process: libuv's loop, one timer wheel, a queue of deferred calls and the streams that have bytes to
+// flush at the end of the turn. Time is read once a turn; in virtual mode (the test kit) it moves only by
+// peri_loop_advance.
+#ifndef PERI_EVENT_LOOP_H
+#define PERI_EVENT_LOOP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/list.h"
+
+struct peri_loop;
+
+/// A call to make on the next turn of the loop. Embedded in its owner; at most once in the queue.
+struct peri_defer {
+    struct peri_list link;
+    void (*run)(struct peri_defer *defer);
+};
+
+/// Opens a loop. With `is_virtual` time stands still but for peri_loop_advance, beginning at 2026-01-01T00:00:00Z.
+/// NULL when out of memory or descriptors.
+struct peri_loop *peri_loop_new(bool is_virtual);
+
+/// Closes the loop; every handle on it was closed (asserted). Runs pending close callbacks.
+void peri_loop_free(struct peri_loop *loop);
+
+/// Runs until peri_loop_stop, or nothing is left to wait for.
+void peri_loop_run(struct peri_loop *loop);
+
+/// Makes peri_loop_run return after the present turn.
+void peri_loop_stop(struct peri_loop *loop);
+
+/// One turn without waiting: what is ready now. Returns true while there is more to do at once (deferred calls, I/O).
+bool peri_loop_turn(struct peri_loop *loop);
+
+/// One turn that waits for I/O or a timer, at most `ms` milliseconds.
+void peri_loop_wait(struct peri_loop *loop, uint64_t ms);
+
+/// Virtual mode: moves time forward by `ms`, running what falls due in order and all deferred work in between.
+void peri_loop_advance(struct peri_loop *loop, uint64_t ms);
+
+/// Monotonic time in nanoseconds, read at most once a turn.
+uint64_t peri_loop_now_ns(struct peri_loop *loop);
+
+/// Monotonic time in milliseconds, as of this turn.
+static inline uint64_t peri_loop_now_ms(struct peri_loop *loop)
+{
+    return peri_loop_now_ns(loop) / 1000000;
+}
+
+/// Wall-clock time in milliseconds since 1970-01-01T00:00:00Z (virtual in virtual mode).
+uint64_t peri_loop_wall_ms(struct peri_loop *loop);
+
+/// Prepares a deferred call that is not queued.
+void peri_defer_init(struct peri_defer *defer, void (*run)(struct peri_defer *defer));
+
+/// Queues the call for the next turn; no-op when already queued.
+void peri_defer_schedule(struct peri_loop *loop, struct peri_defer *defer);
+
+/// Takes the call out of the queue, if it is there.
+void peri_defer_cancel(struct peri_defer *defer);
+
+/// Calls `on_idle(data)` each time before the loop waits (NULL: none). For work that is only worth doing when idle.
+void peri_loop_set_idle(struct peri_loop *loop, void (*on_idle)(void *data), void *data);
+
+/// The libuv loop (struct uv_loop_s *), for the files of event/ only.
+void *peri_loop_uv(struct peri_loop *loop);
+
+#endif
