@@ -27,14 +27,351 @@ int32_t peri_ffi_abi(void);
 
 /* ---- exchange: request, response, headers, bodies (script/ffi_exchange.c) --------------------------------- */
 
+/** Most policies on one route. */
+enum { PERI_FFI_STEPS_MAX = 64 };
+
+/** What became of a policy of the chain in this exchange. */
+enum { PERI_FFI_STEP_IDLE = 0, PERI_FFI_STEP_ENTERED = 1, PERI_FFI_STEP_SKIPPED = 2 };
+
+/** The handle on an exchange. Its memory is never freed; `gen` changes when the exchange ends, so that a Lua object that
+ *  remembers another number is stale. */
+struct peri_ffi_slot {
+    int32_t id;
+    int32_t gen;
+    const char *ptr; /**< bytes of the last answer, valid until the next call on the same exchange */
+    size_t len;
+    uint8_t steps[PERI_FFI_STEPS_MAX]; /**< PERI_FFI_STEP_* of each policy, in the order of the chain */
+};
+
+/** Texts of a request. */
+enum {
+    PERI_FFI_METHOD = 1,
+    PERI_FFI_SCHEME = 2,
+    PERI_FFI_HOST = 3,
+    PERI_FFI_PATH = 4,
+    PERI_FFI_QUERY = 5,
+    PERI_FFI_CONSUMER = 6,
+    PERI_FFI_REQUEST_ID = 7,
+    PERI_FFI_CLIENT_IP = 8,
+    PERI_FFI_UPSTREAM = 9,
+    PERI_FFI_ENDPOINT = 10
+};
+
+/** Numbers of an exchange. */
+enum {
+    PERI_FFI_VERSION = 1,
+    PERI_FFI_CLIENT_PORT = 2,
+    PERI_FFI_ATTEMPTS = 3,
+    PERI_FFI_STATUS = 4,
+    PERI_FFI_DURATION = 5,
+    PERI_FFI_BYTES_IN = 6,
+    PERI_FFI_BYTES_OUT = 7
+};
+
+/** Header lists of an exchange. */
+enum {
+    PERI_FFI_REQUEST_HEADERS = 0,
+    PERI_FFI_RESPONSE_HEADERS = 1,
+    PERI_FFI_REQUEST_TRAILERS = 2,
+    PERI_FFI_RESPONSE_TRAILERS = 3
+};
+
+/** Sides of an exchange. */
+enum { PERI_FFI_REQUEST = 0, PERI_FFI_RESPONSE = 1 };
+
+/** Verdicts that an entry returns to the runtime. */
+enum { PERI_FFI_CONTINUE = 0, PERI_FFI_REPLY = 1, PERI_FFI_FORWARD = 2, PERI_FFI_FAIL = 3 };
+
+/** The slot with this id; NULL when there is none. */
+struct peri_ffi_slot *peri_ffi_slot(int32_t id);
+
+/** Sets ptr and len to a text of the exchange. 1, or 0 when it has none. */
+int32_t peri_ffi_text(struct peri_ffi_slot *slot, int32_t which);
+
+/** A number of the exchange; durations in seconds. */
+double peri_ffi_number(struct peri_ffi_slot *slot, int32_t which);
+
+/** Changes a text of the request that was not sent yet. 0, or an error code (peri_ffi_error_text). */
+int32_t peri_ffi_set_text(struct peri_ffi_slot *slot, int32_t which, const char *ptr, size_t len);
+
+/** Sets ptr and len to the path capture `index`, from 0. 1, or 0 when it is beyond the last. */
+int32_t peri_ffi_capture(struct peri_ffi_slot *slot, int32_t index);
+
+/** Sets ptr and len to the value of the first header with this name in any case. 1, or 0 when there is none. */
+int32_t peri_ffi_header_get(struct peri_ffi_slot *slot, int32_t list, const char *name, size_t len);
+
+/** Sets ptr and len to the value of the first header with this name at or behind place `from`, from 0. The place behind it, or
+ *  0 when there is none. */
+int32_t peri_ffi_header_next(struct peri_ffi_slot *slot, int32_t list, const char *name, size_t len, int32_t from);
+
+/** Sets ptr and len to the value of the header at place `index`, from 0, and `name` to its name. 1, or 0 beyond the last. */
+int32_t peri_ffi_header_at(struct peri_ffi_slot *slot, int32_t list, int32_t index, struct peri_ffi_str *name);
+
+/** Makes the header occur once with this value. 0, or an error code. */
+int32_t peri_ffi_header_set(struct peri_ffi_slot *slot, int32_t list, const char *name, size_t name_len, const char *value,
+                            size_t value_len);
+
+/** Appends a header. 0, or an error code. */
+int32_t peri_ffi_header_add(struct peri_ffi_slot *slot, int32_t list, const char *name, size_t name_len, const char *value,
+                            size_t value_len);
+
+/** Removes every header of this name. 0, or an error code. */
+int32_t peri_ffi_header_remove(struct peri_ffi_slot *slot, int32_t list, const char *name, size_t len);
+
+/** Sets ptr and len to the encoded value of the first query parameter with this (decoded) name. 1, or 0 for none. */
+int32_t peri_ffi_query_get(struct peri_ffi_slot *slot, const char *name, size_t len);
+
+/** Sets ptr and len to the value of the first cookie with this name. 1, or 0 for none. */
+int32_t peri_ffi_cookie_get(struct peri_ffi_slot *slot, const char *name, size_t len);
+
+/** Changes the status of the response. 0, or an error code. */
+int32_t peri_ffi_set_status(struct peri_ffi_slot *slot, int32_t status);
+
+/** Begins an answer of the proxy itself: status, no headers, `body`. 0, or an error code. */
+int32_t peri_ffi_reply(struct peri_ffi_slot *slot, int32_t status, const char *body, size_t len);
+
+/** Notes why the exchange fails: a policy's fault, or with `is_handler` the handler's. */
+void peri_ffi_fail(struct peri_ffi_slot *slot, int32_t is_handler);
+
+/** Chooses the upstream and, when not empty, the endpoint. 0, or an error code. */
+int32_t peri_ffi_choose(struct peri_ffi_slot *slot, const char *upstream, size_t upstream_len, const char *endpoint,
+                        size_t endpoint_len);
+
+/** Asks for the whole body of a side, at most `limit` bytes. 0 when it is there; -1 when the caller has to yield and then ask
+ *  peri_ffi_woken; an error code when it cannot be had. */
+int32_t peri_ffi_body_want(struct peri_ffi_slot *slot, int32_t side, double limit);
+
+/** Bytes of the queued body of a side. */
+double peri_ffi_body_len(struct peri_ffi_slot *slot, int32_t side);
+
+/** Copies the queued body to `out`, which has room for all of it. */
+void peri_ffi_body_copy(struct peri_ffi_slot *slot, int32_t side, char *out);
+
+/** Replaces the body of a side. 0, or an error code. */
+int32_t peri_ffi_body_set(struct peri_ffi_slot *slot, int32_t side, const char *ptr, size_t len);
+
+/** Lowers the limit of the request body. */
+void peri_ffi_body_limit(struct peri_ffi_slot *slot, double limit);
+
+/** Counts a call of a policy (an id of peri_ffi_policy_id) that ends now and began where the last one ended. */
+void peri_ffi_step(int32_t policy, int32_t is_error);
+
+/** A sentence for an error code. */
+const char *peri_ffi_error_text(int32_t code);
+
 /* ---- shared memory: dictionaries and token buckets (script/ffi_shared.c) ----------------------------------- */
 
 /* ---- metrics and log (script/ffi_metrics.c) ---------------------------------------------------------------- */
 
-/* ---- crypto and encodings (script/ffi_crypto.c) ------------------------------------------------------------ */
+/* ---- crypto and encodings (script/ffi_crypto*.c) ----------------------------------------------------------- */
 
-/* ---- text: regex, ip, uri, json (script/ffi_text.c) -------------------------------------------------------- */
+/** Digests. The order is that of perigee.crypto. */
+enum { PERI_FFI_SHA1 = 1, PERI_FFI_SHA256 = 2, PERI_FFI_SHA384 = 3, PERI_FFI_SHA512 = 4 };
+
+/** Most bytes of a digest or MAC. */
+enum { PERI_FFI_DIGEST_MAX = 64 };
+
+/** Digest of `data` into `out` (room for PERI_FFI_DIGEST_MAX); its length, or -1 for an unknown algorithm or a failure. */
+int32_t peri_ffi_digest(int32_t digest, const char *data, size_t len, char *out);
+
+/** A prepared HMAC key (RFC 2104). */
+struct peri_ffi_hmac;
+
+/** Prepares `key`; owned by the caller. NULL for an unknown digest or when memory is short. */
+struct peri_ffi_hmac *peri_ffi_hmac_new(int32_t digest, const char *key, size_t len);
+
+/** Wipes and frees the key; NULL is fine. */
+void peri_ffi_hmac_free(struct peri_ffi_hmac *hmac);
+
+/** MAC of `data` into `out` (room for PERI_FFI_DIGEST_MAX); its length, or -1. */
+int32_t peri_ffi_hmac_compute(struct peri_ffi_hmac *hmac, const char *data, size_t len, char *out);
+
+/** 1 when `mac` is the whole MAC of `data`, 0 when not, -1 for a failure. Compares in constant time. */
+int32_t peri_ffi_hmac_verify(struct peri_ffi_hmac *hmac, const char *data, size_t len, const char *mac, size_t mac_len);
+
+/** Fills `out` with `len` random bytes fit for keys and tokens. 0, or -1 when the system has none. */
+int32_t peri_ffi_random(char *out, size_t len);
+
+/** 1 when both hold the same bytes. The time depends on `len` only. */
+int32_t peri_ffi_equal(const char *a, const char *b, size_t len);
+
+/** PBKDF2 with HMAC-SHA256 (RFC 8018) into `out`. 0, or -1. */
+int32_t peri_ffi_pbkdf2(const char *password, size_t len, const char *salt, size_t salt_len, uint32_t iterations, char *out,
+                        size_t out_len);
+
+/** Kinds of keys that sign. */
+enum { PERI_FFI_KEY_RSA = 1, PERI_FFI_KEY_P256 = 2, PERI_FFI_KEY_P384 = 3, PERI_FFI_KEY_P521 = 4, PERI_FFI_KEY_ED25519 = 5 };
+
+/** How to sign: a scheme for the key's kind. */
+enum { PERI_FFI_SIGN_PKCS1 = 1, PERI_FFI_SIGN_PSS = 2, PERI_FFI_SIGN_ECDSA = 3, PERI_FFI_SIGN_EDDSA = 4 };
+
+/** Most bytes of a signature. */
+enum { PERI_FFI_SIGNATURE_MAX = 1024 };
+
+/** A key that signs or verifies. */
+struct peri_ffi_key;
+
+/** Key from PEM text: a public key (SPKI), a certificate, or with `is_private` a private key without a passphrase. NULL, with the
+ *  reason in `message` (cut at `size`), when it is none of these or of no kind above; RSA keys have 2048 to 8192 bits. */
+struct peri_ffi_key *peri_ffi_key_from_pem(const char *pem, size_t len, int32_t is_private, char *message, size_t size);
+
+/** Public key from the members of a JWK (RFC 7518 6, RFC 8037): RSA n, e; EC x, y; Ed25519 x. Big-endian, and of the curve's
+ *  length. NULL and `message` as above. */
+struct peri_ffi_key *peri_ffi_key_from_jwk(int32_t kind, const char *a, size_t a_len, const char *b, size_t b_len,
+                                           char *message, size_t size);
+
+/** Frees the key; NULL is fine. */
+void peri_ffi_key_free(struct peri_ffi_key *key);
+
+/** Kind of the key, 0 for NULL. */
+int32_t peri_ffi_key_kind(const struct peri_ffi_key *key);
+
+/** 1 when `signature` is good, 0 when not, -1 when key, scheme and digest do not fit. ECDSA signatures are r || s (RFC 7518 3.4). */
+int32_t peri_ffi_key_verify(struct peri_ffi_key *key, int32_t scheme, int32_t digest, const char *data, size_t len,
+                            const char *signature, size_t signature_len);
+
+/** Signs `data` into `out` (room for PERI_FFI_SIGNATURE_MAX); the length, or -1 when key, scheme and digest do not fit or the key
+ *  is public. */
+int32_t peri_ffi_key_sign(struct peri_ffi_key *key, int32_t scheme, int32_t digest, const char *data, size_t len, char *out);
+
+/** Base64 of `data` (RFC 4648) into `out`, which has room for (len + 2) / 3 * 4 bytes; its length. is_url: the URL alphabet, without
+ *  padding; otherwise the standard one with padding. */
+size_t peri_ffi_base64_encode(const char *data, size_t len, int32_t is_url, char *out);
+
+/** The bytes of base64 `text` into `out` (room for len); how many, or -1 for anything that encode does not write: other
+ *  characters, missing or needless padding, unused bits that are not zero. */
+int64_t peri_ffi_base64_decode(const char *text, size_t len, int32_t is_url, char *out);
+
+/** Lower-case hex of `data` into `out` (room for 2 * len). */
+void peri_ffi_hex_encode(const char *data, size_t len, char *out);
+
+/** The bytes of hex `text` (either case) into `out` (room for len / 2); how many, or -1. */
+int64_t peri_ffi_hex_decode(const char *text, size_t len, char *out);
+
+/* ---- text: regex, ip, uri (script/ffi_text.c) -------------------------------------------------------------- */
+
+/** Flags of peri_ffi_regex_new. */
+enum {
+    PERI_FFI_REGEX_CASELESS = 1,
+    PERI_FFI_REGEX_MULTILINE = 2,
+    PERI_FFI_REGEX_DOTALL = 4,
+    PERI_FFI_REGEX_EXTENDED = 8,
+    PERI_FFI_REGEX_UTF = 16
+};
+
+/** Most spans that a match gives. */
+enum { PERI_FFI_REGEX_SPANS = 64 };
+
+/** Bytes start … end - 1 of a subject; start is -1 for a group without part in the match. */
+struct peri_ffi_span {
+    int32_t start;
+    int32_t end;
+};
+
+/** A compiled expression. */
+struct peri_regex;
+
+/** Compiles a PCRE2 pattern; owned by the caller. NULL, with the reason in `message` (cut at `size`), when it is refused. */
+struct peri_regex *peri_ffi_regex_new(const char *pattern, size_t len, uint32_t flags, char *message, size_t size);
+
+/** Frees the expression; NULL is fine. */
+void peri_ffi_regex_free(struct peri_regex *regex);
+
+/** Number of groups, without the whole match; 0 for NULL. */
+uint32_t peri_ffi_regex_groups(const struct peri_regex *regex);
+
+/** Name of group `group` into *name, borrowed from the expression; len 0 when it has none. */
+void peri_ffi_regex_group_name(const struct peri_regex *regex, uint32_t group, struct peri_ffi_str *name);
+
+/** First match at or behind offset `from`: 1 and the spans of match and groups (room for PERI_FFI_REGEX_SPANS), 0 when nothing
+ *  matches, -1 when the search costs too much or the arguments are wrong. */
+int32_t peri_ffi_regex_match(const struct peri_regex *regex, const char *subject, size_t len, size_t from,
+                             struct peri_ffi_span *spans);
+
+/** A set of addresses and networks. */
+struct peri_ip_set;
+
+/** New empty set, owned by the caller; NULL when memory is short. */
+struct peri_ip_set *peri_ffi_ip_set_new(void);
+
+/** Frees the set; NULL is fine. */
+void peri_ffi_ip_set_free(struct peri_ip_set *set);
+
+/** Adds an address or a network. 0, or -1 with the reason in `message` (cut at `size`). */
+int32_t peri_ffi_ip_set_add(struct peri_ip_set *set, const char *entry, size_t len, char *message, size_t size);
+
+/** 1 when the address is in the set, 0 when not, -1 when the text is no address. */
+int32_t peri_ffi_ip_set_contains(struct peri_ip_set *set, const char *address, size_t len);
+
+/** Room for the text of an address and its NUL. */
+enum { PERI_FFI_IP_TEXT = 46 };
+
+/** Canonical text of an address into `out` (room for PERI_FFI_IP_TEXT), NUL-terminated: its version, 4 or 6, or 0 when it is no
+ *  address. */
+int32_t peri_ffi_ip_parse(const char *text, size_t len, char *out);
+
+/** The parts of a URL. */
+struct peri_ffi_uri {
+    struct peri_ffi_str scheme, host, path, query;
+    int32_t port;
+};
+
+/** Takes apart an absolute URL or a path with query into *uri, normalised as requests are; valid until the next call of a
+ *  peri_ffi_uri function; a port of 0 was not given. 0, or -1 when it can be refused or read in two ways. */
+int32_t peri_ffi_uri_parse(const char *text, size_t len, struct peri_ffi_uri *uri);
+
+/** The path as requests are normalised, into *out, valid until the next call of a peri_ffi_uri function. 0 or -1. */
+int32_t peri_ffi_uri_normalize_path(const char *path, size_t len, struct peri_ffi_str *out);
+
+/** Percent-decodes `text` into *out, valid until the next call of a peri_ffi_uri function. 0, or -1 for a broken escape. */
+int32_t peri_ffi_uri_decode(const char *text, size_t len, int32_t plus_is_space, struct peri_ffi_str *out);
 
 /* ---- time, timers, fetch (script/ffi_async.c) -------------------------------------------------------------- */
+
+/** Wall-clock time in seconds since 1970. */
+double peri_ffi_now(void);
+
+/** Monotonic time in seconds, as of this turn of the loop. */
+double peri_ffi_monotonic(void);
+
+/** Index of this worker. */
+int32_t peri_ffi_worker(void);
+
+/* The functions below that say "waits" arm one wake-up of the running coroutine. They return 0 when the caller has to yield now
+ * and then ask peri_ffi_woken, and an error code when it cannot wait here. */
+
+/** Why the coroutine runs again: 0, or an error code. */
+int32_t peri_ffi_woken(void);
+
+/** Waits for `seconds`. */
+int32_t peri_ffi_sleep(double seconds);
+
+/** Gives the exchange to the upstream; waits for the head of the response. */
+int32_t peri_ffi_forward(struct peri_ffi_slot *slot);
+
+/** Starts a task `delay` seconds from now, repeated every `interval` seconds when that is not 0. With `is_exchange` it belongs to
+ *  the running coroutine's exchange and ends with it, otherwise to the generation. The id, or minus an error code. */
+int32_t peri_ffi_task_start(double delay, double interval, int32_t is_exchange);
+
+/** Stops a task: it is not started (again); a run under way is dropped. */
+void peri_ffi_task_stop(int32_t id);
+
+/** Waits for the end of a task, at most `seconds` when that is not negative. */
+int32_t peri_ffi_task_wait(int32_t id, double seconds);
+
+/** Starts an HTTP request and waits for its end. `headers` are names and values in turn. */
+int32_t peri_ffi_fetch(const char *method, size_t method_len, const char *url, size_t url_len,
+                       const struct peri_ffi_str *headers, uint32_t header_count, const char *body, size_t body_len,
+                       double timeout, double max_body);
+
+/** Status of the response that woke the coroutine; 0 when there is none (any more). */
+int32_t peri_ffi_fetch_status(void);
+
+/** Body of that response. */
+void peri_ffi_fetch_body(struct peri_ffi_str *body);
+
+/** Header (or trailer) of that response at place `index`, from 0. 1, or 0 beyond the last. */
+int32_t peri_ffi_fetch_header(int32_t is_trailer, int32_t index, struct peri_ffi_str *name, struct peri_ffi_str *value);
+
 
 #endif

@@ -8,22 +8,19 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/slice.h"
 
 #define PERI_BODY_HIGH (64 * 1024) ///< bytes queued at which the source is stopped
 #define PERI_BODY_LOW (16 * 1024)  ///< bytes queued at which it is resumed
 
-struct peri_body_chunk;
-
 struct peri_body {
-    struct peri_body_chunk *first; ///< owned chain
-    struct peri_body_chunk *last;
-    size_t queued;     ///< bytes in the chain
-    uint64_t total;    ///< bytes ever put
-    size_t high;       ///< PERI_BODY_HIGH, or the limit of a reader that wants the whole
-    bool is_ended;     ///< the producer put the last byte; trailers are known
-    bool is_paused;    ///< the source was told to stop
+    struct peri_buf queue; ///< bytes not yet consumed
+    uint64_t total;        ///< bytes ever put
+    size_t high;           ///< PERI_BODY_HIGH, or the limit of a reader that wants the whole
+    bool is_ended;         ///< the producer put the last byte; trailers are known
+    bool is_paused;        ///< the source was told to stop
 };
 
 /// Makes an empty body.
@@ -39,10 +36,10 @@ peri_err_t peri_body_put(struct peri_body *body, struct peri_slice data);
 /// The first queued run of bytes, borrowed until the next put/take/close; len 0 when empty.
 struct peri_slice peri_body_peek(const struct peri_body *body);
 
-/// Drops the first `len` queued bytes (len <= queued).
+/// Drops the first `len` queued bytes (at most what is queued).
 void peri_body_take(struct peri_body *body, size_t len);
 
-/// Copies all queued bytes to `out` (size >= queued) without taking them.
+/// Copies all queued bytes to `out` (room for what is queued) without taking them.
 void peri_body_copy(const struct peri_body *body, char *out);
 
 /// Replaces everything queued by a copy of `data` and marks the end. PERI_ERR_NOMEM.
@@ -50,12 +47,12 @@ peri_err_t peri_body_set(struct peri_body *body, struct peri_slice data);
 
 static inline bool peri_body_is_full(const struct peri_body *body)
 {
-    return body->queued >= body->high;
+    return body->queue.len >= body->high;
 }
 
 static inline bool peri_body_is_low(const struct peri_body *body)
 {
-    return body->queued <= PERI_BODY_LOW;
+    return body->queue.len <= PERI_BODY_LOW;
 }
 
 #endif

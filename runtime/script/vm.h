@@ -31,6 +31,7 @@ struct peri_vm_options {
     const struct peri_script_host *host; ///< borrowed; NULL only for `check` (nothing is ever run)
     uint64_t memory_limit;               ///< bytes of Lua heap; 0 for 256 MiB
     int worker;                          ///< index of this worker, for perigee.worker
+    const char *role;                    ///< default of the setting "role"; borrowed; NULL for "gateway"
 };
 
 /// What building a generation gave.

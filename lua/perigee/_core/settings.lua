@@ -1,0 +1,364 @@
+-- SPDX-License-Identifier: MIT
+--
+-- The settings of a configuration, as a schema: names, types, defaults, limits and the sentences of the manual
+-- (docs/reference/configuration.md is written from this file). What several settings must fulfil together is checked in
+-- _core/config.lua and _core/routes.lua.
+
+local address = require "perigee._core.address"
+local check = require "perigee._core.checks"
+
+local settings = {}
+
+--- A setting that has a name already and comes with a later version.
+local function later(doc)
+    return { type = "any", doc = doc, unsupported = true }
+end
+
+-- ---------------------------------------------------------------- match
+
+local condition = {
+    type = "table", short = "value", exactly_one = { "value", "present", "regex" },
+    fields = {
+        value = { type = "string", doc = "The exact value." },
+        present = { type = "boolean", check = check.is_true, doc = "`true`: any value will do." },
+        regex = { type = "string", min = 1, doc = "PCRE2 pattern found anywhere in the value." },
+    },
+}
+
+--- Conditions on a request: the `match` of a route and the `when` of a policy.
+settings.match = {
+    host = {
+        type = "string", check = check.host_pattern,
+        doc = 'Host name: exact, or `"*.suffix"` for every name below it.',
+    },
+    path = {
+        type = "string", check = check.path_pattern,
+        doc = '`"/a"` exact; `"/a/*"` the path and all below it; `"/a/{name}/b"` captures one segment.',
+    },
+    path_regex = { type = "string", min = 1, doc = "PCRE2 pattern for the path, instead of `path`." },
+    methods = {
+        type = "list", items = { type = "string", check = check.method }, min = 1,
+        doc = "Methods, in upper case. Without it: all.",
+    },
+    headers = {
+        type = "map", keys = { type = "string", check = check.header_name }, values = condition,
+        doc = 'By name: the exact value, `{ present = true }` or `{ regex = "…" }`.',
+    },
+    query = {
+        type = "map", keys = { type = "string", min = 1 }, values = condition,
+        doc = "Query parameters, as for `headers`.",
+    },
+}
+
+-- ---------------------------------------------------------------- targets
+
+local target_upstream = {
+    type = "one_of",
+    of = {
+        { type = "string" },
+        {
+            type = "list", min = 1, check = check.weights,
+            items = {
+                type = "table", short = "upstream",
+                fields = {
+                    upstream = { type = "string", required = true, doc = "Name of the upstream." },
+                    weight = {
+                        type = "integer", min = 0, max = 65535, default = 1,
+                        doc = "Share of the requests, relative to the others.",
+                    },
+                },
+            },
+        },
+        { type = "function" },
+    },
+    doc = 'Name; or shares: `{ { "v1", weight = 9 }, { "v2", weight = 1 } }`; or a function of the request that '
+        .. "returns a name.",
+}
+
+local redirect = {
+    type = "table", short = "location",
+    fields = {
+        location = { type = "string", required = true, min = 1, check = check.location, doc = "URL to go to." },
+        status = {
+            type = "integer", default = 302, check = check.redirect_status,
+            doc = "301, 302, 303, 307 or 308.",
+        },
+    },
+    doc = "Answers with a redirect. A string is the location.",
+}
+
+--- A fixed answer written as a table (as a string it is the body, and a value of `reply(…)` will do too).
+settings.reply = {
+    status = { type = "integer", min = 200, max = 599, default = 200, doc = "Status." },
+    body = {
+        type = "one_of", of = { { type = "string" }, { type = "table" } },
+        doc = "Text, or a table sent as JSON.",
+    },
+    headers = {
+        type = "map", keys = { type = "string", check = check.header_name },
+        values = {
+            type = "one_of",
+            of = {
+                { type = "string", check = check.header_value },
+                { type = "list", items = { type = "string", check = check.header_value } },
+            },
+        },
+        doc = "Header fields: a value, or a list of values.",
+    },
+}
+
+local rewrite = {
+    type = "table", check = check.rewrite,
+    fields = {
+        prefix = {
+            type = "string", check = check.plain_path,
+            doc = 'Replaces what the path of the match stands for before its `"*"`.',
+        },
+        path = { type = "string", check = check.path_template, doc = "New path; `{name}` is a captured segment." },
+        regex = { type = "string", min = 1, doc = "PCRE2 pattern; what it finds in the path becomes `to`." },
+        to = { type = "string", doc = "Replacement for `regex`; `$1` is its first group." },
+    },
+    doc = "Changes the path that the upstream sees: one of `prefix`, `path`, or `regex` with `to`.",
+}
+
+local TARGETS = { "upstream", "handler", "redirect", "reply" }
+
+local function route_fields()
+    return {
+        name = {
+            type = "string", check = check.name,
+            doc = "Name in metrics and logs. Without it: `route-` and its number.",
+        },
+        match = {
+            type = "table", fields = settings.match, default = {}, check = check.match,
+            doc = "Which requests the route takes. Without conditions: all.",
+        },
+        upstream = target_upstream,
+        handler = { type = "function", doc = "Lua function of the request that returns the answer." },
+        redirect = redirect,
+        reply = { type = "any", doc = "A fixed answer: text, `{ status, body, headers }` or `reply(…)`." },
+        rewrite = rewrite,
+        policies = {
+            type = "list", items = "any",
+            doc = "Policies of this route, run in order after those of all routes.",
+        },
+        timeouts = {
+            type = "table", doc = "Timeouts that differ from the upstream's.",
+            fields = { request = { type = "duration", doc = "Whole exchange with the upstream; `\"0s\"` for none." } },
+        },
+    }
+end
+
+-- ---------------------------------------------------------------- upstreams
+
+local endpoint = {
+    type = "table", short = "address",
+    fields = {
+        address = {
+            type = "string", required = true, check = check.with_message(address.parse_remote),
+            doc = "`host:port`, `[IPv6]:port` or `unix:/path`.",
+        },
+        weight = { type = "integer", min = 1, max = 65535, default = 1, doc = "Share of the requests." },
+        zone = later "Zone of the endpoint.",
+        priority = later "Priority of the endpoint.",
+        labels = later "Labels of the endpoint.",
+    },
+}
+
+local function upstream_fields()
+    return {
+        endpoints = { type = "list", items = endpoint, min = 1, doc = "Addresses of the servers." },
+        dns = {
+            type = "string", check = check.dns,
+            doc = "One `host:port`; all addresses of the name are servers.",
+        },
+        srv = later "SRV record that names the servers.",
+        file = later "File that lists the servers.",
+        http = later "URL that lists the servers.",
+        protocol = {
+            type = "string", enum = { "auto", "h1" }, reserved = { h2 = true, h2c = true }, default = "auto",
+            doc = "Protocol of the servers. This version speaks HTTP/1.1.",
+        },
+        tls = later "TLS to the servers.",
+        balance = {
+            type = "string", default = "round_robin", enum = { "round_robin", "random", "least_request" },
+            reserved = { ewma = true, ring_hash = true, maglev = true },
+            doc = "How a server is chosen.",
+        },
+        health = later "Active health checks.",
+        outlier = later "Ejection of failing servers.",
+        breaker = later "Limits on concurrent work.",
+        retries = later "Retries of failed attempts.",
+        hedge = later "Hedged requests.",
+        slow_start = later "Gentle start of new servers.",
+        panic_threshold = later "Share of healthy servers below which health is ignored.",
+        zone = later "Zone of this proxy.",
+        timeouts = {
+            type = "table", default = {}, doc = 'Timeouts towards the servers; `"0s"` switches one off.',
+            fields = {
+                connect = { type = "duration", default = "5s", doc = "Until the connection stands." },
+                request = { type = "duration", default = "15s", doc = "From the complete request to the response." },
+                idle = { type = "duration", default = "300s", doc = "Without a byte in either direction." },
+            },
+        },
+        pool = {
+            type = "table", default = {}, doc = "Idle connections kept for later requests.",
+            fields = {
+                max_idle = { type = "integer", default = 128, min = 0, max = 65535, doc = "Per worker and server." },
+                idle = { type = "duration", default = "60s", doc = "How long one is kept." },
+                max_requests = {
+                    type = "integer", default = 0, min = 0, max = 1000000000,
+                    doc = "Requests on one connection before it is closed; 0 for no limit.",
+                },
+            },
+        },
+    }
+end
+
+-- ---------------------------------------------------------------- listeners
+
+local function listener_fields(default)
+    return {
+        address = {
+            type = "string", required = true, check = check.with_message(address.parse_local),
+            doc = "IP address and port, `[IPv6]:port` or `unix:/path`. `*` is every IPv4 address; port 0 lets the "
+                .. "system choose.",
+        },
+        protocol = {
+            type = "string", enum = { "http" }, reserved = { tcp = true }, default = "http",
+            doc = "What it speaks.",
+        },
+        tls = later "TLS of the listener.",
+        proxy_protocol = later "PROXY protocol from trusted peers.",
+        trusted_hops = {
+            type = "integer", default = 0, min = 0, max = 100,
+            doc = "Proxies in front whose entries in X-Forwarded-For are believed.",
+        },
+        limits = {
+            type = "table", default = {}, doc = "Limits on requests.",
+            fields = {
+                headers = {
+                    type = "integer", default = default(100, 200), min = 1, max = 10000,
+                    doc = "Header fields of a request; more: 431.",
+                },
+                header_bytes = {
+                    type = "size", default = default("60k", "128k"), min = "1k", max = "1m",
+                    doc = "Bytes of the request line and header; more: 431.",
+                },
+                uri_bytes = {
+                    type = "size", default = default("16k", "64k"), min = 64, max = "1m",
+                    doc = "Bytes of the request target; more: 414.",
+                },
+                body = { type = "size", doc = "Bytes of a request's body; more: 413. Without it: no limit." },
+                connections = {
+                    type = "integer", default = 10000, min = 1, max = 10000000,
+                    doc = "Open connections of a worker.",
+                },
+            },
+        },
+        timeouts = {
+            type = "table", default = {}, doc = 'Timeouts towards the clients; `"0s"` switches one off.',
+            fields = {
+                headers = {
+                    type = "duration", default = "10s",
+                    doc = "From the first byte of a request to the end of its header.",
+                },
+                request = { type = "duration", default = "300s", doc = "Until the request is complete." },
+                idle = {
+                    type = "duration", default = default("75s", "1h"),
+                    doc = "Between two requests of a connection.",
+                },
+                stream_idle = {
+                    type = "duration", default = "300s",
+                    doc = "Without a byte in either direction of an exchange.",
+                },
+            },
+        },
+    }
+end
+
+-- ---------------------------------------------------------------- the whole
+
+local access_log = {
+    type = "table", short = "path", default = "stdout",
+    fields = {
+        path = { type = "string", required = true, min = 1, doc = '`"stdout"`, `"stderr"`, `"off"` or a file.' },
+    },
+    doc = "Where the access log goes. A string is the path.",
+}
+
+--- Settings of a configuration with the defaults of `role`.
+---@param role "gateway"|"sidecar"
+---@return table<string, table|string> schema
+function settings.fields(role)
+    local function default(gateway, sidecar)
+        if role == "sidecar" then
+            return sidecar
+        end
+        return gateway
+    end
+    return {
+        role = {
+            type = "string", enum = { "gateway", "sidecar" }, default = role,
+            doc = "What the proxy is used as: changes defaults, nothing else.",
+        },
+        listeners = {
+            type = "list", min = 1, default = { { address = "127.0.0.1:8080" } },
+            items = { type = "table", short = "address", fields = listener_fields(default) },
+            doc = "Addresses that are served.",
+        },
+        upstreams = {
+            type = "map", keys = { type = "string", check = check.name }, default = {},
+            values = {
+                type = "table", exactly_one = { "endpoints", "dns", "srv", "file", "http" }, fields = upstream_fields(),
+            },
+            doc = "Servers that requests are passed to, by name.",
+        },
+        policies = { type = "list", items = "any", doc = "Policies that run on every route, in order." },
+        routes = {
+            type = "list", required = true,
+            items = { type = "table", exactly_one = TARGETS, fields = route_fields() },
+            doc = "What is done with which requests. A request without a route is answered 404.",
+        },
+        admin = {
+            type = "string", check = check.admin,
+            doc = "Address of the admin API: a loopback address or `unix:/path`. Without it: none.",
+        },
+        workers = {
+            type = "one_of", default = default("auto", 0),
+            of = { { type = "integer", min = 0, max = 1024 }, { type = "string", enum = { "auto" } } },
+            doc = 'Worker processes; `"auto"`: one for each CPU; 0: a single process without a supervisor.',
+        },
+        watch = { type = "boolean", default = false, doc = "Reload when a file changes." },
+        watchdog = {
+            type = "duration", default = "2s", min = "100ms", max = "1h",
+            doc = "A worker stuck for this long is replaced.",
+        },
+        drain = {
+            type = "duration", default = "30s", max = "24h",
+            doc = "How long exchanges may finish after SIGTERM.",
+        },
+        shared_memory = {
+            type = "size", default = "32m", min = "1m", max = "64g",
+            doc = "Memory of `perigee.shared`. What is not used costs nothing.",
+        },
+        lua_memory = {
+            type = "size", default = "256m", min = "8m", max = "64g",
+            doc = "Largest Lua heap of a worker.",
+        },
+        keep_generations = {
+            type = "integer", default = 5, min = 0, max = 100,
+            doc = "Snapshots kept for `perigee rollback`.",
+        },
+        access_log = access_log,
+        reload = {
+            type = "table", doc = "What a reload must pass.",
+            fields = {
+                test = later "Run the specs of the configuration first.",
+                canary = later "Switch one worker first.",
+            },
+        },
+    }
+end
+
+return settings

@@ -1,0 +1,123 @@
+-- SPDX-License-Identifier: MIT
+--
+-- perigee.policy { … } declares a policy and returns its definition: a table on which the hooks are then defined. Checks
+-- the declaration at once, so that a mistake is reported where it was written.
+
+local declaration = require "perigee._core.declaration"
+local readable = require "perigee._core.readable"
+local suggest = require "perigee._core.suggest"
+
+local policy = {}
+
+---@class perigee.Policy
+---@field name string
+---@field stage "auth"|"traffic"|"transform"|"observe"
+---@field schema table<string, table|string> settings (lua/perigee/_core/schema.lua)
+---@field on_failure "closed"|"open" default of the uses, given by the stage
+---@field check nil|fun(conf: table): string|nil, string|nil message and setting when the settings do not fit together
+---@field doc nil|string
+---@field conf table settings of this use; read-only (only on instances)
+
+-- What a failing policy does to the exchange, by stage.
+local ON_FAILURE = { auth = "closed", traffic = "closed", transform = "closed", observe = "open" }
+local STAGES = { "auth", "traffic", "transform", "observe" }
+local KNOWN = { "name", "stage", "schema", "check", "doc" }
+
+--- Hooks by the phase that runs them; the numbers are bits of runtime/script/chain.h.
+policy.hooks = {
+    on_request = 1,
+    on_request_body = 2,
+    on_upstream = 4,
+    on_response = 8,
+    on_response_body = 16,
+    on_log = 32,
+    around = 64 + 1,
+}
+
+--- Methods that the runtime calls outside of exchanges.
+policy.life_cycle = { init = true, save = true, restore = true, close = true, edits = true }
+
+--- Settings that every use of a policy has; schemas cannot use their names.
+policy.use_settings = {
+    policy = { type = "string", doc = "Name of the policy, when it is not the first item." },
+    when = { type = "any", doc = "Function of the request, or a match table: the policy runs only if it holds." },
+    on_failure = {
+        type = "string", enum = { "closed", "open" },
+        doc = "When the policy fails: answer 503 (closed) or go on without it (open). The default is the policy's.",
+    },
+    dry_run = { type = "boolean", default = false, doc = "Decide, log and count, but do not enforce." },
+    budget = {
+        type = "table",
+        fields = { cpu = { type = "duration", min = "1ms", doc = "CPU time of one entry into Lua." } },
+        doc = "What the policy may use.",
+    },
+}
+
+local definitions = setmetatable({}, { __mode = "k" })
+
+local function problem_of_schema(fields)
+    local message = declaration.problem(fields)
+    if message then
+        return "schema: " .. message
+    end
+    for _, name in ipairs(readable.sorted_keys(policy.use_settings)) do
+        if fields[name] then
+            return "schema: '" .. name .. "' is a setting that every use of a policy has; choose another name"
+        end
+    end
+    return nil
+end
+
+--- What is wrong with a declaration, or nil.
+local function problem(declared)
+    if type(declared) ~= "table" then
+        return "expected a table, found " .. readable.value(declared)
+    end
+    for _, key in ipairs(readable.sorted_keys(declared)) do
+        if not suggest.contains(KNOWN, key) then
+            return "unknown key " .. readable.quote(tostring(key)) .. suggest.tail(tostring(key), KNOWN, "keys")
+        end
+    end
+    if type(declared.name) ~= "string" or not declared.name:find("^%l[%l%d_]*$") then
+        return "'name' must be a name in lower case such as \"rate_limit\", found " .. readable.value(declared.name)
+    end
+    if not ON_FAILURE[declared.stage] then
+        return "'stage' must be " .. readable.choice(STAGES) .. ", found " .. readable.value(declared.stage)
+    end
+    if declared.check ~= nil and type(declared.check) ~= "function" then
+        return "'check' must be a function, found " .. readable.value(declared.check)
+    end
+    if declared.doc ~= nil and type(declared.doc) ~= "string" then
+        return "'doc' must be a string, found " .. readable.value(declared.doc)
+    end
+    return problem_of_schema(declared.schema or {})
+end
+
+--- Declares a policy. Raises an error at the caller when the declaration is wrong.
+---@param declared { name: string, stage: string, schema: table|nil, check: function|nil, doc: string|nil }
+---@return perigee.Policy definition
+local function define(_, declared)
+    local message = problem(declared)
+    if message then
+        error("perigee.policy: " .. message, 2)
+    end
+    local definition = {
+        name = declared.name,
+        stage = declared.stage,
+        schema = declared.schema or {},
+        on_failure = ON_FAILURE[declared.stage],
+        check = declared.check,
+        doc = declared.doc,
+    }
+    definitions[definition] = true
+    return definition
+end
+
+--- True for a table that perigee.policy { … } returned.
+---@param value any
+---@return boolean
+function policy.is_definition(value)
+    return definitions[value] == true
+end
+
+return setmetatable(policy, { __call = define })

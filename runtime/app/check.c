@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: MIT
+// The supervisor's side of a check: starts the child, waits for its one message, its end or the time limit.
+#include "app/check.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "app/child.h"
+#include "app/control.h"
+#include "app/errors.h"
+#include "app/snapshot.h"
+#include "base/log.h"
+#include "event/poll.h"
+#include "event/timer.h"
+
+// The object lives until its child has ended, also when nobody waits for it any more (on_done NULL).
+struct peri_check {
+    struct peri_child child;
+    struct peri_timer timer;
+    struct peri_poll *poll;
+    int fd;
+    uint64_t limit_ms;
+    void (*on_done)(void *data, struct peri_check_result *result);
+    void *data;
+};
+
+static void stop(struct peri_check *check)
+{
+    peri_timer_stop(&check->timer);
+    peri_poll_close(check->poll);
+    check->poll = NULL;
+    check->on_done = NULL;
+    peri_child_kill(&check->child, SIGKILL);
+}
+
+static void finish(struct peri_check *check, struct peri_check_result *result)
+{
+    void (*on_done)(void *, struct peri_check_result *) = check->on_done;
+    stop(check);
+    if (on_done)
+        on_done(check->data, result);
+    peri_check_result_close(result);
+}
+
+static void read_message(struct peri_control_message *message, struct peri_check_result *result)
+{
+    char *text = (char *)message->text.ptr;
+    int fd = peri_control_take_fd(message);
+    if (fd >= 0 && peri_snapshot_open(fd, &result->snapshot) != PERI_OK)
+        result->errors = peri_errors_new(NULL, "the files of the configuration could not be handed over");
+    else if (message->type == PERI_CONTROL_ACCEPTED && fd >= 0)
+        result->config = text;
+    else
+        result->errors = text;
+    if (result->config == text || result->errors == text)
+        message->text = peri_slice(NULL, 0);
+    peri_control_release(message);
+}
+
+// Takes the child's message if it is there; false when the child may still send one.
+static bool receive(struct peri_check *check)
+{
+    struct peri_control_message message;
+    struct peri_check_result result = {0};
+    peri_err_t err = peri_control_receive(check->fd, &message);
+    if (err == PERI_ERR_AGAIN || err == PERI_ERR_CLOSED)
+        return false;
+    if (err == PERI_OK)
+        read_message(&message, &result);
+    else
+        result.errors = peri_errors_new(NULL, "the answer of the check could not be read");
+    finish(check, &result);
+    return true;
+}
+
+static void on_readable(void *data)
+{
+    struct peri_check *check = data;
+    if (receive(check))
+        return;
+    peri_poll_close(check->poll); // the end of the child tells the rest
+    check->poll = NULL;
+}
+
+static void on_late(struct peri_timer *timer)
+{
+    struct peri_check *check = PERI_CONTAINER(timer, struct peri_check, timer);
+    struct peri_check_result result = {
+        .errors = peri_errors_new(NULL, "loading the configuration takes longer than %llu ms; is there an endless loop at "
+                                        "the top level of a file?", (unsigned long long)check->limit_ms),
+    };
+    finish(check, &result);
+}
+
+static void on_exit(struct peri_child *child, int status)
+{
+    struct peri_check *check = PERI_CONTAINER(child, struct peri_check, child);
+    if (check->on_done && !receive(check)) {
+        char how[64];
+        peri_child_format_status(status, how, sizeof(how));
+        struct peri_check_result result = {
+            .errors = peri_errors_new(NULL, "the process that loads the configuration ended by %s", how)};
+        finish(check, &result);
+    }
+    close(check->fd);
+    free(check);
+}
+
+static peri_err_t spawn(struct peri_check *check, struct peri_children *children,
+                        const struct peri_check_options *options)
+{
+    int ends[2];
+    const char *args[] = {"perigee", "_check", options->file, options->role, NULL};
+    if (peri_control_pair(ends) != PERI_OK)
+        return PERI_ERR_SYSTEM;
+    peri_err_t err = peri_child_start(children, &check->child, args, ends[1]);
+    int saved = errno;
+    close(ends[1]);
+    check->fd = ends[0];
+    if (err != PERI_OK)
+        close(check->fd);
+    errno = saved;
+    return err;
+}
+
+struct peri_check *peri_check_start(struct peri_loop *loop, struct peri_children *children,
+                                    const struct peri_check_options *options, uint64_t limit_ms,
+                                    void (*on_done)(void *data, struct peri_check_result *result), void *data)
+{
+    struct peri_check *check = calloc(1, sizeof(*check));
+    if (!check)
+        return NULL;
+    check->child.on_exit = on_exit;
+    check->limit_ms = limit_ms;
+    peri_timer_init(&check->timer, on_late);
+    if (spawn(check, children, options) != PERI_OK) {
+        peri_error("cannot start the check of the configuration: %s", strerror(errno));
+        free(check);
+        return NULL;
+    }
+    check->on_done = on_done;
+    check->data = data;
+    check->poll = peri_poll_open(loop, check->fd, on_readable, check);
+    peri_timer_start(loop, &check->timer, limit_ms);
+    return check;
+}
+
+void peri_check_cancel(struct peri_check *check)
+{
+    stop(check);
+}
+
+void peri_check_result_close(struct peri_check_result *result)
+{
+    peri_snapshot_unref(result->snapshot);
+    free(result->config);
+    free(result->errors);
+    *result = (struct peri_check_result){0};
+}

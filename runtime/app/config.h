@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: MIT
+// What the processes themselves need of a normalised configuration (docs/internals/config-json.md); routes and upstreams
+// are read elsewhere.
+#ifndef PERI_APP_CONFIG_H
+#define PERI_APP_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/slice.h"
+
+#define PERI_CONFIG_LISTENERS 64
+
+struct peri_json;
+
+struct peri_config {
+    struct peri_json *json;    ///< owned; the whole configuration
+    struct peri_slice admin;   ///< address, borrowed from json; empty for none
+    uint32_t workers;          ///< processes that serve, at least 1
+    bool is_single;            ///< one process, without a supervisor
+    bool is_watched;           ///< reload when a file changes
+    uint64_t watchdog_ms;      ///< 0: off
+    uint64_t drain_ms;
+    uint64_t shared_memory;    ///< bytes for dictionaries
+    uint64_t lua_memory;       ///< bytes of Lua heap of each worker
+    uint32_t keep_generations; ///< kept for rollback beside the current one
+    uint32_t listener_count;
+    struct peri_slice listeners[PERI_CONFIG_LISTENERS]; ///< addresses, borrowed from json
+};
+
+/// Reads the JSON text of a normalised configuration. NULL with a malloc'ed list of errors (app/errors.h) in *errors when
+/// something is out of bounds. Owned by the caller (peri_config_free).
+struct peri_config *peri_config_parse(struct peri_slice text, char **errors);
+
+/// Frees the configuration; NULL is fine.
+void peri_config_free(struct peri_config *config);
+
+/// Does `config` listen on `address`?
+bool peri_config_has_listener(const struct peri_config *config, struct peri_slice address);
+
+/// Name of the first setting that differs and cannot change while the processes run; NULL when there is none.
+const char *peri_config_fixed_change(const struct peri_config *from, const struct peri_config *to);
+
+#endif

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: MIT
+// The errors of a configuration as they travel: a JSON array of {file, line, path, message}. Made here for what C finds out,
+// and written here for people: file:line: path: message.
+#ifndef PERI_APP_ERRORS_H
+#define PERI_APP_ERRORS_H
+
+#include <stdio.h>
+
+#include "base/attr.h"
+#include "base/slice.h"
+
+/// An array of one error: `path` (of the setting; NULL for none) and a message as printf makes it. Malloc'ed; NULL when out
+/// of memory, which every reader takes for an empty list.
+char *peri_errors_new(const char *path, const char *format, ...) PERI_PRINTF(2, 3);
+
+/// Writes every error as one line to `out`, `prefix` (a directory with its slash, or "") before the file's name. Control
+/// bytes are escaped.
+void peri_errors_print(FILE *out, const char *prefix, const char *errors);
+
+#endif

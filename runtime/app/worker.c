@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MIT
+// Drives a server. The snapshots of the last generations are kept mapped, because a generation may read a file (a module
+// that is required late) as long as an exchange is on it.
+#include "app/worker.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "app/listen_plan.h"
+#include "app/snapshot.h"
+#include "base/log.h"
+#include "event/loop.h"
+#include "event/timer.h"
+#include "proxy/server.h"
+#include "shared/shm.h"
+
+struct peri_worker {
+    struct peri_loop *loop;
+    struct peri_shm *shm;
+    struct peri_server *server;
+    uint32_t index;
+    struct peri_worker_settings settings;
+    struct peri_timer beat;
+    struct peri_snapshot *current;
+    struct peri_snapshot *candidate;
+};
+
+static void on_beat(struct peri_timer *timer)
+{
+    struct peri_worker *worker = PERI_CONTAINER(timer, struct peri_worker, beat);
+    peri_shm_worker_beat(worker->shm, worker->index, peri_loop_now_ms(worker->loop));
+    peri_timer_start(worker->loop, timer, worker->settings.beat_ms);
+}
+
+static void start_beat(struct peri_worker *worker)
+{
+    peri_shm_worker_begin(worker->shm, worker->index, (int32_t)getpid(), peri_loop_now_ms(worker->loop));
+    if (worker->settings.beat_ms > 0)
+        on_beat(&worker->beat);
+}
+
+struct peri_worker *peri_worker_new(struct peri_loop *loop, struct peri_shm *shm, uint32_t index,
+                                    const struct peri_worker_settings *settings)
+{
+    struct peri_worker *worker = calloc(1, sizeof(*worker));
+    if (!worker)
+        return NULL;
+    worker->loop = loop;
+    worker->shm = shm;
+    worker->index = index;
+    worker->settings = *settings;
+    peri_timer_init(&worker->beat, on_beat);
+    worker->server = peri_server_new(&(struct peri_server_options){
+        .loop = loop,
+        .shm = shm,
+        .worker = (int)index,
+        .lua_memory = settings->lua_memory,
+        .role = worker->settings.role,
+    });
+    if (!worker->server) {
+        free(worker);
+        return NULL;
+    }
+    start_beat(worker);
+    return worker;
+}
+
+static void set_candidate(struct peri_worker *worker, struct peri_snapshot *snapshot)
+{
+    peri_snapshot_unref(worker->candidate);
+    worker->candidate = snapshot;
+}
+
+peri_err_t peri_worker_build(struct peri_worker *worker, uint64_t number, struct peri_snapshot *snapshot, char **errors)
+{
+    *errors = NULL;
+    peri_err_t err = peri_server_build(worker->server, peri_snapshot_source(snapshot), peri_snapshot_entry(snapshot),
+                                       number, peri_snapshot_digest(snapshot), errors);
+    set_candidate(worker, err == PERI_OK ? peri_snapshot_ref(snapshot) : NULL);
+    return err;
+}
+
+static void listen_all(struct peri_worker *worker, const struct peri_listen_plan *plan, const int *fds)
+{
+    for (uint32_t i = 0; i < plan->add_count; i++)
+        if (peri_server_listen(worker->server, fds[i], plan->add[i]) != PERI_OK)
+            peri_error("worker %u does not serve %.*s: the system refuses", worker->index, (int)plan->add[i].len,
+                       plan->add[i].ptr);
+    for (uint32_t i = 0; i < plan->remove_count; i++)
+        peri_server_unlisten(worker->server, plan->remove[i]);
+}
+
+void peri_worker_switch(struct peri_worker *worker, const struct peri_listen_plan *plan, const int *fds)
+{
+    peri_server_switch(worker->server);
+    peri_snapshot_unref(worker->current);
+    worker->current = worker->candidate;
+    worker->candidate = NULL;
+    listen_all(worker, plan, fds);
+    peri_shm_worker_set_generation(worker->shm, worker->index, peri_server_generation(worker->server));
+    peri_shm_worker_set_state(worker->shm, worker->index, PERI_WORKER_READY);
+}
+
+void peri_worker_drop(struct peri_worker *worker)
+{
+    peri_server_drop(worker->server);
+    set_candidate(worker, NULL);
+}
+
+void peri_worker_drain(struct peri_worker *worker, uint64_t ms, void (*on_drained)(void *data), void *data)
+{
+    peri_shm_worker_set_state(worker->shm, worker->index, PERI_WORKER_DRAINING);
+    peri_server_drain(worker->server, ms, on_drained, data);
+}
+
+void peri_worker_free(struct peri_worker *worker)
+{
+    if (!worker)
+        return;
+    peri_timer_stop(&worker->beat);
+    peri_server_free(worker->server);
+    peri_snapshot_unref(worker->candidate);
+    peri_snapshot_unref(worker->current);
+    free(worker);
+}

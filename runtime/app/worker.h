@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT
+// What serves traffic, seen by the processes: a server with the snapshots its generations were built from, its listeners and
+// its heartbeat. A worker process is one of these driven over a control socket (worker_main.c); the single process drives
+// its own (link_local.c).
+#ifndef PERI_APP_WORKER_H
+#define PERI_APP_WORKER_H
+
+#include <stdint.h>
+
+#include "base/err.h"
+
+struct peri_listen_plan;
+struct peri_loop;
+struct peri_shm;
+struct peri_snapshot;
+struct peri_worker;
+
+/// Settings that a worker keeps for its life; handed to worker processes as these bytes.
+struct peri_worker_settings {
+    uint64_t lua_memory; ///< bytes of Lua heap
+    uint64_t beat_ms;    ///< time between two heartbeats; 0 for none
+    char role[16];       ///< default of the setting "role"
+};
+
+/// A worker in slot `index` of `shm`. Borrows loop and shm. NULL when memory is out or the VM cannot start (logged).
+struct peri_worker *peri_worker_new(struct peri_loop *loop, struct peri_shm *shm, uint32_t index,
+                                    const struct peri_worker_settings *settings);
+
+/// Builds generation `number` from `snapshot` (referenced) as the candidate. PERI_OK, or PERI_ERR_INVALID with a malloc'ed
+/// list of errors in *errors.
+peri_err_t peri_worker_build(struct peri_worker *worker, uint64_t number, struct peri_snapshot *snapshot,
+                             char **errors);
+
+/// Makes the candidate current, then opens the plan's listeners on `fds` (taken, in the order of plan->add) and closes those
+/// to be removed. A listener that cannot be opened is logged.
+void peri_worker_switch(struct peri_worker *worker, const struct peri_listen_plan *plan, const int *fds);
+
+/// Drops the candidate.
+void peri_worker_drop(struct peri_worker *worker);
+
+/// Stops accepting and calls on_drained(data) once, when the last connection is gone or after `ms`.
+void peri_worker_drain(struct peri_worker *worker, uint64_t ms, void (*on_drained)(void *data), void *data);
+
+/// Closes everything at once. NULL is fine.
+void peri_worker_free(struct peri_worker *worker);
+
+#endif

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: MIT
+// One-shot SHA-256 through OpenSSL's EVP.
+#include "codec/digest.h"
+
+#include <openssl/evp.h>
+
+peri_err_t peri_digest_sha256(struct peri_slice data, unsigned char out[PERI_DIGEST_SIZE])
+{
+    unsigned len = 0;
+    if (EVP_Digest(data.ptr, data.len, out, &len, EVP_sha256(), NULL) != 1 || len != PERI_DIGEST_SIZE)
+        return PERI_ERR_SYSTEM;
+    return PERI_OK;
+}
+
+void peri_digest_format(const unsigned char digest[PERI_DIGEST_SIZE], char text[PERI_DIGEST_TEXT + 1])
+{
+    static const char hex[] = "0123456789abcdef";
+    for (unsigned i = 0; i < PERI_DIGEST_SIZE; i++) {
+        text[2 * i] = hex[digest[i] >> 4];
+        text[2 * i + 1] = hex[digest[i] & 15];
+    }
+    text[PERI_DIGEST_TEXT] = '\0';
+}

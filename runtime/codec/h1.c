@@ -1,0 +1,447 @@
+// SPDX-License-Identifier: MIT
+// The reading half of HTTP/1.x. llhttp finds the parts; this file keeps them, bounds them and refuses what is ambiguous.
+//
+//   begin -> target/status -> (name, value)* -> head checked -> body* -> (name, value)* trailers -> end, paused
+#include "codec/h1.h"
+
+#include <llhttp.h>
+
+#include "base/assert.h"
+
+#define PERI_H1_TEXT 1024           ///< first size of the memory for names and values
+#define PERI_H1_EXTENSIONS 4096     ///< bytes of chunk extensions in one message
+#define PERI_H1_FIELD_OVERHEAD 4    ///< ": " and CRLF count towards the head's size
+
+_Static_assert(sizeof(llhttp_t) <= sizeof(((struct peri_h1 *)0)->parser), "llhttp_t fits");
+
+static llhttp_t *parser_of(struct peri_h1 *h1)
+{
+    return (llhttp_t *)(void *)h1->parser;
+}
+
+static int fail(struct peri_h1 *h1, peri_err_t err)
+{
+    h1->err = err;
+    return HPE_USER;
+}
+
+// Room for `len` more bytes of text. Slices into the old text move with it.
+static bool text_grow(struct peri_h1 *h1, size_t len)
+{
+    struct peri_headers *headers = h1->headers;
+    size_t size = h1->text_size ? h1->text_size * 2u : PERI_H1_TEXT;
+    while (size < h1->text_len + len)
+        size *= 2;
+    char *text = peri_arena_alloc(headers->arena, size);
+    if (!text)
+        return false;
+    if (h1->text_len > 0)
+        memcpy(text, h1->text, h1->text_len);
+    for (unsigned i = 0; i < headers->count; i++) {
+        headers->items[i].name = text + (headers->items[i].name - h1->text);
+        headers->items[i].value = text + (headers->items[i].value - h1->text);
+    }
+    h1->text = text;
+    h1->text_size = (uint32_t)size;
+    return true;
+}
+
+static int text_put(struct peri_h1 *h1, const char *at, size_t len)
+{
+    if (h1->text_len + len + h1->headers->count * PERI_H1_FIELD_OVERHEAD > h1->limits->header_bytes)
+        return fail(h1, PERI_ERR_HEADERS_TOO_LARGE);
+    if (h1->text_len + len > h1->text_size && !text_grow(h1, len))
+        return fail(h1, PERI_ERR_NOMEM);
+    memcpy(h1->text + h1->text_len, at, len);
+    h1->text_len += (uint32_t)len;
+    return 0;
+}
+
+static void use_headers(struct peri_h1 *h1, struct peri_headers *headers)
+{
+    h1->headers = headers;
+    h1->text = NULL;
+    h1->text_len = h1->text_size = 0;
+    h1->name_at = h1->value_at = 0;
+    h1->in_value = false;
+}
+
+static int on_message_begin(llhttp_t *parser)
+{
+    struct peri_h1 *h1 = parser->data;
+    h1->extension_bytes = h1->length_fields = h1->coding_fields = h1->host_fields = 0;
+    h1->in_trailers = h1->is_complete = false;
+    if (!h1->events->on_begin(h1))
+        return fail(h1, PERI_ERR_NOMEM);
+    return 0;
+}
+
+static int on_url(llhttp_t *parser, const char *at, size_t len)
+{
+    struct peri_h1 *h1 = parser->data;
+    struct peri_request *req = h1->req;
+    if (req->target.len + len > h1->limits->uri_bytes)
+        return fail(h1, PERI_ERR_URI_TOO_LONG);
+    struct peri_arena *arena = req->headers.arena;
+    char *joined = peri_arena_alloc(arena, req->target.len + len);
+    if (!joined)
+        return fail(h1, PERI_ERR_NOMEM);
+    if (req->target.len > 0)
+        memcpy(joined, req->target.ptr, req->target.len);
+    memcpy(joined + req->target.len, at, len);
+    req->target = peri_slice(joined, req->target.len + len);
+    return 0;
+}
+
+static int on_header_field(llhttp_t *parser, const char *at, size_t len)
+{
+    struct peri_h1 *h1 = parser->data;
+    return text_put(h1, at, len);
+}
+
+static int on_header_field_complete(llhttp_t *parser)
+{
+    struct peri_h1 *h1 = parser->data;
+    char *name = h1->text + h1->name_at;
+    size_t len = h1->text_len - h1->name_at;
+    bool has_underscore = false;
+    for (size_t i = 0; i < len; i++) {
+        name[i] = peri_ascii_lower(name[i]);
+        has_underscore |= name[i] == '_';
+    }
+    if (has_underscore && !h1->limits->allow_underscores)
+        return fail(h1, PERI_ERR_BAD_REQUEST);
+    h1->value_at = h1->text_len;
+    h1->in_value = true;
+    return 0;
+}
+
+// "Content-Length:  5": some readers take the second space for part of the value. One space or none is all we accept.
+static bool is_padded_length(const struct peri_h1 *h1, const char *at)
+{
+    return at - h1->data_begin >= 2 && (at[-1] == ' ' || at[-1] == '\t') && at[-2] != ':' &&
+           peri_header_id(h1->text + h1->name_at, h1->value_at - h1->name_at) == PERI_H_CONTENT_LENGTH;
+}
+
+static int on_header_value(llhttp_t *parser, const char *at, size_t len)
+{
+    struct peri_h1 *h1 = parser->data;
+    if (h1->text_len == h1->value_at && is_padded_length(h1, at))
+        return fail(h1, PERI_ERR_SMUGGLING);
+    return text_put(h1, at, len);
+}
+
+static int on_header_value_complete(llhttp_t *parser)
+{
+    struct peri_h1 *h1 = parser->data;
+    if (h1->headers->count >= h1->limits->headers)
+        return fail(h1, PERI_ERR_HEADERS_TOO_LARGE);
+    struct peri_slice name = peri_slice(h1->text + h1->name_at, h1->value_at - h1->name_at);
+    struct peri_slice value = peri_slice_trim(peri_slice(h1->text + h1->value_at, h1->text_len - h1->value_at));
+    if (peri_headers_append(h1->headers, name, value) != PERI_OK)
+        return fail(h1, PERI_ERR_NOMEM);
+    switch (h1->headers->items[h1->headers->count - 1].id) {
+    case PERI_H_CONTENT_LENGTH: h1->length_fields++; break;
+    case PERI_H_TRANSFER_ENCODING: h1->coding_fields++; break;
+    case PERI_H_HOST: h1->host_fields++; break;
+    default: break;
+    }
+    h1->name_at = h1->text_len;
+    h1->in_value = false;
+    return 0;
+}
+
+// Does the Connection field allow nothing of `name`? Removes `name` from the message.
+static void remove_listed(struct peri_headers *headers, struct peri_slice list)
+{
+    struct peri_slice name;
+    while (peri_slice_next(&list, &name)) {
+        uint16_t id = PERI_H_OTHER;
+        unsigned at;
+        struct peri_header *header = peri_headers_find_name(headers, name, 0, &at);
+        if (header)
+            id = header->id;
+        // Fields that the routing and the identity of a request rest on are not the client's to remove.
+        if (id == PERI_H_HOST || id == PERI_H_CONNECTION || id == PERI_H_CONTENT_LENGTH || id == PERI_H_TRANSFER_ENCODING)
+            continue;
+        peri_headers_remove(headers, name);
+    }
+}
+
+static bool is_hop_by_hop(uint16_t id)
+{
+    switch (id) {
+    case PERI_H_CONNECTION:
+    case PERI_H_KEEP_ALIVE:
+    case PERI_H_PROXY_CONNECTION:
+    case PERI_H_TE:
+    case PERI_H_TRAILER:
+    case PERI_H_TRANSFER_ENCODING:
+    case PERI_H_UPGRADE:
+    case PERI_H_CONTENT_LENGTH:
+        return true;
+    default:
+        return false;
+    }
+}
+
+// Removes framing and hop-by-hop fields and those that Connection lists (RFC 9110 7.6.1), in one pass over the list.
+static void strip_hop_by_hop(struct peri_headers *headers)
+{
+    for (unsigned i = 0; i < headers->count; i++) {
+        const struct peri_header *header = &headers->items[i];
+        if (header->id == PERI_H_CONNECTION && !peri_slice_ieq(peri_slice(header->value, header->value_len), PERI_SLICE("keep-alive")) &&
+            !peri_slice_ieq(peri_slice(header->value, header->value_len), PERI_SLICE("close")))
+            remove_listed(headers, peri_slice(header->value, header->value_len));
+    }
+    unsigned kept = 0;
+    for (unsigned i = 0; i < headers->count; i++) {
+        if (is_hop_by_hop(headers->items[i].id))
+            continue;
+        if (kept != i)
+            headers->items[kept] = headers->items[i];
+        kept++;
+    }
+    headers->count = (uint16_t)kept;
+}
+
+// The length of the message by its fields (RFC 9112 6.3), refusing every combination that two readers may take differently.
+static peri_err_t read_framing(struct peri_h1 *h1, int64_t *length, bool *has_framing)
+{
+    llhttp_t *parser = parser_of(h1);
+    *has_framing = h1->length_fields > 0 || h1->coding_fields > 0;
+    if (h1->length_fields > 1 || h1->coding_fields > 1 || (h1->length_fields && h1->coding_fields))
+        return PERI_ERR_SMUGGLING;
+    if (h1->coding_fields) {
+        struct peri_slice coding = peri_headers_get(h1->headers, PERI_H_TRANSFER_ENCODING);
+        if (!peri_slice_ieq(coding, PERI_SLICE("chunked")) || parser->http_minor == 0)
+            return PERI_ERR_SMUGGLING;
+        *length = PERI_LENGTH_UNKNOWN;
+    } else if (h1->length_fields) {
+        if (peri_headers_get(h1->headers, PERI_H_CONTENT_LENGTH).len == 0 || parser->content_length > INT64_MAX)
+            return PERI_ERR_SMUGGLING;
+        *length = (int64_t)parser->content_length;
+    } else {
+        *length = PERI_LENGTH_NONE;
+    }
+    return PERI_OK;
+}
+
+// Protocol asked for by Connection: upgrade; empty when none. "h2c" is not offered over upgrade (RFC 9113 3.1).
+static struct peri_slice read_upgrade(const struct peri_headers *headers)
+{
+    struct peri_slice none = {NULL, 0};
+    struct peri_slice list = peri_headers_get(headers, PERI_H_CONNECTION);
+    struct peri_slice member;
+    struct peri_slice protocol = peri_headers_get(headers, PERI_H_UPGRADE);
+    if (protocol.len == 0 || peri_slice_ieq(protocol, PERI_SLICE("h2c")))
+        return none;
+    while (peri_slice_next(&list, &member))
+        if (peri_slice_ieq(member, PERI_SLICE("upgrade")))
+            return protocol;
+    return none;
+}
+
+static peri_err_t complete_request(struct peri_h1 *h1)
+{
+    llhttp_t *parser = parser_of(h1);
+    struct peri_request *req = h1->req;
+    bool has_framing;
+    if (parser->http_major != 1 || parser->http_minor > 1)
+        return PERI_ERR_VERSION;
+    peri_err_t err = read_framing(h1, &req->content_length, &has_framing);
+    if (err != PERI_OK)
+        return err;
+    if (h1->host_fields > 1 || (h1->host_fields == 0 && parser->http_minor == 1))
+        return PERI_ERR_BAD_HOST;
+    const char *method = llhttp_method_name((llhttp_method_t)parser->method);
+    req->method_name = peri_slice_from(method);
+    req->method = peri_method_parse(req->method_name);
+    if (req->method == PERI_METHOD_CONNECT || peri_slice_eq(req->method_name, PERI_SLICE("PRI")))
+        return PERI_ERR_METHOD;
+    req->version = (uint8_t)(10 + parser->http_minor);
+    req->authority = peri_headers_get(&req->headers, PERI_H_HOST);
+    struct peri_slice expect = peri_headers_get(&req->headers, PERI_H_EXPECT);
+    if (expect.len > 0 && parser->http_minor == 1) {
+        if (!peri_slice_ieq(expect, PERI_SLICE("100-continue")))
+            return PERI_ERR_EXPECTATION;
+        req->expects_continue = req->content_length != PERI_LENGTH_NONE && req->content_length != 0;
+    }
+    req->upgrade = parser->upgrade ? read_upgrade(&req->headers) : peri_slice(NULL, 0);
+    if (req->upgrade.len > 0 && has_framing && req->content_length != 0)
+        return PERI_ERR_BAD_REQUEST;
+    return PERI_OK;
+}
+
+static peri_err_t complete_response(struct peri_h1 *h1)
+{
+    llhttp_t *parser = parser_of(h1);
+    struct peri_response *res = h1->res;
+    bool has_framing;
+    peri_err_t err = read_framing(h1, &res->content_length, &has_framing);
+    if (err != PERI_OK)
+        return PERI_ERR_UPSTREAM_PROTOCOL;
+    res->status = parser->status_code;
+    if (parser->http_major != 1 || res->status < 100 || res->status > 999)
+        return PERI_ERR_UPSTREAM_PROTOCOL;
+    res->upgrade = peri_slice(NULL, 0);
+    res->is_upgrade = res->status == 101;
+    if (res->is_upgrade)
+        res->upgrade = peri_headers_get(&res->headers, PERI_H_UPGRADE);
+    bool has_no_body = res->status < 200 || res->status == 204;
+    if (has_no_body)
+        res->content_length = PERI_LENGTH_NONE;
+    else if (!has_framing && !h1->is_head_request && res->status != 304)
+        res->content_length = PERI_LENGTH_UNKNOWN;
+    return PERI_OK;
+}
+
+// llhttp's answers: 0 read the body, 1 there is none, 2 there is none and no more HTTP either.
+static int on_headers_complete(llhttp_t *parser)
+{
+    struct peri_h1 *h1 = parser->data;
+    bool is_server = h1->role == PERI_H1_SERVER;
+    peri_err_t err = is_server ? complete_request(h1) : complete_response(h1);
+    if (err != PERI_OK)
+        return fail(h1, err);
+    h1->keep_alive = llhttp_should_keep_alive(parser) || (is_server && parser->upgrade && parser->http_minor == 1);
+    if (!is_server && h1->is_head_request)
+        h1->keep_alive = h1->keep_alive || !(parser->flags & F_CONNECTION_CLOSE);
+    strip_hop_by_hop(h1->headers);
+    err = h1->events->on_head(h1);
+    if (err != PERI_OK)
+        return fail(h1, err);
+    h1->in_trailers = true;
+    use_headers(h1, is_server ? &h1->req->trailers : &h1->res->trailers);
+    if (is_server) {
+        parser->upgrade = 0; // whether a tunnel follows is the response's matter
+        return 0;
+    }
+    if (h1->res->is_upgrade) {
+        h1->is_tunnel = true;
+        return 2;
+    }
+    return h1->is_head_request || h1->res->status < 200 ? 1 : 0;
+}
+
+static int on_body(llhttp_t *parser, const char *at, size_t len)
+{
+    struct peri_h1 *h1 = parser->data;
+    peri_err_t err = h1->events->on_body(h1, peri_slice(at, len));
+    return err == PERI_OK ? 0 : fail(h1, err);
+}
+
+static int on_chunk_extension(llhttp_t *parser, const char *at, size_t len)
+{
+    struct peri_h1 *h1 = parser->data;
+    PERI_UNUSED(at);
+    h1->extension_bytes += (uint32_t)(len < PERI_H1_EXTENSIONS ? len : PERI_H1_EXTENSIONS);
+    return h1->extension_bytes > PERI_H1_EXTENSIONS ? fail(h1, PERI_ERR_BAD_REQUEST) : 0;
+}
+
+static int on_message_complete(llhttp_t *parser)
+{
+    struct peri_h1 *h1 = parser->data;
+    if (h1->headers->count > 0)
+        strip_hop_by_hop(h1->headers);
+    h1->is_complete = true;
+    h1->events->on_end(h1);
+    return HPE_PAUSED;
+}
+
+static const llhttp_settings_t settings = {
+    .on_message_begin = on_message_begin,
+    .on_url = on_url,
+    .on_header_field = on_header_field,
+    .on_header_value = on_header_value,
+    .on_chunk_extension_name = on_chunk_extension,
+    .on_chunk_extension_value = on_chunk_extension,
+    .on_headers_complete = on_headers_complete,
+    .on_body = on_body,
+    .on_message_complete = on_message_complete,
+    .on_header_field_complete = on_header_field_complete,
+    .on_header_value_complete = on_header_value_complete,
+};
+
+void peri_h1_init(struct peri_h1 *h1, enum peri_h1_role role, const struct peri_h1_limits *limits,
+                  const struct peri_h1_events *events, void *data)
+{
+    *h1 = (struct peri_h1){.events = events, .data = data, .limits = limits, .role = role, .is_complete = true};
+    llhttp_init(parser_of(h1), role == PERI_H1_SERVER ? HTTP_REQUEST : HTTP_RESPONSE, &settings);
+    parser_of(h1)->data = h1;
+}
+
+void peri_h1_set_request(struct peri_h1 *h1, struct peri_request *req)
+{
+    h1->req = req;
+    use_headers(h1, &req->headers);
+}
+
+void peri_h1_set_response(struct peri_h1 *h1, struct peri_response *res, bool is_head_request)
+{
+    h1->res = res;
+    h1->is_head_request = is_head_request;
+    use_headers(h1, &res->headers);
+}
+
+static peri_err_t error_of(struct peri_h1 *h1, llhttp_errno_t code)
+{
+    if (h1->err != PERI_OK)
+        return h1->err;
+    bool is_server = h1->role == PERI_H1_SERVER;
+    switch (code) {
+    case HPE_INVALID_METHOD: return is_server ? PERI_ERR_METHOD : PERI_ERR_UPSTREAM_PROTOCOL;
+    case HPE_INVALID_VERSION: return is_server ? PERI_ERR_VERSION : PERI_ERR_UPSTREAM_PROTOCOL;
+    case HPE_UNEXPECTED_CONTENT_LENGTH:
+    case HPE_INVALID_CONTENT_LENGTH:
+    case HPE_INVALID_TRANSFER_ENCODING: return is_server ? PERI_ERR_SMUGGLING : PERI_ERR_UPSTREAM_PROTOCOL;
+    default: return is_server ? PERI_ERR_BAD_REQUEST : PERI_ERR_UPSTREAM_PROTOCOL;
+    }
+}
+
+peri_err_t peri_h1_feed(struct peri_h1 *h1, struct peri_slice data, size_t *consumed)
+{
+    llhttp_t *parser = parser_of(h1);
+    *consumed = 0;
+    if (h1->err != PERI_OK)
+        return h1->err;
+    if (data.len == 0)
+        return PERI_OK;
+    if (parser->error == HPE_PAUSED)
+        llhttp_resume(parser);
+    else if (parser->error == HPE_PAUSED_UPGRADE)
+        llhttp_resume_after_upgrade(parser);
+    h1->data_begin = data.ptr;
+    llhttp_errno_t code = llhttp_execute(parser, data.ptr, data.len);
+    if (code == HPE_OK) {
+        *consumed = data.len;
+        return PERI_OK;
+    }
+    *consumed = (size_t)(llhttp_get_error_pos(parser) - data.ptr);
+    if (code == HPE_PAUSED || code == HPE_PAUSED_UPGRADE)
+        return PERI_OK;
+    return h1->err = error_of(h1, code);
+}
+
+peri_err_t peri_h1_finish(struct peri_h1 *h1)
+{
+    if (h1->err != PERI_OK)
+        return h1->err;
+    llhttp_errno_t code = llhttp_finish(parser_of(h1));
+    if (code == HPE_OK || code == HPE_PAUSED)
+        return peri_h1_is_busy(h1) ? error_of(h1, HPE_INVALID_EOF_STATE) : PERI_OK;
+    return h1->err = error_of(h1, code);
+}
+
+bool peri_h1_is_busy(const struct peri_h1 *h1)
+{
+    return !h1->is_complete;
+}
+
+int64_t peri_h1_remaining(const struct peri_h1 *h1)
+{
+    const llhttp_t *parser = (const llhttp_t *)(const void *)h1->parser;
+    if (h1->is_complete)
+        return 0;
+    return parser->flags & F_CONTENT_LENGTH ? (int64_t)parser->content_length : -1;
+}

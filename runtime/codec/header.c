@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: MIT
+// Header lists and the lookup of known names: a switch on the length narrows the candidates to a few, memcmp decides.
+#include "codec/header.h"
+
+#include "base/assert.h"
+
+#define PERI_HEADERS_FIRST 24
+
+static const struct peri_slice header_names[PERI_H_COUNT] = {
+#define X(id, name) [id] = {name, sizeof(name) - 1},
+    PERI_HEADER_TABLE(X)
+#undef X
+};
+
+// First known id of each name length; ids are sorted by length, so the run ends where the length changes.
+static const uint8_t first_of_length[] = {
+    [2] = PERI_H_TE,
+    [3] = PERI_H_AGE,
+    [4] = PERI_H_HOST,
+    [6] = PERI_H_ACCEPT,
+    [7] = PERI_H_TRAILER,
+    [8] = PERI_H_LOCATION,
+    [10] = PERI_H_CONNECTION,
+    [11] = PERI_H_RETRY_AFTER,
+    [12] = PERI_H_CONTENT_TYPE,
+    [13] = PERI_H_AUTHORIZATION,
+    [14] = PERI_H_CONTENT_LENGTH,
+    [15] = PERI_H_X_FORWARDED_FOR,
+    [16] = PERI_H_X_FORWARDED_HOST,
+    [17] = PERI_H_X_FORWARDED_PROTO,
+};
+
+// tchar of RFC 9110 5.6.2.
+static const bool is_tchar[256] = {
+    ['!'] = true,         ['#'] = true, ['$'] = true, ['%'] = true, ['&'] = true, ['\''] = true, ['*'] = true,
+    ['+'] = true,         ['-'] = true, ['.'] = true, ['^'] = true, ['_'] = true, ['`'] = true,  ['|'] = true,
+    ['~'] = true,         ['0' ... '9'] = true,       ['A' ... 'Z'] = true,       ['a' ... 'z'] = true,
+};
+
+uint16_t peri_header_id(const char *name, size_t len)
+{
+    if (len >= PERI_COUNT(first_of_length) || first_of_length[len] == 0)
+        return PERI_H_OTHER;
+    for (uint16_t id = first_of_length[len]; id < PERI_H_COUNT && header_names[id].len == len; id++)
+        if (name[0] == header_names[id].ptr[0] && memcmp(name, header_names[id].ptr, len) == 0)
+            return id;
+    return PERI_H_OTHER;
+}
+
+struct peri_slice peri_header_name(uint16_t id)
+{
+    peri_assert(id > PERI_H_OTHER && id < PERI_H_COUNT);
+    return header_names[id];
+}
+
+bool peri_header_is_name(struct peri_slice name)
+{
+    for (size_t i = 0; i < name.len; i++)
+        if (!is_tchar[(unsigned char)name.ptr[i]])
+            return false;
+    return name.len > 0;
+}
+
+bool peri_header_is_value(struct peri_slice value)
+{
+    for (size_t i = 0; i < value.len; i++) {
+        unsigned char c = (unsigned char)value.ptr[i];
+        if ((c < 0x20 && c != '\t') || c == 0x7f)
+            return false;
+    }
+    return true;
+}
+
+void peri_headers_init(struct peri_headers *headers, struct peri_arena *arena)
+{
+    *headers = (struct peri_headers){.arena = arena};
+}
+
+static peri_err_t headers_grow(struct peri_headers *headers)
+{
+    unsigned capacity = headers->capacity ? headers->capacity * 2u : PERI_HEADERS_FIRST;
+    if (capacity > UINT16_MAX)
+        return PERI_ERR_NOMEM;
+    struct peri_header *items = peri_arena_alloc(headers->arena, capacity * sizeof(*items));
+    if (!items)
+        return PERI_ERR_NOMEM;
+    if (headers->count > 0)
+        memcpy(items, headers->items, headers->count * sizeof(*items));
+    headers->items = items;
+    headers->capacity = (uint16_t)capacity;
+    return PERI_OK;
+}
+
+struct peri_header *peri_headers_find(const struct peri_headers *headers, uint16_t id)
+{
+    for (unsigned i = 0; i < headers->count; i++)
+        if (headers->items[i].id == id)
+            return &headers->items[i];
+    return NULL;
+}
+
+struct peri_header *peri_headers_find_name(const struct peri_headers *headers, struct peri_slice name, unsigned from,
+                                           unsigned *at)
+{
+    for (unsigned i = from; i < headers->count; i++) {
+        struct peri_header *header = &headers->items[i];
+        if (header->name_len == name.len && peri_slice_ieq(peri_slice(header->name, header->name_len), name)) {
+            if (at)
+                *at = i;
+            return header;
+        }
+    }
+    return NULL;
+}
+
+struct peri_slice peri_headers_get(const struct peri_headers *headers, uint16_t id)
+{
+    const struct peri_header *header = peri_headers_find(headers, id);
+    return header ? peri_slice(header->value, header->value_len) : peri_slice(NULL, 0);
+}
+
+peri_err_t peri_headers_append(struct peri_headers *headers, struct peri_slice name, struct peri_slice value)
+{
+    if (headers->count == headers->capacity && headers_grow(headers) != PERI_OK)
+        return PERI_ERR_NOMEM;
+    headers->items[headers->count++] = (struct peri_header){
+        .name = name.ptr,
+        .value = value.ptr,
+        .name_len = (uint32_t)name.len,
+        .value_len = (uint32_t)value.len,
+        .id = peri_header_id(name.ptr, name.len),
+    };
+    return PERI_OK;
+}
+
+// Copies the name in lower case; ptr is NULL when out of memory.
+static struct peri_slice copy_name(struct peri_arena *arena, struct peri_slice name)
+{
+    char *copy = peri_arena_alloc(arena, name.len);
+    for (size_t i = 0; copy && i < name.len; i++)
+        copy[i] = peri_ascii_lower(name.ptr[i]);
+    return peri_slice(copy, name.len);
+}
+
+peri_err_t peri_headers_add(struct peri_headers *headers, struct peri_slice name, struct peri_slice value)
+{
+    if (!peri_header_is_name(name) || !peri_header_is_value(value))
+        return PERI_ERR_INVALID;
+    struct peri_slice own_name = copy_name(headers->arena, name);
+    struct peri_slice own_value = peri_arena_copy(headers->arena, value);
+    if (!own_name.ptr || !own_value.ptr)
+        return PERI_ERR_NOMEM;
+    return peri_headers_append(headers, own_name, own_value);
+}
+
+peri_err_t peri_headers_set(struct peri_headers *headers, struct peri_slice name, struct peri_slice value)
+{
+    unsigned at;
+    struct peri_header *header = peri_headers_find_name(headers, name, 0, &at);
+    if (!header)
+        return peri_headers_add(headers, name, value);
+    if (!peri_header_is_value(value))
+        return PERI_ERR_INVALID;
+    struct peri_slice own = peri_arena_copy(headers->arena, value);
+    if (!own.ptr)
+        return PERI_ERR_NOMEM;
+    header->value = own.ptr;
+    header->value_len = (uint32_t)own.len;
+    unsigned i = at + 1;
+    while (peri_headers_find_name(headers, name, i, &i))
+        peri_headers_remove_at(headers, i);
+    return PERI_OK;
+}
+
+unsigned peri_headers_remove(struct peri_headers *headers, struct peri_slice name)
+{
+    unsigned removed = 0;
+    unsigned i = 0;
+    while (peri_headers_find_name(headers, name, i, &i)) {
+        peri_headers_remove_at(headers, i);
+        removed++;
+    }
+    return removed;
+}
+
+void peri_headers_remove_at(struct peri_headers *headers, unsigned index)
+{
+    peri_assert(index < headers->count);
+    headers->count--;
+    memmove(&headers->items[index], &headers->items[index + 1], (headers->count - index) * sizeof(headers->items[0]));
+}

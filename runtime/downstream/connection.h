@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: MIT
+// One client connection speaking HTTP/1.x: bytes to exchanges and answers to bytes, one exchange at a time, pipelined
+// requests waiting in order. Gives the client side (peri_client_ops) of its exchange.
+#ifndef PERI_DOWNSTREAM_CONNECTION_H
+#define PERI_DOWNSTREAM_CONNECTION_H
+
+#include "base/list.h"
+#include "downstream/listener.h"
+
+struct peri_connection;
+
+/// What a connection needs of its listener.
+struct peri_connection_home {
+    struct peri_loop *loop;
+    const struct peri_listener_settings *settings; ///< borrowed; may change between requests
+    const struct peri_owner_ops *owner;
+    void *owner_data;
+    struct peri_list connections; ///< open connections, by peri_connection.link
+    uint32_t count;
+    bool is_draining;
+    /// A connection is gone; its memory is freed.
+    void (*on_closed)(struct peri_connection_home *home);
+};
+
+/// Serves `stream` (taken). False when out of memory (stream closed).
+bool peri_connection_open(struct peri_connection_home *home, struct peri_stream *stream);
+
+/// Closes the connection after the present exchange, or now when it is idle.
+void peri_connection_drain(struct peri_connection *connection);
+
+/// Closes at once; an exchange under way is aborted.
+void peri_connection_close(struct peri_connection *connection, peri_err_t err);
+
+/// The connection of a link in home->connections.
+struct peri_connection *peri_connection_from(struct peri_list *link);
+
+#endif

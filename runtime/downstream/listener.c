@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: MIT
+// Accepts streams and keeps the list of connections.
+#include "downstream/listener.h"
+
+#include <stdlib.h>
+
+#include "base/assert.h"
+#include "downstream/connection.h"
+#include "event/loop.h"
+#include "event/stream.h"
+
+struct peri_listener {
+    struct peri_connection_home home;
+    struct peri_listener_settings settings;
+    struct peri_acceptor *acceptor; ///< NULL without a socket, or when accepting has ended
+    struct peri_defer drained;
+    void (*on_drained)(void *data);
+    void *drained_data;
+    bool is_closed; ///< free when the last connection is gone
+};
+
+struct peri_listener_settings peri_listener_defaults(void)
+{
+    return (struct peri_listener_settings){
+        .header_bytes = 60 * 1024,
+        .headers = 100,
+        .uri_bytes = 16 * 1024,
+        .connections = 10000,
+        .body_bytes = UINT64_MAX,
+        .headers_ms = 10000,
+        .request_ms = 300000,
+        .idle_ms = 75000,
+        .stream_idle_ms = 300000,
+    };
+}
+
+static void listener_check_end(struct peri_listener *listener)
+{
+    if (listener->home.count > 0)
+        return;
+    if (listener->is_closed) {
+        peri_defer_cancel(&listener->drained);
+        free(listener);
+    } else if (listener->home.is_draining && listener->on_drained) {
+        peri_defer_schedule(listener->home.loop, &listener->drained);
+    }
+}
+
+static void on_connection_closed(struct peri_connection_home *home)
+{
+    listener_check_end(PERI_CONTAINER(home, struct peri_listener, home));
+}
+
+static void on_drained_turn(struct peri_defer *defer)
+{
+    struct peri_listener *listener = PERI_CONTAINER(defer, struct peri_listener, drained);
+    void (*on_drained)(void *) = listener->on_drained;
+    listener->on_drained = NULL;
+    if (on_drained)
+        on_drained(listener->drained_data);
+}
+
+static void on_accept(void *data, struct peri_stream *stream)
+{
+    peri_listener_adopt(data, stream);
+}
+
+struct peri_listener *peri_listener_open_memory(struct peri_loop *loop, const struct peri_listener_settings *settings,
+                                                const struct peri_owner_ops *owner, void *owner_data)
+{
+    struct peri_listener *listener = calloc(1, sizeof(*listener));
+    if (!listener)
+        return NULL;
+    listener->settings = *settings;
+    listener->home = (struct peri_connection_home){
+        .loop = loop,
+        .settings = &listener->settings,
+        .owner = owner,
+        .owner_data = owner_data,
+        .on_closed = on_connection_closed,
+    };
+    peri_list_init(&listener->home.connections);
+    peri_defer_init(&listener->drained, on_drained_turn);
+    return listener;
+}
+
+struct peri_listener *peri_listener_open(struct peri_loop *loop, int fd, const struct peri_listener_settings *settings,
+                                         const struct peri_owner_ops *owner, void *owner_data)
+{
+    struct peri_listener *listener = peri_listener_open_memory(loop, settings, owner, owner_data);
+    if (!listener)
+        return NULL;
+    listener->acceptor = peri_acceptor_open(loop, fd, on_accept, listener);
+    if (!listener->acceptor) {
+        free(listener);
+        return NULL;
+    }
+    return listener;
+}
+
+static void on_unwanted_close(struct peri_stream *stream)
+{
+    PERI_UNUSED(stream);
+}
+
+static const struct peri_stream_events unwanted = {.on_close = on_unwanted_close};
+
+void peri_listener_adopt(struct peri_listener *listener, struct peri_stream *stream)
+{
+    if (listener->is_closed || listener->home.count >= listener->settings.connections) {
+        peri_stream_set_owner(stream, &unwanted, NULL);
+        peri_stream_close(stream);
+        return;
+    }
+    peri_connection_open(&listener->home, stream);
+}
+
+void peri_listener_set(struct peri_listener *listener, const struct peri_listener_settings *settings)
+{
+    listener->settings = *settings;
+}
+
+const struct peri_listener_settings *peri_listener_get(const struct peri_listener *listener)
+{
+    return &listener->settings;
+}
+
+static void listener_stop_accepting(struct peri_listener *listener)
+{
+    if (listener->acceptor)
+        peri_acceptor_close(listener->acceptor);
+    listener->acceptor = NULL;
+}
+
+void peri_listener_drain(struct peri_listener *listener, void (*on_drained)(void *data), void *data)
+{
+    listener_stop_accepting(listener);
+    listener->home.is_draining = true;
+    listener->on_drained = on_drained;
+    listener->drained_data = data;
+    struct peri_list *link = listener->home.connections.next;
+    while (link != &listener->home.connections) {
+        struct peri_list *next = link->next;
+        peri_connection_drain(peri_connection_from(link));
+        link = next;
+    }
+    listener_check_end(listener);
+}
+
+void peri_listener_close(struct peri_listener *listener)
+{
+    listener_stop_accepting(listener);
+    listener->on_drained = NULL;
+    listener->home.is_draining = true;
+    struct peri_list *link = listener->home.connections.next;
+    while (link != &listener->home.connections) {
+        struct peri_list *next = link->next;
+        peri_connection_close(peri_connection_from(link), PERI_ERR_DRAINING);
+        link = next;
+    }
+    listener->is_closed = true;
+    listener_check_end(listener);
+}
+
+uint32_t peri_listener_connections(const struct peri_listener *listener)
+{
+    return listener->home.count;
+}

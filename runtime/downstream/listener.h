@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: MIT
+// A listening socket and the client connections that came through it. Every request becomes an exchange that is given to
+// the owner named at construction: the proxy's pipeline, the admin endpoints, a test. Knows nothing of routes or upstreams.
+#ifndef PERI_DOWNSTREAM_LISTENER_H
+#define PERI_DOWNSTREAM_LISTENER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+struct peri_listener;
+struct peri_loop;
+struct peri_owner_ops;
+struct peri_stream;
+
+/// Limits and timeouts of client connections; 0 switches a timeout off. Defaults: peri_listener_defaults.
+struct peri_listener_settings {
+    uint32_t header_bytes;      ///< of one request head
+    uint32_t headers;           ///< fields of one request head
+    uint32_t uri_bytes;         ///< of the request target
+    uint32_t connections;       ///< open at once; more are accepted and closed
+    uint64_t body_bytes;        ///< of one request body; UINT64_MAX for no limit
+    uint32_t trusted_hops;      ///< proxies in front of us whose X-Forwarded-For entries are believed
+    bool allow_underscores;     ///< accept '_' in field names
+    uint64_t headers_ms;        ///< for a request head, from its first byte
+    uint64_t request_ms;        ///< for a whole request
+    uint64_t idle_ms;           ///< between requests
+    uint64_t stream_idle_ms;    ///< without progress inside an exchange
+};
+
+/// The safe defaults (security.md 7.2).
+struct peri_listener_settings peri_listener_defaults(void);
+
+/// Serves the bound socket `fd` (taken). Exchanges begin with owner->on_request and have owner_data in x->owner_data.
+/// NULL on failure (fd closed).
+struct peri_listener *peri_listener_open(struct peri_loop *loop, int fd, const struct peri_listener_settings *settings,
+                                         const struct peri_owner_ops *owner, void *owner_data);
+
+/// A listener without a socket, for memory streams.
+struct peri_listener *peri_listener_open_memory(struct peri_loop *loop, const struct peri_listener_settings *settings,
+                                                const struct peri_owner_ops *owner, void *owner_data);
+
+/// Serves a stream as if it had been accepted (taken).
+void peri_listener_adopt(struct peri_listener *listener, struct peri_stream *stream);
+
+/// Applies new settings to connections that come from now on; limits of open ones follow with their next request.
+void peri_listener_set(struct peri_listener *listener, const struct peri_listener_settings *settings);
+
+/// The settings in force.
+const struct peri_listener_settings *peri_listener_get(const struct peri_listener *listener);
+
+/// Stops accepting; idle connections close now, busy ones after their exchange. `on_drained(data)` runs once when none is
+/// left (from the loop; possibly at the next turn).
+void peri_listener_drain(struct peri_listener *listener, void (*on_drained)(void *data), void *data);
+
+/// Closes the socket and every connection at once; exchanges are aborted. The listener frees itself when the last stream is
+/// closed; no callback of it runs after this call.
+void peri_listener_close(struct peri_listener *listener);
+
+/// Open connections.
+uint32_t peri_listener_connections(const struct peri_listener *listener);
+
+#endif

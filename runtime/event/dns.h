@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: MIT
+// Names to addresses without blocking: /etc/hosts and DNS through c-ares, with a small cache that honours TTLs (1 s to
+// 5 min), remembers failures for 1 s and gives the last good answer while the servers fail. Literals need no look-up.
+#ifndef PERI_EVENT_DNS_H
+#define PERI_EVENT_DNS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/list.h"
+#include "base/slice.h"
+
+struct peri_dns;
+struct peri_loop;
+struct sockaddr_storage;
+
+#define PERI_DNS_ADDRESSES 16 ///< addresses of one name that are used
+
+/// One look-up, embedded in its owner.
+struct peri_dns_query {
+    struct peri_list link;
+    void *entry; ///< of the resolver
+    /// The addresses (port 0), in the resolver's order, IPv4 first; borrowed for the call. Called once from the loop.
+    void (*on_done)(struct peri_dns_query *query, peri_err_t err, const struct sockaddr_storage *addresses, unsigned count);
+};
+
+/// A resolver on the loop; reads /etc/resolv.conf and /etc/hosts. NULL when out of memory.
+struct peri_dns *peri_dns_new(struct peri_loop *loop);
+
+/// Closes the resolver; no query is under way (asserted).
+void peri_dns_free(struct peri_dns *dns);
+
+/// Parses an IPv4 or IPv6 literal (brackets allowed). False when `host` is a name.
+bool peri_dns_parse_literal(struct peri_slice host, uint16_t port, struct sockaddr_storage *address);
+
+/// Looks `host` up; query->on_done tells the outcome on a later turn. At most 256 names are remembered.
+void peri_dns_resolve(struct peri_dns *dns, struct peri_slice host, struct peri_dns_query *query);
+
+/// Forgets the query; on_done is not called.
+void peri_dns_cancel(struct peri_dns_query *query);
+
+#endif

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MIT
+// What the files of event/ share about the loop. Nobody outside event/ includes this.
+#ifndef PERI_EVENT_LOOP_INTERNAL_H
+#define PERI_EVENT_LOOP_INTERNAL_H
+
+#include <uv.h>
+
+#include "event/loop.h"
+#include "event/timer.h"
+
+#define PERI_WHEEL_SLOTS 1024
+#define PERI_READ_BUFFER (64 * 1024)
+#define PERI_CORK_SIZE (8 * 1024)
+#define PERI_CORK_POOL 64
+
+struct peri_wheel {
+    struct peri_list slots[PERI_WHEEL_SLOTS];
+    uint64_t used[PERI_WHEEL_SLOTS / 64]; ///< bit per slot that may hold timers
+    uint64_t tick;                        ///< last tick that was run
+    uint64_t tick_ms;                     ///< length of a tick
+    uint64_t armed_ms;                    ///< when the libuv timer fires; UINT64_MAX for never
+    unsigned count;                       ///< timers in slots
+};
+
+struct peri_loop {
+    uv_loop_t uv;
+    uv_prepare_t prepare;
+    uv_check_t check;
+    uv_idle_t idle; ///< active only while deferred calls wait
+    uv_timer_t timer;
+    bool is_virtual;
+    uint64_t now_ns;          ///< 0: to be read when asked for
+    struct peri_wheel wheel;
+    struct peri_list deferred;
+    struct peri_list dirty; ///< streams with corked bytes
+    void (*on_idle)(void *data);
+    void *idle_data;
+    void *corks; ///< free cork buffers, linked through their first word
+    unsigned cork_count;
+    char read_buffer[PERI_READ_BUFFER]; ///< every stream reads into this; borrowed for the call
+};
+
+/// Opens and closes the wheel with the loop.
+void peri_wheel_init(struct peri_loop *loop);
+
+/// Runs the timers that are due now.
+void peri_wheel_run(struct peri_loop *loop);
+
+/// Time of the earliest slot that may hold a timer; UINT64_MAX for none.
+uint64_t peri_wheel_next_ms(const struct peri_loop *loop);
+
+/// Writes what the dirty streams have corked.
+void peri_streams_flush(struct peri_loop *loop);
+
+#endif

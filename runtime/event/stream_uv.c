@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: MIT
+// Streams over TCP and unix sockets on libuv, used by the rules that keep it cheap: reading stays armed, uv_try_write first,
+// uv_write only for what did not fit.
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include "base/assert.h"
+#include "event/stream_internal.h"
+
+struct uv_stream_backend {
+    struct peri_stream base;
+    union {
+        uv_handle_t any;
+        uv_stream_t stream;
+        uv_tcp_t tcp;
+        uv_pipe_t pipe;
+    } handle;
+    union {
+        uv_connect_t connect;
+        uv_shutdown_t shutdown;
+    } req;
+    uv_write_t write;
+    size_t writing; ///< bytes given to uv_write
+    bool is_pipe;
+};
+
+struct peri_acceptor {
+    union {
+        uv_handle_t any;
+        uv_stream_t stream;
+        uv_tcp_t tcp;
+        uv_pipe_t pipe;
+    } handle;
+    struct peri_loop *loop;
+    void (*on_accept)(void *data, struct peri_stream *stream);
+    void *data;
+    bool is_pipe;
+    bool is_paused;
+    bool has_waiting; ///< a connection arrived while paused
+};
+
+static struct uv_stream_backend *backend(struct peri_stream *stream)
+{
+    return PERI_CONTAINER(stream, struct uv_stream_backend, base);
+}
+
+static unsigned fill_bufs(uv_buf_t *bufs, const struct peri_slice *runs, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        bufs[i] = uv_buf_init((char *)(uintptr_t)runs[i].ptr, (unsigned)runs[i].len);
+    return count;
+}
+
+static ssize_t uv_backend_try_write(struct peri_stream *stream, const struct peri_slice *runs, unsigned count)
+{
+    uv_buf_t bufs[PERI_STREAM_RUNS];
+    peri_assert(count <= PERI_STREAM_RUNS);
+    int n = uv_try_write(&backend(stream)->handle.stream, bufs, fill_bufs(bufs, runs, count));
+    if (n == UV_EAGAIN)
+        return 0;
+    return n < 0 ? -1 : n;
+}
+
+static void on_uv_write(uv_write_t *req, int status)
+{
+    struct uv_stream_backend *self = req->data;
+    peri_stream_sent(&self->base, self->writing, status < 0);
+}
+
+static void uv_backend_send_queue(struct peri_stream *stream)
+{
+    struct uv_stream_backend *self = backend(stream);
+    struct peri_slice runs[PERI_STREAM_RUNS];
+    uv_buf_t bufs[PERI_STREAM_RUNS];
+    unsigned count = peri_buf_peek_many(&stream->queue, runs, PERI_STREAM_RUNS);
+    self->writing = 0;
+    for (unsigned i = 0; i < count; i++)
+        self->writing += runs[i].len;
+    self->write.data = self;
+    int err = uv_write(&self->write, &self->handle.stream, bufs, fill_bufs(bufs, runs, count), on_uv_write);
+    if (err < 0)
+        peri_stream_sent(stream, 0, true);
+}
+
+static void on_uv_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+{
+    PERI_UNUSED(suggested);
+    struct uv_stream_backend *self = handle->data;
+    *buf = uv_buf_init(self->base.loop->read_buffer, PERI_READ_BUFFER);
+}
+
+static void on_uv_read(uv_stream_t *handle, ssize_t n, const uv_buf_t *buf)
+{
+    struct uv_stream_backend *self = handle->data;
+    if (n > 0)
+        peri_stream_received(&self->base, peri_slice(buf->base, (size_t)n));
+    else if (n < 0)
+        peri_stream_ended(&self->base, n == UV_EOF ? PERI_OK : PERI_ERR_CLOSED);
+}
+
+static void uv_backend_read_start(struct peri_stream *stream)
+{
+    uv_read_start(&backend(stream)->handle.stream, on_uv_alloc, on_uv_read);
+}
+
+static void uv_backend_read_stop(struct peri_stream *stream)
+{
+    uv_read_stop(&backend(stream)->handle.stream);
+}
+
+static void on_uv_shutdown(uv_shutdown_t *req, int status)
+{
+    struct uv_stream_backend *self = req->data;
+    if (status < 0 && !self->base.is_closing)
+        peri_stream_ended(&self->base, PERI_ERR_CLOSED);
+}
+
+static void uv_backend_shutdown(struct peri_stream *stream)
+{
+    struct uv_stream_backend *self = backend(stream);
+    self->req.shutdown.data = self;
+    if (uv_shutdown(&self->req.shutdown, &self->handle.stream, on_uv_shutdown) < 0)
+        peri_defer_schedule(stream->loop, &stream->report);
+}
+
+static void on_uv_close(uv_handle_t *handle)
+{
+    struct uv_stream_backend *self = handle->data;
+    peri_stream_closed(&self->base);
+}
+
+static void uv_backend_close(struct peri_stream *stream)
+{
+    uv_close(&backend(stream)->handle.any, on_uv_close);
+}
+
+static const struct peri_stream_ops uv_backend_ops = {
+    .try_write = uv_backend_try_write,
+    .send_queue = uv_backend_send_queue,
+    .read_start = uv_backend_read_start,
+    .read_stop = uv_backend_read_stop,
+    .shutdown = uv_backend_shutdown,
+    .close = uv_backend_close,
+};
+
+static struct uv_stream_backend *backend_new(struct peri_loop *loop, bool is_pipe)
+{
+    struct uv_stream_backend *self = malloc(sizeof(*self));
+    if (!self)
+        return NULL;
+    peri_stream_init(&self->base, loop, &uv_backend_ops);
+    int err = is_pipe ? uv_pipe_init(&loop->uv, &self->handle.pipe, 0) : uv_tcp_init(&loop->uv, &self->handle.tcp);
+    if (err < 0) {
+        free(self);
+        return NULL;
+    }
+    self->handle.any.data = self;
+    self->is_pipe = is_pipe;
+    return self;
+}
+
+static void on_uv_connect(uv_connect_t *req, int status)
+{
+    struct uv_stream_backend *self = req->data;
+    if (self->base.is_closing)
+        return;
+    if (status == 0 && !self->is_pipe)
+        uv_tcp_nodelay(&self->handle.tcp, 1);
+    self->base.events->on_connect(&self->base, status == 0 ? PERI_OK : PERI_ERR_CONNECT);
+}
+
+struct peri_stream *peri_stream_connect_tcp(struct peri_loop *loop, const struct sockaddr *address,
+                                            const struct peri_stream_events *events, void *data)
+{
+    struct uv_stream_backend *self = backend_new(loop, false);
+    if (!self)
+        return NULL;
+    self->req.connect.data = self;
+    if (uv_tcp_connect(&self->req.connect, &self->handle.tcp, address, on_uv_connect) < 0) {
+        peri_stream_close(&self->base);
+        return NULL;
+    }
+    peri_stream_set_owner(&self->base, events, data);
+    return &self->base;
+}
+
+struct peri_stream *peri_stream_connect_unix(struct peri_loop *loop, const char *path, const struct peri_stream_events *events,
+                                             void *data)
+{
+    struct uv_stream_backend *self = backend_new(loop, true);
+    if (!self)
+        return NULL;
+    self->req.connect.data = self;
+    peri_stream_set_owner(&self->base, events, data);
+    uv_pipe_connect(&self->req.connect, &self->handle.pipe, path, on_uv_connect);
+    return &self->base;
+}
+
+void peri_stream_peer(const struct peri_stream *stream, char ip[46], uint16_t *port)
+{
+    *port = 0;
+    if (stream->ops != &uv_backend_ops) {
+        memcpy(ip, "memory", sizeof("memory"));
+        return;
+    }
+    const struct uv_stream_backend *self = PERI_CONTAINER(stream, const struct uv_stream_backend, base);
+    struct sockaddr_storage address;
+    int len = sizeof(address);
+    if (self->is_pipe || uv_tcp_getpeername(&self->handle.tcp, (struct sockaddr *)&address, &len) < 0) {
+        memcpy(ip, "unix", sizeof("unix"));
+        return;
+    }
+    uv_ip_name((struct sockaddr *)&address, ip, 46);
+    if (strncmp(ip, "::ffff:", 7) == 0 && strchr(ip, '.'))
+        memmove(ip, ip + 7, strlen(ip + 7) + 1);
+    *port = ntohs(address.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&address)->sin6_port
+                                                : ((struct sockaddr_in *)&address)->sin_port);
+}
+
+static void acceptor_take(struct peri_acceptor *acceptor)
+{
+    struct uv_stream_backend *self = backend_new(acceptor->loop, acceptor->is_pipe);
+    if (!self)
+        return; // libuv stops polling until uv_accept succeeds: the next resume tries again
+    if (uv_accept(&acceptor->handle.stream, &self->handle.stream) < 0) {
+        peri_stream_close(&self->base);
+        return;
+    }
+    if (!acceptor->is_pipe)
+        uv_tcp_nodelay(&self->handle.tcp, 1);
+    acceptor->on_accept(acceptor->data, &self->base);
+}
+
+static void on_uv_connection(uv_stream_t *handle, int status)
+{
+    struct peri_acceptor *acceptor = handle->data;
+    if (status < 0)
+        return;
+    if (acceptor->is_paused)
+        acceptor->has_waiting = true;
+    else
+        acceptor_take(acceptor);
+}
+
+static void on_acceptor_closed(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
+struct peri_acceptor *peri_acceptor_open(struct peri_loop *loop, int fd, void (*on_accept)(void *data, struct peri_stream *stream),
+                                         void *data)
+{
+    struct peri_acceptor *acceptor = calloc(1, sizeof(*acceptor));
+    struct sockaddr_storage address;
+    socklen_t len = sizeof(address);
+    if (!acceptor || getsockname(fd, (struct sockaddr *)&address, &len) < 0) {
+        free(acceptor);
+        close(fd);
+        return NULL;
+    }
+    *acceptor = (struct peri_acceptor){.loop = loop, .on_accept = on_accept, .data = data};
+    acceptor->is_pipe = address.ss_family == AF_UNIX;
+    if (acceptor->is_pipe)
+        uv_pipe_init(&loop->uv, &acceptor->handle.pipe, 0);
+    else
+        uv_tcp_init(&loop->uv, &acceptor->handle.tcp);
+    acceptor->handle.any.data = acceptor;
+    int err = acceptor->is_pipe ? uv_pipe_open(&acceptor->handle.pipe, fd) : uv_tcp_open(&acceptor->handle.tcp, fd);
+    if (err == 0)
+        err = uv_listen(&acceptor->handle.stream, 4096, on_uv_connection);
+    if (err < 0) {
+        uv_close(&acceptor->handle.any, on_acceptor_closed);
+        return NULL;
+    }
+    return acceptor;
+}
+
+void peri_acceptor_pause(struct peri_acceptor *acceptor, bool paused)
+{
+    acceptor->is_paused = paused;
+    if (!paused && acceptor->has_waiting) {
+        acceptor->has_waiting = false;
+        acceptor_take(acceptor);
+    }
+}
+
+void peri_acceptor_close(struct peri_acceptor *acceptor)
+{
+    uv_close(&acceptor->handle.any, on_acceptor_closed);
+}

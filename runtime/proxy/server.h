@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: MIT
+// All that serves traffic in one process: the VM, the generations (current, candidate, and those still finishing), the
+// listeners and the pools. A worker is a server driven by the supervisor; the single process drives its own; the test kit
+// makes several in memory. Knows nothing of processes.
+#ifndef PERI_PROXY_SERVER_H
+#define PERI_PROXY_SERVER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/slice.h"
+
+struct peri_loop;
+struct peri_server;
+struct peri_shm;
+struct peri_source;
+struct peri_vm;
+
+struct peri_server_options {
+    struct peri_loop *loop; ///< borrowed
+    struct peri_shm *shm;   ///< borrowed
+    struct peri_vm *vm;     ///< borrowed when given (test kit); NULL: the server makes and owns its own
+    int worker;             ///< index of the worker in shared memory
+    uint64_t lua_memory;    ///< bytes of Lua heap; 0 for the default
+    const char *role;       ///< default of the setting "role"; borrowed; NULL for "gateway"
+};
+
+/// NULL when out of memory or the VM cannot start (logged).
+struct peri_server *peri_server_new(const struct peri_server_options *options);
+
+/// Closes listeners, connections, pools and generations at once (use drain for a graceful end) and frees the server. The loop
+/// must be turned afterwards until its close callbacks have run (peri_loop_free does that).
+void peri_server_free(struct peri_server *server);
+
+/// Builds and starts generation `number` beside the running one from `source`; it becomes the candidate (an older candidate is
+/// dropped). PERI_OK, or PERI_ERR_INVALID with a malloc'ed JSON array of errors in *errors.
+peri_err_t peri_server_build(struct peri_server *server, const struct peri_source *source, struct peri_slice entry,
+                             uint64_t number, struct peri_slice digest, char **errors);
+
+/// Normalised configuration (JSON, docs/internals/config-json.md) of the candidate, or of the current generation when there is no
+/// candidate; borrowed from the generation; NULL when there is neither.
+const char *peri_server_config(const struct peri_server *server);
+
+/// Makes the candidate current: every exchange that begins from now on uses it; those under way finish on theirs.
+void peri_server_switch(struct peri_server *server);
+
+/// Drops the candidate.
+void peri_server_drop(struct peri_server *server);
+
+/// Number of the current generation; 0 before the first switch.
+uint64_t peri_server_generation(const struct peri_server *server);
+
+/// Serves connections of a listening socket (taken: closed by the server) under the settings of the listener whose `address` is
+/// `address` in the current generation. PERI_ERR_SYSTEM.
+peri_err_t peri_server_listen(struct peri_server *server, int fd, struct peri_slice address);
+
+/// Stops accepting on `address` and drains its connections; others are not touched.
+void peri_server_unlisten(struct peri_server *server, struct peri_slice address);
+
+/// Stops accepting; idle connections close now, busy ones after their exchange (Connection: close). Calls on_drained(data)
+/// once when none is left. After `ms` milliseconds what is left is closed.
+void peri_server_drain(struct peri_server *server, uint64_t ms, void (*on_drained)(void *data), void *data);
+
+/// Open client connections.
+uint32_t peri_server_connections(const struct peri_server *server);
+
+#endif

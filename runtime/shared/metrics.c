@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: MIT
+// The rows' names and the sums. Members are read one by one while their workers add to them: each number is whole, a set of
+// them may be some nanoseconds apart.
+#include "shared/metrics.h"
+
+#include <time.h>
+
+#include "base/assert.h"
+#include "shared/segment.h"
+#include "shared/shm.h"
+
+_Static_assert(PERI_METRICS_NAME_MAX <= PERI_NAME_TEXT, "a name fits into its row");
+_Static_assert(sizeof(struct peri_metrics_codes) == PERI_METRICS_PAGE_SIZE, "the codes of a row are one memory page");
+_Static_assert(offsetof(struct peri_metrics_page, route_codes) % PERI_METRICS_PAGE_SIZE == 0, "and begin on one");
+_Static_assert(sizeof(struct peri_metrics_page) % PERI_METRICS_PAGE_SIZE == 0, "a worker's pages are its own");
+
+#define NS_PER_SECOND 1000000000.0
+
+const uint64_t peri_metrics_bounds_ns[PERI_METRICS_BOUNDS] = {
+    5000000,   10000000,  25000000,   50000000,   75000000,   100000000,  250000000,
+    500000000, 750000000, 1000000000, 2500000000, 5000000000, 7500000000, 10000000000,
+};
+
+// ---- rows
+
+static int32_t metrics_row(struct peri_shm *shm, const struct peri_names *names, uint32_t owner, struct peri_slice name)
+{
+    if (name.len > PERI_METRICS_NAME_MAX)
+        return 0;
+    int32_t row = peri_names_find(names, owner, name);
+    if (row < 0) {
+        peri_shm_registry_acquire(shm);
+        row = peri_names_add(names, owner, name);
+        peri_shm_registry_release(shm);
+    }
+    return row < 0 ? 0 : row;
+}
+
+int32_t peri_metrics_route(struct peri_shm *shm, struct peri_slice name)
+{
+    return metrics_row(shm, &shm->routes, 0, name);
+}
+
+int32_t peri_metrics_upstream(struct peri_shm *shm, struct peri_slice name)
+{
+    return metrics_row(shm, &shm->upstreams, 0, name);
+}
+
+int32_t peri_metrics_policy(struct peri_shm *shm, struct peri_slice policy, struct peri_slice route)
+{
+    return metrics_row(shm, &shm->policies, (uint32_t)peri_metrics_route(shm, route), policy);
+}
+
+uint32_t peri_metrics_route_count(const struct peri_shm *shm)
+{
+    return peri_names_count(&shm->routes);
+}
+
+uint32_t peri_metrics_upstream_count(const struct peri_shm *shm)
+{
+    return peri_names_count(&shm->upstreams);
+}
+
+uint32_t peri_metrics_policy_count(const struct peri_shm *shm)
+{
+    return peri_names_count(&shm->policies);
+}
+
+struct peri_slice peri_metrics_route_name(const struct peri_shm *shm, uint32_t row)
+{
+    peri_assert(row < PERI_METRICS_ROUTES);
+    return peri_names_text(&shm->routes, row);
+}
+
+struct peri_slice peri_metrics_upstream_name(const struct peri_shm *shm, uint32_t row)
+{
+    peri_assert(row < PERI_METRICS_UPSTREAMS);
+    return peri_names_text(&shm->upstreams, row);
+}
+
+// ---- the process
+
+void peri_metrics_reload(struct peri_shm *shm, enum peri_reload_result result)
+{
+    peri_assert(result < PERI_RELOAD_COUNT);
+    __atomic_fetch_add(&shm->head->reloads[result], 1, __ATOMIC_RELAXED);
+}
+
+void peri_metrics_set_generation(struct peri_shm *shm, uint64_t generation)
+{
+    __atomic_store_n(&shm->head->generation, generation, __ATOMIC_RELAXED);
+}
+
+const char *peri_reload_result_name(enum peri_reload_result result)
+{
+    static const char *const names[] = {"ok", "refused", "failed", "rollback"};
+    peri_assert(result < PERI_RELOAD_COUNT);
+    return names[result];
+}
+
+// ---- sums
+
+static uint64_t load(const uint64_t *counter)
+{
+    return __atomic_load_n(counter, __ATOMIC_RELAXED);
+}
+
+// Adds one worker's row. A row that no request met is passed over: to read its codes would allocate them.
+static void sum_row(const struct peri_metrics_latency *row, const struct peri_metrics_codes *row_codes,
+                    struct peri_metrics_sum *out, uint64_t *codes)
+{
+    uint64_t requests = 0;
+    for (unsigned i = 0; i < PERI_COUNT(row->buckets); i++) {
+        uint64_t count = load(&row->buckets[i]);
+        out->buckets[i] += count;
+        requests += count;
+    }
+    out->sum_ns += load(&row->sum_ns);
+    out->requests += requests;
+    for (unsigned i = 0; requests > 0 && i < PERI_METRICS_CODES; i++) {
+        uint64_t count = load(&row_codes->counts[i]);
+        out->by_class[i < 500 ? 1 + i / 100 : 0] += count;
+        if (codes)
+            codes[i] += count;
+    }
+}
+
+static void sum_clear(struct peri_metrics_sum *out, uint64_t *codes)
+{
+    *out = (struct peri_metrics_sum){0};
+    if (codes)
+        memset(codes, 0, PERI_METRICS_CODES * sizeof(*codes));
+}
+
+void peri_metrics_sum_route(const struct peri_shm *shm, uint32_t row, struct peri_metrics_sum *out, uint64_t *codes)
+{
+    peri_assert(row < PERI_METRICS_ROUTES);
+    sum_clear(out, codes);
+    for (uint32_t worker = 0; worker < shm->workers; worker++) {
+        const struct peri_metrics_page *page = peri_shm_page(shm, worker);
+        if (page)
+            sum_row(&page->routes[row], &page->route_codes[row], out, codes);
+    }
+}
+
+void peri_metrics_sum_upstream(const struct peri_shm *shm, uint32_t row, struct peri_metrics_sum *out, uint64_t *codes)
+{
+    peri_assert(row < PERI_METRICS_UPSTREAMS);
+    sum_clear(out, codes);
+    for (uint32_t worker = 0; worker < shm->workers; worker++) {
+        const struct peri_metrics_page *page = peri_shm_page(shm, worker);
+        if (page)
+            sum_row(&page->upstreams[row], &page->upstream_codes[row], out, codes);
+    }
+}
+
+void peri_metrics_sum_connections(const struct peri_shm *shm, uint32_t row, struct peri_metrics_upstream *out)
+{
+    peri_assert(row < PERI_METRICS_UPSTREAMS);
+    *out = (struct peri_metrics_upstream){0};
+    for (uint32_t worker = 0; worker < shm->workers; worker++) {
+        const struct peri_metrics_page *page = peri_shm_page(shm, worker);
+        if (!page)
+            continue;
+        const struct peri_metrics_upstream *from = &page->upstream_connections[row];
+        out->connections += __atomic_load_n(&from->connections, __ATOMIC_RELAXED);
+        out->connects += load(&from->connects);
+        out->connect_failures += load(&from->connect_failures);
+        out->reuses += load(&from->reuses);
+        out->retries += load(&from->retries);
+        out->timeouts += load(&from->timeouts);
+        out->resets += load(&from->resets);
+    }
+}
+
+void peri_metrics_sum_policy(const struct peri_shm *shm, uint32_t row, struct peri_metrics_policy_sum *out)
+{
+    peri_assert(row < PERI_METRICS_POLICIES);
+    uint32_t route = shm->policies.rows[row].owner;
+    uint64_t ticks = 0;
+    *out = (struct peri_metrics_policy_sum){.policy = peri_names_text(&shm->policies, row)};
+    out->route = peri_names_text(&shm->routes, route < PERI_METRICS_ROUTES ? route : 0);
+    for (uint32_t worker = 0; worker < shm->workers; worker++) {
+        const struct peri_metrics_page *page = peri_shm_page(shm, worker);
+        if (!page)
+            continue;
+        out->calls += load(&page->policies[row].calls);
+        out->errors += load(&page->policies[row].errors);
+        ticks += load(&page->policies[row].ticks);
+    }
+    out->cpu_seconds = (double)ticks / peri_metrics_ticks_per_second(shm);
+}
+
+void peri_metrics_sum_process(const struct peri_shm *shm, struct peri_metrics_process_sum *out)
+{
+    *out = (struct peri_metrics_process_sum){.generation = load(&shm->head->generation)};
+    for (unsigned i = 0; i < PERI_RELOAD_COUNT; i++)
+        out->reloads[i] = load(&shm->head->reloads[i]);
+    for (uint32_t worker = 0; worker < shm->workers; worker++) {
+        const struct peri_metrics_page *page = peri_shm_page(shm, worker);
+        if (!page)
+            continue;
+        out->connections += __atomic_load_n(&page->connections, __ATOMIC_RELAXED);
+        out->accepted += load(&page->accepted);
+        out->refused += load(&page->refused);
+        out->log_drops += load(&page->log_drops);
+    }
+}
+
+// ---- the clock
+
+#if !defined(__x86_64__) && !defined(__aarch64__)
+uint64_t peri_metrics_ticks(void)
+{
+    return peri_metrics_clock_ns();
+}
+#endif
+
+uint64_t peri_metrics_clock_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+double peri_metrics_ticks_per_second(const struct peri_shm *shm)
+{
+    double ticks = (double)(peri_metrics_ticks() - shm->head->start_ticks);
+    double ns = (double)(peri_metrics_clock_ns() - shm->head->start_ns);
+    return ticks > 0 && ns > 0 ? ticks / ns * NS_PER_SECOND : NS_PER_SECOND;
+}

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: MIT
+// Counters and histograms in shared memory. Each worker has a page set of its own and adds with plain stores; a reader sums over
+// all workers, past and present. Rows (route, upstream, policy on a route) are found by name once per generation and keep
+// their index for the life of the memory, so that counters go on across reloads and restarts.
+//
+// The hot path is inline: a request costs three adds.
+#ifndef PERI_SHARED_METRICS_H
+#define PERI_SHARED_METRICS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/slice.h"
+
+#define PERI_METRICS_ROUTES 1024   // row 0 is "other": names beyond the table count there
+#define PERI_METRICS_UPSTREAMS 256 // the same
+#define PERI_METRICS_POLICIES 4096 // the same
+#define PERI_METRICS_NAME_MAX 240  // longer names count as "other"
+#define PERI_METRICS_BOUNDS 14     // OpenTelemetry's: 5 ms to 10 s
+#define PERI_METRICS_CODES 512     // 100 to 599 by their own; index 500 is any other status
+#define PERI_METRICS_CELLS 65536   // of the series that scripts define (shared/series.h)
+#define PERI_METRICS_PAGE_SIZE 4096
+
+struct peri_shm;
+
+/// Durations of one row; two cache lines.
+struct peri_metrics_latency {
+    uint64_t sum_ns;
+    uint64_t buckets[PERI_METRICS_BOUNDS + 1]; ///< not cumulative; the last one has no bound
+};
+
+/// Status codes of one row; exactly one memory page, untouched until the row is used.
+struct peri_metrics_codes {
+    uint64_t counts[PERI_METRICS_CODES];
+};
+
+/// Connections of one upstream. The owner of the page adds to the members directly.
+struct peri_metrics_upstream {
+    int64_t connections;       ///< gauge: open now, idle ones included
+    uint64_t connects;         ///< connections established
+    uint64_t connect_failures; ///< connections refused, timed out or not resolved
+    uint64_t reuses;           ///< attempts on a pooled connection
+    uint64_t retries;          ///< attempts beyond the first
+    uint64_t timeouts;         ///< attempts that got no answer in time
+    uint64_t resets;           ///< attempts broken off by the upstream
+    uint64_t unused;
+};
+
+/// Work of one policy on one route.
+struct peri_metrics_policy {
+    uint64_t calls;
+    uint64_t errors;
+    uint64_t ticks; ///< CPU time; peri_metrics_ticks_per_second
+    uint64_t unused;
+};
+
+/// What one worker counts. Zero at the start; only its worker writes it, with plain stores.
+struct peri_metrics_page {
+    int64_t connections; ///< gauge: open client connections
+    uint64_t accepted;   ///< client connections accepted
+    uint64_t refused;    ///< client connections closed at once because of a limit
+    uint64_t log_drops;  ///< access log lines dropped because the ring was full
+    uint64_t unused[508];
+    struct peri_metrics_latency routes[PERI_METRICS_ROUTES];
+    struct peri_metrics_latency upstreams[PERI_METRICS_UPSTREAMS];
+    struct peri_metrics_upstream upstream_connections[PERI_METRICS_UPSTREAMS];
+    struct peri_metrics_policy policies[PERI_METRICS_POLICIES];
+    double cells[PERI_METRICS_CELLS];
+    struct peri_metrics_codes route_codes[PERI_METRICS_ROUTES];
+    struct peri_metrics_codes upstream_codes[PERI_METRICS_UPSTREAMS];
+};
+
+/// How a reload ended.
+enum peri_reload_result {
+    PERI_RELOAD_OK,       ///< every worker switched
+    PERI_RELOAD_REFUSED,  ///< the configuration has errors
+    PERI_RELOAD_FAILED,   ///< a worker died or was too slow
+    PERI_RELOAD_ROLLBACK, ///< an older generation was brought back
+    PERI_RELOAD_COUNT,
+};
+
+/// Requests of a route or an upstream, summed over all workers.
+struct peri_metrics_sum {
+    uint64_t requests;
+    uint64_t by_class[6]; ///< [1] informational … [5] server errors; [0] any other status
+    uint64_t sum_ns;
+    uint64_t buckets[PERI_METRICS_BOUNDS + 1];
+};
+
+/// Work of a policy on a route, summed over all workers.
+struct peri_metrics_policy_sum {
+    struct peri_slice policy; ///< borrowed from the memory
+    struct peri_slice route;
+    uint64_t calls;
+    uint64_t errors;
+    double cpu_seconds;
+};
+
+/// What belongs to no row, summed over all workers.
+struct peri_metrics_process_sum {
+    uint64_t generation;
+    uint64_t reloads[PERI_RELOAD_COUNT];
+    int64_t connections;
+    uint64_t accepted;
+    uint64_t refused;
+    uint64_t log_drops;
+};
+
+/// Upper bounds of the duration buckets in nanoseconds, ascending.
+extern const uint64_t peri_metrics_bounds_ns[PERI_METRICS_BOUNDS];
+
+/// Bucket of a duration.
+static inline unsigned peri_metrics_bucket(uint64_t ns)
+{
+    unsigned i = 0;
+    while (i < PERI_METRICS_BOUNDS && ns > peri_metrics_bounds_ns[i])
+        i++;
+    return i;
+}
+
+/// Index of a status among the codes.
+static inline unsigned peri_metrics_code(int status)
+{
+    unsigned index = (unsigned)status - 100u;
+    return index < 500 ? index : 500;
+}
+
+/// Counts an exchange of `route` (from peri_metrics_route) that ended with `status` after `ns` nanoseconds.
+static inline void peri_metrics_request(struct peri_metrics_page *page, int32_t route, int status, uint64_t ns)
+{
+    uint32_t row = (uint32_t)route < PERI_METRICS_ROUTES ? (uint32_t)route : 0;
+    page->routes[row].sum_ns += ns;
+    page->routes[row].buckets[peri_metrics_bucket(ns)]++;
+    page->route_codes[row].counts[peri_metrics_code(status)]++;
+}
+
+/// Counts an attempt on `upstream` (from peri_metrics_upstream) answered with `status` (0: not at all) after `ns`.
+static inline void peri_metrics_attempt(struct peri_metrics_page *page, int32_t upstream, int status, uint64_t ns)
+{
+    uint32_t row = (uint32_t)upstream < PERI_METRICS_UPSTREAMS ? (uint32_t)upstream : 0;
+    page->upstreams[row].sum_ns += ns;
+    page->upstreams[row].buckets[peri_metrics_bucket(ns)]++;
+    page->upstream_codes[row].counts[peri_metrics_code(status)]++;
+}
+
+/// Counts one call of a policy (row from peri_metrics_policy): `ticks` of CPU (peri_metrics_ticks).
+static inline void peri_metrics_policy_call(struct peri_metrics_page *page, int32_t policy, uint64_t ticks,
+                                            bool is_error)
+{
+    uint32_t row = (uint32_t)policy < PERI_METRICS_POLICIES ? (uint32_t)policy : 0;
+    page->policies[row].calls++;
+    page->policies[row].errors += is_error;
+    page->policies[row].ticks += ticks;
+}
+
+/// The fastest clock there is: cycles of the time stamp counter, or nanoseconds.
+#if defined(__x86_64__)
+static inline uint64_t peri_metrics_ticks(void)
+{
+    return __builtin_ia32_rdtsc();
+}
+#elif defined(__aarch64__)
+static inline uint64_t peri_metrics_ticks(void)
+{
+    uint64_t ticks;
+    __asm__ volatile("mrs %0, cntvct_el0" : "=r"(ticks));
+    return ticks;
+}
+#else
+uint64_t peri_metrics_ticks(void);
+#endif
+
+/// Row of the route called `name`, made when it is new; 0 ("other") when the table is full. For load time: takes a lock.
+int32_t peri_metrics_route(struct peri_shm *shm, struct peri_slice name);
+
+/// Row of the upstream called `name`; as peri_metrics_route.
+int32_t peri_metrics_upstream(struct peri_shm *shm, struct peri_slice name);
+
+/// Row of the policy `policy` on the route `route`; as peri_metrics_route.
+int32_t peri_metrics_policy(struct peri_shm *shm, struct peri_slice policy, struct peri_slice route);
+
+/// Counts a reload. The supervisor or the single process calls it.
+void peri_metrics_reload(struct peri_shm *shm, enum peri_reload_result result);
+
+/// Stores the number of the generation that answers.
+void peri_metrics_set_generation(struct peri_shm *shm, uint64_t generation);
+
+/// Name of a reload's result: "ok", "refused", "failed", "rollback".
+const char *peri_reload_result_name(enum peri_reload_result result);
+
+/// Numbers of rows in use, "other" included: rows 0 to count - 1 have names.
+uint32_t peri_metrics_route_count(const struct peri_shm *shm);
+uint32_t peri_metrics_upstream_count(const struct peri_shm *shm);
+uint32_t peri_metrics_policy_count(const struct peri_shm *shm);
+
+/// Name of a row, borrowed from the memory.
+struct peri_slice peri_metrics_route_name(const struct peri_shm *shm, uint32_t row);
+struct peri_slice peri_metrics_upstream_name(const struct peri_shm *shm, uint32_t row);
+
+/// Sums a route's row over all workers; `codes` (may be NULL) has PERI_METRICS_CODES places.
+void peri_metrics_sum_route(const struct peri_shm *shm, uint32_t row, struct peri_metrics_sum *out, uint64_t *codes);
+
+/// Sums an upstream's row; as peri_metrics_sum_route.
+void peri_metrics_sum_upstream(const struct peri_shm *shm, uint32_t row, struct peri_metrics_sum *out, uint64_t *codes);
+
+/// Sums the connections of an upstream's row.
+void peri_metrics_sum_connections(const struct peri_shm *shm, uint32_t row, struct peri_metrics_upstream *out);
+
+/// Sums a policy's row.
+void peri_metrics_sum_policy(const struct peri_shm *shm, uint32_t row, struct peri_metrics_policy_sum *out);
+
+/// Sums what belongs to no row.
+void peri_metrics_sum_process(const struct peri_shm *shm, struct peri_metrics_process_sum *out);
+
+/// CLOCK_MONOTONIC in nanoseconds.
+uint64_t peri_metrics_clock_ns(void);
+
+/// Ticks of peri_metrics_ticks per second, measured since the memory was made.
+double peri_metrics_ticks_per_second(const struct peri_shm *shm);
+
+#endif

@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: MIT
+// The way of an attempt:
+//
+//   start -> pooled connection | connect -> head out -> on_ready -> body out -> (interim)* -> head in -> body in -> end
+//                                                                               | any error: connection closed, on_error
+#include "upstream/attempt.h"
+
+#include <stdlib.h>
+
+#include "base/assert.h"
+#include "event/loop.h"
+#include "event/stream.h"
+#include "upstream/connection.h"
+
+static const struct peri_h1_limits limits = {.header_bytes = 60 * 1024, .headers = 200, .uri_bytes = 0, .allow_underscores = true};
+
+static struct peri_attempt *attempt_of(struct peri_h1 *h1)
+{
+    return ((struct peri_upstream_connection *)h1->data)->attempt;
+}
+
+static void attempt_fail(struct peri_attempt *attempt, peri_err_t err)
+{
+    struct peri_upstream_connection *c = attempt->connection;
+    attempt->connection = NULL;
+    peri_upstream_connection_close(c);
+    attempt->events->on_error(attempt, err);
+}
+
+// The response is complete: the connection is kept when nothing stands against it.
+static void attempt_finish(struct peri_attempt *attempt, bool can_reuse)
+{
+    struct peri_upstream_connection *c = attempt->connection;
+    attempt->connection = NULL;
+    if (c->is_stopped) {
+        c->is_stopped = false;
+        peri_stream_read_start(c->stream);
+    }
+    if (can_reuse && attempt->is_sent && peri_stream_pending(c->stream) == 0)
+        peri_pool_put(c);
+    else
+        peri_upstream_connection_close(c);
+    attempt->events->on_end(attempt);
+}
+
+// ---- the request ----
+
+static void attempt_write_head(struct peri_attempt *attempt)
+{
+    const struct peri_request *req = attempt->req;
+    struct peri_stream *stream = attempt->connection->stream;
+    struct peri_h1_head head = {.framing = PERI_H1_NO_BODY, .length = -1};
+    if (!attempt->has_no_body && req->content_length >= 0) {
+        head.framing = PERI_H1_LENGTH;
+        head.length = req->content_length;
+    } else if (!attempt->has_no_body) {
+        head.framing = PERI_H1_CHUNKED;
+    } else if (req->method == PERI_METHOD_POST || req->method == PERI_METHOD_PUT || req->method == PERI_METHOD_PATCH) {
+        head.length = 0; // RFC 9110 8.6: methods that anticipate content say that there is none
+    }
+    attempt->is_chunked = head.framing == PERI_H1_CHUNKED;
+    size_t size = peri_h1_request_size(req);
+    char *room = size <= PERI_STREAM_RESERVE ? peri_stream_reserve(stream, size) : NULL;
+    if (room) {
+        peri_stream_commit(stream, (size_t)(peri_h1_write_request(room, req, &head) - room));
+        return;
+    }
+    char *text = malloc(size);
+    if (!text) {
+        peri_stream_close(stream);
+        return;
+    }
+    char *end = peri_h1_write_request(text, req, &head);
+    peri_stream_write(stream, peri_slice(text, (size_t)(end - text)));
+    free(text);
+}
+
+static void attempt_begin(struct peri_attempt *attempt)
+{
+    struct peri_upstream_connection *c = attempt->connection;
+    c->requests++;
+    attempt_write_head(attempt);
+    attempt->is_ready = true;
+    attempt->is_sent = attempt->has_no_body;
+    attempt->events->on_ready(attempt);
+}
+
+bool peri_attempt_send_body(struct peri_attempt *attempt, struct peri_slice data)
+{
+    struct peri_stream *stream = attempt->connection->stream;
+    if (data.len == 0)
+        return true;
+    if (attempt->is_chunked) {
+        char line[PERI_H1_CHUNK_HEAD];
+        char *end = peri_h1_write_chunk(line, data.len);
+        peri_stream_write(stream, peri_slice(line, (size_t)(end - line)));
+    }
+    peri_stream_write(stream, data);
+    if (attempt->is_chunked)
+        peri_stream_write(stream, PERI_SLICE("\r\n"));
+    return peri_stream_pending(stream) < PERI_STREAM_HIGH;
+}
+
+void peri_attempt_send_end(struct peri_attempt *attempt, const struct peri_headers *trailers)
+{
+    static const struct peri_headers none;
+    struct peri_stream *stream = attempt->connection->stream;
+    attempt->is_sent = true;
+    if (attempt->has_head && attempt->res->is_upgrade) {
+        peri_stream_shutdown(stream);
+    } else if (attempt->is_chunked) {
+        const struct peri_headers *last = trailers ? trailers : &none;
+        char *text = malloc(peri_h1_last_size(last));
+        if (!text) {
+            peri_stream_close(stream);
+            return;
+        }
+        char *end = peri_h1_write_last(text, last);
+        peri_stream_write(stream, peri_slice(text, (size_t)(end - text)));
+        free(text);
+    }
+}
+
+// ---- the response ----
+
+static bool on_begin(struct peri_h1 *h1)
+{
+    struct peri_attempt *attempt = attempt_of(h1);
+    struct peri_arena *arena = attempt->res->headers.arena;
+    *attempt->res = (struct peri_response){.content_length = PERI_LENGTH_NONE};
+    peri_headers_init(&attempt->res->headers, arena);
+    peri_headers_init(&attempt->res->trailers, arena);
+    peri_h1_set_response(h1, attempt->res, attempt->req->method == PERI_METHOD_HEAD);
+    return true;
+}
+
+static peri_err_t on_head(struct peri_h1 *h1)
+{
+    struct peri_attempt *attempt = attempt_of(h1);
+    int status = attempt->res->status;
+    if (status == 101 && attempt->req->upgrade.len == 0)
+        return PERI_ERR_UPSTREAM_PROTOCOL; // nobody asked for a tunnel
+    struct peri_upstream_connection *c = h1->data;
+    if (status < 200 && status != 101) {
+        attempt->events->on_interim(attempt, status, &attempt->res->headers);
+    } else {
+        attempt->has_head = true;
+        attempt->events->on_head(attempt);
+    }
+    return c->is_closing ? PERI_ERR_CLOSED : PERI_OK; // cancelled from the event: the response's memory may be gone
+}
+
+static peri_err_t on_body(struct peri_h1 *h1, struct peri_slice data)
+{
+    struct peri_upstream_connection *c = h1->data;
+    c->attempt->events->on_body(c->attempt, data);
+    return c->is_closing ? PERI_ERR_CLOSED : PERI_OK;
+}
+
+static void on_end(struct peri_h1 *h1)
+{
+    PERI_UNUSED(h1); // seen after feeding, outside the parser
+}
+
+static const struct peri_h1_events h1_events = {.on_begin = on_begin, .on_head = on_head, .on_body = on_body, .on_end = on_end};
+
+// After a feed: is the response over?
+static void attempt_check_end(struct peri_attempt *attempt, size_t rest)
+{
+    struct peri_upstream_connection *c = attempt->connection;
+    if (attempt->has_head && !peri_h1_is_busy(&c->h1) && !c->h1.is_tunnel)
+        attempt_finish(attempt, rest == 0 && c->h1.keep_alive);
+}
+
+static void connection_feed(struct peri_upstream_connection *c, struct peri_slice data)
+{
+    while (data.len > 0 && c->attempt && c->attempt->connection) {
+        struct peri_attempt *attempt = c->attempt;
+        size_t consumed;
+        if (c->h1.is_tunnel) {
+            attempt->events->on_body(attempt, data);
+            return;
+        }
+        peri_err_t err = peri_h1_feed(&c->h1, data, &consumed);
+        if (c->is_closing)
+            return; // the owner cancelled the attempt from an event
+        if (err != PERI_OK) {
+            attempt_fail(attempt, err == PERI_ERR_HEADERS_TOO_LARGE ? PERI_ERR_RESPONSE_TOO_LARGE : PERI_ERR_UPSTREAM_PROTOCOL);
+            return;
+        }
+        data.ptr += consumed;
+        data.len -= consumed;
+        attempt_check_end(attempt, data.len);
+    }
+}
+
+static void on_stream_read(struct peri_stream *stream, struct peri_slice data)
+{
+    struct peri_upstream_connection *c = peri_stream_data(stream);
+    if (!c->attempt) { // bytes that nobody asked for: the connection cannot be trusted
+        peri_upstream_connection_close(c);
+        return;
+    }
+    c->attempt->has_bytes = true;
+    connection_feed(c, data);
+}
+
+static void on_stream_end(struct peri_stream *stream, peri_err_t err)
+{
+    struct peri_upstream_connection *c = peri_stream_data(stream);
+    struct peri_attempt *attempt = c->attempt;
+    if (!attempt) {
+        peri_upstream_connection_close(c);
+        return;
+    }
+    if (err == PERI_OK && c->h1.is_tunnel) {
+        attempt_finish(attempt, false);
+        return;
+    }
+    bool is_whole = err == PERI_OK && attempt->has_head && peri_h1_finish(&c->h1) == PERI_OK;
+    if (c->is_closing)
+        return;
+    if (is_whole)
+        attempt_finish(attempt, false);
+    else
+        attempt_fail(attempt, attempt->is_ready ? PERI_ERR_UPSTREAM_RESET : PERI_ERR_CONNECT);
+}
+
+static void on_stream_drain(struct peri_stream *stream)
+{
+    struct peri_upstream_connection *c = peri_stream_data(stream);
+    if (c->attempt)
+        c->attempt->events->on_drain(c->attempt);
+}
+
+static void on_stream_connect(struct peri_stream *stream, peri_err_t err)
+{
+    struct peri_upstream_connection *c = peri_stream_data(stream);
+    peri_timer_stop(&c->timer);
+    if (!c->attempt)
+        return;
+    if (err != PERI_OK) {
+        attempt_fail(c->attempt, PERI_ERR_CONNECT);
+        return;
+    }
+    c->is_connected = true;
+    peri_stream_read_start(stream);
+    attempt_begin(c->attempt);
+}
+
+static void on_stream_close(struct peri_stream *stream)
+{
+    struct peri_upstream_connection *c = peri_stream_data(stream);
+    if (c->attempt) { // closed from below, e.g. out of memory
+        struct peri_attempt *attempt = c->attempt;
+        attempt->connection = NULL;
+        c->attempt = NULL;
+        attempt->events->on_error(attempt, PERI_ERR_UPSTREAM_RESET);
+    }
+    peri_upstream_connection_closed(c);
+}
+
+static const struct peri_stream_events stream_events = {
+    .on_connect = on_stream_connect,
+    .on_read = on_stream_read,
+    .on_end = on_stream_end,
+    .on_drain = on_stream_drain,
+    .on_close = on_stream_close,
+};
+
+static void on_connect_failed(struct peri_upstream_connection *c, peri_err_t err)
+{
+    attempt_fail(c->attempt, err);
+}
+
+// ---- start and end ----
+
+void peri_attempt_start(struct peri_attempt *attempt)
+{
+    struct peri_upstream_connection *c = attempt->wants_fresh ? NULL : peri_pool_take(attempt->pool);
+    if (c) {
+        attempt->is_reused = true;
+        attempt->connection = c;
+        c->attempt = attempt;
+        peri_timer_stop(&c->timer);
+        attempt_begin(attempt);
+        return;
+    }
+    c = peri_pool_connect(attempt->pool, &stream_events, attempt, attempt->connect_ms, on_connect_failed);
+    attempt->connection = c;
+    if (!c) {
+        attempt->events->on_error(attempt, PERI_ERR_NOMEM);
+        return;
+    }
+    peri_h1_init(&c->h1, PERI_H1_CLIENT, &limits, &h1_events, c);
+}
+
+void peri_attempt_pause(struct peri_attempt *attempt, bool paused)
+{
+    struct peri_upstream_connection *c = attempt->connection;
+    if (!c || !c->stream || c->is_stopped == paused)
+        return;
+    c->is_stopped = paused;
+    if (paused)
+        peri_stream_read_stop(c->stream);
+    else
+        peri_stream_read_start(c->stream);
+}
+
+void peri_attempt_cancel(struct peri_attempt *attempt)
+{
+    struct peri_upstream_connection *c = attempt->connection;
+    attempt->connection = NULL;
+    if (c)
+        peri_upstream_connection_close(c);
+}

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: MIT
+// One try to send a request to one address: a pooled or new connection, the request out, the response in. Knows nothing of
+// clients, routes or retries; says what happened and stops.
+#ifndef PERI_UPSTREAM_ATTEMPT_H
+#define PERI_UPSTREAM_ATTEMPT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/slice.h"
+#include "codec/message.h"
+
+struct peri_attempt;
+struct peri_pool;
+struct peri_upstream_connection;
+
+/// What an attempt tells its owner, from the loop, never from inside a call of this module.
+struct peri_attempt_events {
+    /// The connection is there and the request head was written: the body may follow.
+    void (*on_ready)(struct peri_attempt *attempt);
+    /// An interim response (100–199 but 101); `headers` borrowed for the call.
+    void (*on_interim)(struct peri_attempt *attempt, int status, const struct peri_headers *headers);
+    /// The response head is in attempt->res.
+    void (*on_head)(struct peri_attempt *attempt);
+    /// Response body (or tunnel) bytes, borrowed for the call.
+    void (*on_body)(struct peri_attempt *attempt, struct peri_slice data);
+    /// The response is complete (for a tunnel: the upstream ended its direction). Trailers are in attempt->res. Last call.
+    void (*on_end)(struct peri_attempt *attempt);
+    /// The attempt failed. Last call.
+    void (*on_error)(struct peri_attempt *attempt, peri_err_t err);
+    /// What send_body queued has drained.
+    void (*on_drain)(struct peri_attempt *attempt);
+};
+
+/// Embedded in its owner, which keeps it until the last call or peri_attempt_cancel.
+struct peri_attempt {
+    const struct peri_attempt_events *events;
+    void *data;                     ///< the owner's
+    struct peri_pool *pool;         ///< borrowed while the attempt runs
+    const struct peri_request *req; ///< borrowed while the attempt runs; content_length says how the body is framed
+    struct peri_response *res;      ///< borrowed; its header lists have their arena
+    uint64_t connect_ms;            ///< 0 for no limit
+    bool wants_fresh;               ///< do not use a pooled connection
+    bool has_no_body;               ///< the request ends with its head
+
+    struct peri_upstream_connection *connection; ///< NULL before the start and after the end
+    bool is_reused;       ///< runs on a pooled connection
+    bool is_ready;        ///< on_ready was called
+    bool is_sent;         ///< the request was written to its end
+    bool has_bytes;       ///< the upstream sent something
+    bool has_head;        ///< the final response head arrived
+    bool is_chunked;      ///< the request body goes out in chunks
+};
+
+/// Starts the attempt: events, data, pool, req, res, connect_ms, wants_fresh and has_no_body are set, the rest is zero.
+void peri_attempt_start(struct peri_attempt *attempt);
+
+/// Sends request body bytes (tunnel bytes after a 101), borrowed for the call. False when the queue is above its high mark:
+/// stop until on_drain. Only after on_ready.
+bool peri_attempt_send_body(struct peri_attempt *attempt, struct peri_slice data);
+
+/// Ends the request body, with trailers (may be NULL).
+void peri_attempt_send_end(struct peri_attempt *attempt, const struct peri_headers *trailers);
+
+/// Stops / resumes the delivery of response bytes.
+void peri_attempt_pause(struct peri_attempt *attempt, bool paused);
+
+/// Ends the attempt and closes its connection; no event follows. No-op when it is over.
+void peri_attempt_cancel(struct peri_attempt *attempt);
+
+#endif

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT
+// One connection to an upstream address, between its pool and its attempt. For the files of upstream/ only.
+#ifndef PERI_UPSTREAM_CONNECTION_H
+#define PERI_UPSTREAM_CONNECTION_H
+
+#include "base/list.h"
+#include "codec/h1.h"
+#include "event/timer.h"
+#include "upstream/pool.h"
+
+struct peri_attempt;
+struct peri_stream;
+struct peri_stream_events;
+
+struct peri_upstream_connection {
+    struct peri_list link;       ///< in pool->idle while idle
+    struct peri_pool *pool;      ///< referenced
+    struct peri_stream *stream;  ///< NULL until the address is known
+    struct peri_attempt *attempt; ///< NULL while idle or closing
+    struct peri_h1 h1;
+    struct peri_timer timer; ///< connect time, then idle time
+    uint64_t requests;       ///< begun on this connection
+    bool is_connected;
+    bool is_stopped; ///< reading is stopped for back-pressure
+    bool is_closing;
+};
+
+/// Takes an idle connection out of the pool, the newest first; NULL when there is none.
+struct peri_upstream_connection *peri_pool_take(struct peri_pool *pool);
+
+/// Opens a new connection for `attempt`. Its stream tells `events` (with the connection as data). A failure is reported through
+/// on_fail from the loop. NULL when out of memory.
+struct peri_upstream_connection *peri_pool_connect(struct peri_pool *pool, const struct peri_stream_events *events,
+                                                   struct peri_attempt *attempt, uint64_t connect_ms,
+                                                   void (*on_fail)(struct peri_upstream_connection *c, peri_err_t err));
+
+/// Gives a connection whose exchange is complete back: kept idle, or closed when the pool is full.
+void peri_pool_put(struct peri_upstream_connection *c);
+
+/// Closes a connection at once. It frees itself.
+void peri_upstream_connection_close(struct peri_upstream_connection *c);
+
+/// From the stream's on_close: frees the connection.
+void peri_upstream_connection_closed(struct peri_upstream_connection *c);
+
+/// The loop of the pool.
+struct peri_loop *peri_pool_loop(const struct peri_pool *pool);
+
+#endif

@@ -1,0 +1,355 @@
+// SPDX-License-Identifier: MIT
+// Pools by address, and how a connection comes to be:
+//
+//   take idle | connect: literal -> TCP;  name -> DNS -> TCP;  unix:/path;  memory:NAME  -> attempt -> put idle | close
+#include "upstream/pool.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <netinet/in.h>
+
+#include "base/assert.h"
+#include "event/dns.h"
+#include "event/loop.h"
+#include "event/stream.h"
+#include "upstream/attempt.h"
+#include "upstream/connection.h"
+
+struct peri_pools {
+    struct peri_pools_options options;
+    struct peri_list pools;
+};
+
+enum pool_kind { POOL_LITERAL, POOL_NAME, POOL_UNIX, POOL_MEMORY };
+
+struct peri_pool {
+    struct peri_list link; ///< in pools->pools while referenced by a holder
+    struct peri_pools *pools;
+    char *address; ///< owned, NUL-terminated
+    enum pool_kind kind;
+    struct peri_slice host; ///< in `address`: name, path or memory name
+    uint16_t port;
+    struct sockaddr_storage literal;
+    struct peri_pool_settings settings;
+    struct peri_list idle;
+    uint32_t idle_count;
+    uint32_t holders; ///< references of generations
+    uint32_t open;    ///< connections that point here
+    uint32_t next;    ///< address of a name to try first
+};
+
+/// A connection that waits for its stream: for the address of a name, or for the loop to report a failure.
+struct pending_connection {
+    struct peri_upstream_connection base;
+    struct peri_dns_query query;
+    struct peri_defer failure;
+    peri_err_t err;
+    const struct peri_stream_events *events;
+    void (*on_fail)(struct peri_upstream_connection *c, peri_err_t err);
+    bool is_resolving;
+};
+
+struct peri_pools *peri_pools_new(const struct peri_pools_options *options)
+{
+    struct peri_pools *pools = calloc(1, sizeof(*pools));
+    if (!pools)
+        return NULL;
+    pools->options = *options;
+    peri_list_init(&pools->pools);
+    return pools;
+}
+
+void peri_pools_free(struct peri_pools *pools)
+{
+    peri_assert(peri_list_is_empty(&pools->pools));
+    free(pools);
+}
+
+static bool parse_port(struct peri_slice text, uint16_t *port)
+{
+    unsigned value = 0;
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.ptr[i] < '0' || text.ptr[i] > '9' || value > 65535)
+            return false;
+        value = value * 10 + (unsigned)(text.ptr[i] - '0');
+    }
+    *port = (uint16_t)value;
+    return text.len > 0 && value > 0 && value <= 65535;
+}
+
+static bool parse_address(struct peri_pool *pool)
+{
+    struct peri_slice text = peri_slice_from(pool->address);
+    if (peri_slice_starts(text, PERI_SLICE("unix:")) || peri_slice_starts(text, PERI_SLICE("memory:"))) {
+        pool->kind = text.ptr[0] == 'u' ? POOL_UNIX : POOL_MEMORY;
+        size_t prefix = pool->kind == POOL_UNIX ? 5 : 7;
+        pool->host = peri_slice(text.ptr + prefix, text.len - prefix);
+        return pool->host.len > 0;
+    }
+    const char *colon = strrchr(pool->address, ':');
+    if (!colon)
+        return false;
+    pool->host = peri_slice(text.ptr, (size_t)(colon - text.ptr));
+    if (!parse_port(peri_slice(colon + 1, text.len - pool->host.len - 1), &pool->port))
+        return false;
+    pool->kind = peri_dns_parse_literal(pool->host, pool->port, &pool->literal) ? POOL_LITERAL : POOL_NAME;
+    return pool->host.len > 0;
+}
+
+static struct peri_pool *pool_new(struct peri_pools *pools, struct peri_slice address)
+{
+    struct peri_pool *pool = calloc(1, sizeof(*pool));
+    char *copy = malloc(address.len + 1);
+    if (!pool || !copy)
+        goto fail;
+    memcpy(copy, address.ptr, address.len);
+    copy[address.len] = '\0';
+    pool->pools = pools;
+    pool->address = copy;
+    peri_list_init(&pool->idle);
+    if (!parse_address(pool))
+        goto fail;
+    peri_list_append(&pools->pools, &pool->link);
+    return pool;
+fail:
+    free(copy);
+    free(pool);
+    return NULL;
+}
+
+struct peri_pool *peri_pools_get(struct peri_pools *pools, struct peri_slice address, const struct peri_pool_settings *settings)
+{
+    struct peri_pool *pool = NULL;
+    for (struct peri_list *link = pools->pools.next; link != &pools->pools; link = link->next) {
+        struct peri_pool *known = PERI_LIST_ITEM(link, struct peri_pool, link);
+        if (peri_slice_eq(peri_slice_from(known->address), address))
+            pool = known;
+    }
+    if (!pool)
+        pool = pool_new(pools, address);
+    if (!pool)
+        return NULL;
+    pool->settings = *settings;
+    pool->holders++;
+    return pool;
+}
+
+static void pool_check_end(struct peri_pool *pool)
+{
+    if (pool->holders > 0 || pool->open > 0)
+        return;
+    peri_list_remove(&pool->link);
+    free(pool->address);
+    free(pool);
+}
+
+void peri_pool_release(struct peri_pool *pool)
+{
+    peri_assert(pool->holders > 0);
+    if (--pool->holders > 0)
+        return;
+    pool->open++; // keeps the pool through the loop below
+    while (!peri_list_is_empty(&pool->idle))
+        peri_upstream_connection_close(PERI_LIST_ITEM(pool->idle.next, struct peri_upstream_connection, link));
+    pool->open--;
+    pool_check_end(pool);
+}
+
+struct peri_slice peri_pool_address(const struct peri_pool *pool)
+{
+    return peri_slice_from(pool->address);
+}
+
+uint32_t peri_pool_idle(const struct peri_pool *pool)
+{
+    return pool->idle_count;
+}
+
+struct peri_loop *peri_pool_loop(const struct peri_pool *pool)
+{
+    return pool->pools->options.loop;
+}
+
+struct peri_upstream_connection *peri_pool_take(struct peri_pool *pool)
+{
+    if (peri_list_is_empty(&pool->idle))
+        return NULL;
+    struct peri_upstream_connection *c = PERI_LIST_ITEM(pool->idle.next, struct peri_upstream_connection, link);
+    peri_list_remove(&c->link);
+    pool->idle_count--;
+    return c;
+}
+
+static void on_timer(struct peri_timer *timer)
+{
+    struct pending_connection *p = PERI_CONTAINER(timer, struct pending_connection, base.timer);
+    if (p->base.attempt && !p->base.is_connected)
+        p->on_fail(&p->base, PERI_ERR_CONNECT_TIMEOUT);
+    else if (!p->base.attempt)
+        peri_upstream_connection_close(&p->base);
+}
+
+static void pending_fail(struct pending_connection *p, peri_err_t err)
+{
+    p->err = err;
+    peri_defer_schedule(peri_pool_loop(p->base.pool), &p->failure);
+}
+
+static void on_failure(struct peri_defer *defer)
+{
+    struct pending_connection *p = PERI_CONTAINER(defer, struct pending_connection, failure);
+    if (p->base.is_closing) {
+        peri_upstream_connection_closed(&p->base);
+        return;
+    }
+    p->on_fail(&p->base, p->err);
+}
+
+static void pending_connect_to(struct pending_connection *p, const struct sockaddr_storage *address)
+{
+    p->base.stream = peri_stream_connect_tcp(peri_pool_loop(p->base.pool), (const struct sockaddr *)address, p->events, &p->base);
+    if (!p->base.stream)
+        pending_fail(p, PERI_ERR_CONNECT);
+}
+
+static void set_port(struct sockaddr_storage *address, uint16_t port)
+{
+    if (address->ss_family == AF_INET6)
+        ((struct sockaddr_in6 *)address)->sin6_port = htons(port);
+    else
+        ((struct sockaddr_in *)address)->sin_port = htons(port);
+}
+
+static void on_resolved(struct peri_dns_query *query, peri_err_t err, const struct sockaddr_storage *addresses, unsigned count)
+{
+    struct pending_connection *p = PERI_CONTAINER(query, struct pending_connection, query);
+    p->is_resolving = false;
+    if (err != PERI_OK || count == 0) {
+        p->on_fail(&p->base, PERI_ERR_RESOLVE);
+        return;
+    }
+    struct sockaddr_storage address = addresses[p->base.pool->next++ % count];
+    set_port(&address, p->base.pool->port);
+    pending_connect_to(p, &address);
+}
+
+static void on_memory_connected(struct peri_defer *defer)
+{
+    struct pending_connection *p = PERI_CONTAINER(defer, struct pending_connection, failure);
+    if (!p->base.is_closing)
+        p->events->on_connect(p->base.stream, PERI_OK);
+}
+
+static void pending_connect_memory(struct pending_connection *p)
+{
+    struct peri_pools *pools = p->base.pool->pools;
+    p->base.stream = pools->options.connect_memory ? pools->options.connect_memory(pools->options.data, p->base.pool->host) : NULL;
+    if (!p->base.stream) {
+        pending_fail(p, PERI_ERR_CONNECT);
+        return;
+    }
+    peri_stream_set_owner(p->base.stream, p->events, &p->base);
+    peri_defer_init(&p->failure, on_memory_connected);
+    peri_defer_schedule(pools->options.loop, &p->failure);
+}
+
+static void pending_connect(struct pending_connection *p)
+{
+    struct peri_pool *pool = p->base.pool;
+    struct peri_pools *pools = pool->pools;
+    switch (pool->kind) {
+    case POOL_LITERAL:
+        pending_connect_to(p, &pool->literal);
+        return;
+    case POOL_NAME:
+        if (!pools->options.dns) {
+            pending_fail(p, PERI_ERR_RESOLVE);
+            return;
+        }
+        p->is_resolving = true;
+        p->query.on_done = on_resolved;
+        peri_dns_resolve(pools->options.dns, pool->host, &p->query);
+        return;
+    case POOL_UNIX:
+        p->base.stream = peri_stream_connect_unix(pools->options.loop, pool->host.ptr, p->events, &p->base);
+        if (!p->base.stream)
+            pending_fail(p, PERI_ERR_CONNECT);
+        return;
+    case POOL_MEMORY:
+        pending_connect_memory(p);
+        return;
+    }
+}
+
+struct peri_upstream_connection *peri_pool_connect(struct peri_pool *pool, const struct peri_stream_events *events,
+                                                   struct peri_attempt *attempt, uint64_t connect_ms,
+                                                   void (*on_fail)(struct peri_upstream_connection *c, peri_err_t err))
+{
+    struct pending_connection *p = calloc(1, sizeof(*p));
+    if (!p)
+        return NULL;
+    p->base.pool = pool;
+    p->base.attempt = attempt;
+    p->events = events;
+    p->on_fail = on_fail;
+    pool->open++;
+    peri_list_init(&p->base.link);
+    peri_timer_init(&p->base.timer, on_timer);
+    peri_defer_init(&p->failure, on_failure);
+    if (connect_ms > 0)
+        peri_timer_start(peri_pool_loop(pool), &p->base.timer, connect_ms);
+    pending_connect(p);
+    return &p->base;
+}
+
+void peri_pool_put(struct peri_upstream_connection *c)
+{
+    struct peri_pool *pool = c->pool;
+    const struct peri_pool_settings *s = &pool->settings;
+    c->attempt = NULL;
+    if (pool->holders == 0 || pool->idle_count >= s->max_idle || (s->max_requests > 0 && c->requests >= s->max_requests)) {
+        peri_upstream_connection_close(c);
+        return;
+    }
+    peri_list_prepend(&pool->idle, &c->link);
+    pool->idle_count++;
+    if (s->idle_ms > 0)
+        peri_timer_start(peri_pool_loop(pool), &c->timer, s->idle_ms);
+    else
+        peri_timer_stop(&c->timer);
+}
+
+void peri_upstream_connection_close(struct peri_upstream_connection *c)
+{
+    struct pending_connection *p = PERI_CONTAINER(c, struct pending_connection, base);
+    if (c->is_closing)
+        return;
+    c->is_closing = true;
+    c->attempt = NULL;
+    peri_timer_stop(&c->timer);
+    if (!peri_list_is_empty(&c->link)) {
+        peri_list_remove(&c->link);
+        c->pool->idle_count--;
+    }
+    if (p->is_resolving)
+        peri_dns_cancel(&p->query);
+    p->is_resolving = false;
+    if (c->stream) {
+        peri_defer_cancel(&p->failure);
+        peri_stream_close(c->stream);
+    } else {
+        peri_defer_schedule(peri_pool_loop(c->pool), &p->failure); // frees it, outside the caller's call
+    }
+}
+
+void peri_upstream_connection_closed(struct peri_upstream_connection *c)
+{
+    struct peri_pool *pool = c->pool;
+    struct pending_connection *p = PERI_CONTAINER(c, struct pending_connection, base);
+    peri_timer_stop(&c->timer);
+    peri_defer_cancel(&p->failure);
+    free(p);
+    pool->open--;
+    pool_check_end(pool);
+}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: MIT
+// Connections of this worker to one address, kept for reuse: the newest idle one first, bounded in number and idle time. An idle
+// connection keeps reading, so that a close by the peer is seen at once. Pools belong to the worker and outlive generations:
+// a reload drops no idle connection.
+#ifndef PERI_UPSTREAM_POOL_H
+#define PERI_UPSTREAM_POOL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/slice.h"
+
+struct peri_dns;
+struct peri_loop;
+struct peri_pool;
+struct peri_pools;
+struct peri_stream;
+
+struct peri_pools_options {
+    struct peri_loop *loop; ///< borrowed
+    struct peri_dns *dns;   ///< borrowed; NULL: only literals
+    /// Opens a stream to the memory listener `name`, or NULL; for "memory:NAME" addresses of tests.
+    struct peri_stream *(*connect_memory)(void *data, struct peri_slice name);
+    void *data;
+};
+
+/// Bounds of a pool.
+struct peri_pool_settings {
+    uint32_t max_idle;     ///< connections kept idle
+    uint64_t idle_ms;      ///< how long
+    uint64_t max_requests; ///< requests per connection; 0 for no limit
+};
+
+/// The worker's set of pools. NULL when out of memory.
+struct peri_pools *peri_pools_new(const struct peri_pools_options *options);
+
+/// Closes every idle connection and frees the set; no attempt is under way and every pool was released.
+void peri_pools_free(struct peri_pools *pools);
+
+/// The pool of `address` ("host:port", "unix:/path", "memory:NAME"), made when it does not exist; one reference is the
+/// caller's. The settings given last hold. NULL when out of memory or the address is malformed.
+struct peri_pool *peri_pools_get(struct peri_pools *pools, struct peri_slice address, const struct peri_pool_settings *settings);
+
+/// Gives one reference back; the last one closes the idle connections.
+void peri_pool_release(struct peri_pool *pool);
+
+/// The address, as given.
+struct peri_slice peri_pool_address(const struct peri_pool *pool);
+
+/// Idle connections now.
+uint32_t peri_pool_idle(const struct peri_pool *pool);
+
+#endif

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: MIT
+"""What the documentation shows works as it says: its files are taken from the pages and run."""
+
+import http.client
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import threading
+
+import pytest
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+PERIGEE = os.environ.get("PERIGEE", str(TOP / "build/perigee"))
+
+
+def blocks(page, language="lua"):
+    """{file name: code} of the blocks that name their file: in the line above, or in their first line as a comment."""
+    text = (TOP / page).read_text()
+    named = dict(re.findall(rf"^`([^`\n]+)`\n\n```{language}\n(.*?)^```", text, re.M | re.S))
+    for code in re.findall(rf"^```{language}\n(.*?)^```", text, re.M | re.S):
+        first = re.match(r"-- (\S+\.lua)\n", code)
+        if first:
+            named[first.group(1)] = code
+    return named
+
+
+def write(folder, files):
+    for name, code in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(code)
+
+
+def free_ports(count):
+    probes = [socket.socket() for _ in range(count)]
+    for probe in probes:
+        probe.bind(("127.0.0.1", 0))
+    ports = [probe.getsockname()[1] for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
+
+
+def perigee(*arguments):
+    result = subprocess.run([PERIGEE, *arguments], capture_output=True, text=True, timeout=60, check=False)
+    return result.returncode, result.stdout + result.stderr
+
+
+class Gateway:
+    """`perigee run` on a file, until the end of the with block."""
+
+    def __init__(self, path):
+        self.process = subprocess.Popen([PERIGEE, "run", path], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+        self.log, self.ready = [], threading.Event()
+        self.reader = threading.Thread(target=self.read, daemon=True)
+        self.reader.start()
+
+    def read(self):
+        for line in self.process.stderr:
+            self.log.append(line)
+            if "ready, generation" in line:
+                self.ready.set()
+        self.ready.set()
+
+    def __enter__(self):
+        assert self.ready.wait(30) and self.process.poll() is None, "".join(self.log)
+        return self
+
+    def __exit__(self, *_):
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(timeout=40)
+        finally:
+            self.process.kill()
+
+
+def get(port, path, **headers):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request("GET", path, headers=headers)
+    response = connection.getresponse()
+    body = response.read().decode()
+    connection.close()
+    return response, body
+
+
+@pytest.fixture
+def quickstart(tmp_path):
+    """The folder of the quickstart, its port and admin address, with the fixed ports replaced by free ones."""
+    files = blocks("docs/quickstart.md")
+    port, admin = free_ports(2)
+    for name, code in files.items():
+        files[name] = code.replace("127.0.0.1:8080", f"127.0.0.1:{port}").replace("127.0.0.1:9901", f"127.0.0.1:{admin}")
+    write(tmp_path, files)
+    return tmp_path / "shop", port, f"127.0.0.1:{admin}"
+
+
+def test_the_quickstart_serves_reloads_refuses_and_rolls_back(quickstart):
+    folder, port, admin = quickstart
+    path = folder / "gateway.lua"
+    assert perigee("check", path)[0] == 0
+    with Gateway(path):
+        response, body = get(port, "/hello/ada", **{"User-Agent": "test"})
+        assert (response.status, body) == (200, "hello, ada\n")
+        assert response.headers["x-greeting"] == "Good morning"
+        assert get(port, "/hello/ada")[0].status == 403
+
+        good = path.read_text()
+        path.write_text(good.replace("Good morning", "Good evening"))
+        assert perigee("reload", "--admin", admin)[0] == 0
+        assert get(port, "/hello/ada", **{"User-Agent": "test"})[0].headers["x-greeting"] == "Good evening"
+
+        path.write_text(good.replace("word =", "wrod ="))
+        status, output = perigee("reload", "--admin", admin)
+        assert status == 1
+        assert "gateway.lua" in output and "wrod" in output and '"word"' in output.replace("'", '"')
+        assert get(port, "/hello/ada", **{"User-Agent": "test"})[0].headers["x-greeting"] == "Good evening"
+
+        assert perigee("rollback", "--admin", admin)[0] == 0
+        assert get(port, "/hello/ada", **{"User-Agent": "test"})[0].headers["x-greeting"] == "Good morning"
+
+
+def test_the_specs_of_the_quickstart_pass(quickstart):
+    folder, _, _ = quickstart
+    specs = list(folder.rglob("*_spec.lua"))
+    assert specs
+    status, output = perigee("test", *specs)
+    assert status == 0, output
+    assert re.search(r"[1-9]\d* success", output)
+
+
+def test_the_gateway_of_the_readme_is_accepted(tmp_path):
+    write(tmp_path, blocks("README.md"))
+    status, output = perigee("check", tmp_path / "gateway.lua")
+    assert status == 0, output
+
+
+def test_the_policy_of_the_readme_is_accepted(tmp_path):
+    write(tmp_path, blocks("README.md"))
+    (tmp_path / "with.lua").write_text('return { listeners = { { address = "127.0.0.1:0" } }, routes = { { match = { path = "/" }, '
+                                       'reply = { status = 200 }, policies = { { "maintenance", back_at = "noon" } } } } }\n')
+    status, output = perigee("check", tmp_path / "with.lua")
+    assert status == 0, output

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: MIT
+"""The documentation check finds links that lead nowhere and folders without a README; the generated pages are right."""
+
+import shutil
+import subprocess
+
+from conftest import TOOLS
+
+
+def test_accepts_links_that_lead_somewhere(tree):
+    tree.write({"README.md": "[a](docs/a.md#top) [web](https://example.org/x) [here](#here)\n", "docs/a.md": "[up](..)\n"})
+    assert tree.run("check_docs") == (0, [])
+
+
+def test_names_a_link_that_leads_nowhere(tree):
+    status, output = tree.write({"docs/a.md": "x\n[b](b.md)\n"}).run("check_docs")
+    assert (status, output) == (1, ["docs/a.md:2: link to b.md, which does not exist"])
+
+
+def test_code_is_not_a_link(tree):
+    assert tree.write({"a.md": "`[b](b.md)`\n```lua\nt[1](b)\n```\n"}).run("check_docs") == (0, [])
+
+
+def test_a_policy_without_a_readme_is_named(tree):
+    status, output = tree.write({"policies/jwt/init.lua": ""}).run("check_docs")
+    assert (status, output) == (1, ["policies/jwt/README.md:1: missing"])
+
+
+def test_a_stale_reference_fails(tree):
+    generator = tree.write({"tools/docs": '#!/bin/sh\n[ "$1" = --check ] && echo "stale" && exit 1\n'}).top / "tools/docs"
+    generator.chmod(0o755)
+    assert tree.run("check_docs") == (1, ["stale"])
+
+
+POLICY = """
+local perigee = require "perigee"
+local nets = perigee.ip.set { "10.0.0.0/8" }
+local P = perigee.policy { name = "acl", stage = "auth", schema = {
+    allow = { type = "list", items = "string", required = true, doc = "Who may." },
+    by = { type = "string", enum = { "a", "b" }, default = "a" },
+} }
+return P
+"""
+
+
+def test_the_reference_says_what_the_sources_say_and_is_fresh_until_they_change(tree):
+    (tree.top / "tools").mkdir()
+    for name in ("docs", "policy_schema.lua"):
+        shutil.copy(TOOLS / name, tree.top / "tools" / name)
+    tree.write({
+        "policies/acl/init.lua": POLICY, "policies/acl/README.md": "",
+        "lua/perigee/ip.lua": "--- Makes a set.\n---@param list string[] CIDRs\n---@return perigee.IpSet set\nfunction ip.set(list)\n",
+        "include/perigee/ffi.h": "/* ---- core ---- */\n\n/** The number. */\nint32_t peri_ffi_abi(void);\n",
+    })
+    assert tree.run("check_docs")[0] == 1
+    subprocess.run([tree.top / "tools/docs"], check=True, capture_output=True)
+    assert tree.run("check_docs") == (0, [])
+
+    reference = tree.top / "docs/reference"
+    policies = (reference / "policies.md").read_text()
+    assert "| `allow` | list of string | required | Who may. |" in policies
+    assert '| `by` | string: a, b | `"a"` |  |' in policies
+    sdk = (reference / "sdk.md").read_text()
+    assert "### `ip.set(list)`\n\nMakes a set.\n\n- `list` (`string[]`) CIDRs\n- returns `perigee.IpSet` set\n" in sdk
+    assert "```c\nint32_t peri_ffi_abi(void);\n```\n\nThe number.\n" in (reference / "ffi.md").read_text()
+
+    tree.write({"policies/acl/init.lua": POLICY.replace("Who may", "Who")})
+    status, output = tree.run("check_docs")
+    assert (status, output) == (1, ["docs/reference/policies.md:1: stale; run 'make docs'"])
