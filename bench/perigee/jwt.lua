@@ -1,6 +1,8 @@
 -- HS256 token, then a token bucket per consumer, with the shipped policies. The limit is never reached.
 return {
     workers = tonumber(env "BENCH_WORKERS"),
+    access_log = "off",
+    drain = "1s",
     listeners = { { address = env "BENCH_LISTEN" } },
     upstreams = { origin = { endpoints = { env "BENCH_ORIGIN" } } },
     policies = {

@@ -13,6 +13,8 @@ end
 
 return {
     workers = tonumber(env "BENCH_WORKERS"),
+    access_log = "off",
+    drain = "1s",
     listeners = { { address = env "BENCH_LISTEN" } },
     upstreams = { origin = { endpoints = { env "BENCH_ORIGIN" } } },
     routes = routes,

@@ -40,6 +40,7 @@ struct peri_ffi_slot {
     int32_t gen;
     const char *ptr; /**< bytes of the last answer, valid until the next call on the same exchange */
     size_t len;
+    int32_t is_unwound; /**< the response hooks have run, on an answer of the proxy itself */
     uint8_t steps[PERI_FFI_STEPS_MAX]; /**< PERI_FFI_STEP_* of each policy, in the order of the chain */
 };
 
@@ -161,7 +162,112 @@ const char *peri_ffi_error_text(int32_t code);
 
 /* ---- shared memory: dictionaries and token buckets (script/ffi_shared.c) ----------------------------------- */
 
+/** Types of a value. */
+enum { PERI_FFI_NONE = 0, PERI_FFI_STRING = 1, PERI_FFI_NUMBER = 2, PERI_FFI_BOOLEAN = 3 };
+
+/** A value of a dictionary. A string that is read is valid until the next peri_ffi_shared function. */
+struct peri_ffi_value {
+    int32_t type; /**< PERI_FFI_NONE … */
+    double number; /**< of a number; 0 or 1 of a boolean */
+    const char *ptr;
+    size_t len;
+};
+
+/** Why an operation on a dictionary failed. */
+enum { PERI_FFI_SHARED_INVALID = -1, PERI_FFI_SHARED_NOMEM = -2, PERI_FFI_SHARED_TYPE = -3 };
+
+/** When peri_ffi_shared_put stores: always, only without, only with an entry. */
+enum { PERI_FFI_SHARED_SET = 0, PERI_FFI_SHARED_ADD = 1, PERI_FFI_SHARED_REPLACE = 2 };
+
+/** Number of the dictionary of this name, the same in every worker; -1 when the name or one dictionary more is not possible. */
+int32_t peri_ffi_shared_open(const char *name, size_t len);
+
+/** Reads an entry into *out: 0 (type NONE when there is none) or an error. */
+int32_t peri_ffi_shared_get(int32_t dict, const char *key, size_t len, struct peri_ffi_value *out);
+
+/** Stores a value with `ttl` seconds to live (0: for ever): 1 when stored, 0 when `mode` is against it, or an error. */
+int32_t peri_ffi_shared_put(int32_t dict, const char *key, size_t len, const struct peri_ffi_value *value, int32_t mode,
+                            double ttl);
+
+/** Stores `value` (NONE: removes) when the entry equals `expected` (NONE: is absent): 1, 0 when it does not, or an error. */
+int32_t peri_ffi_shared_swap(int32_t dict, const char *key, size_t len, const struct peri_ffi_value *expected,
+                             const struct peri_ffi_value *value, double ttl);
+
+/** Adds to a number, which begins as `init` with `ttl` seconds to live (0: for ever), and gives the sum: 0 or an error. */
+int32_t peri_ffi_shared_incr(int32_t dict, const char *key, size_t len, double by, double init, double ttl, double *sum);
+
+/** Removes an entry: 1, or 0 when there was none. */
+int32_t peri_ffi_shared_remove(int32_t dict, const char *key, size_t len);
+
+/** Seconds that an entry has to live, infinite when for ever: 1, or 0 when there is none. */
+int32_t peri_ffi_shared_ttl(int32_t dict, const char *key, size_t len, double *ttl);
+
+/** Gives an entry `ttl` seconds to live from now (0: for ever): 1, or 0 when there is none. */
+int32_t peri_ffi_shared_expire(int32_t dict, const char *key, size_t len, double ttl);
+
+/** Writes up to `limit` keys to `out`, each behind its length (uint16_t), as many as fit: their number. */
+int32_t peri_ffi_shared_keys(int32_t dict, uint32_t limit, char *out, size_t size);
+
+/** Removes every entry of the dictionary. */
+void peri_ffi_shared_flush(int32_t dict);
+
+/** What a take from a token bucket gave; times in seconds. */
+struct peri_ffi_bucket {
+    double remaining;   /**< tokens left */
+    double retry_after; /**< until the same take can succeed; 0 when it did, infinite when it never can */
+    double reset;       /**< until the bucket is full */
+};
+
+/** Takes `cost` tokens from the bucket at a key, which fills with `rate` tokens a second up to `burst`: 1, 0 when refused, or an
+ *  error. */
+int32_t peri_ffi_shared_take(int32_t dict, const char *key, size_t len, double rate, double burst, double cost,
+                             struct peri_ffi_bucket *out);
+
 /* ---- metrics and log (script/ffi_metrics.c) ---------------------------------------------------------------- */
+
+/** Row of a policy on a route; the same in every worker and generation. */
+int32_t peri_ffi_policy_id(const char *policy, size_t policy_len, const char *route, size_t route_len);
+
+/** Counts one call of a policy that used `ticks` of CPU. */
+void peri_ffi_policy_count(int32_t id, uint64_t ticks, int32_t is_error);
+
+/** The clock of peri_ffi_policy_count. */
+uint64_t peri_ffi_ticks(void);
+
+/** Kinds of metrics. */
+enum { PERI_FFI_COUNTER = 0, PERI_FFI_GAUGE = 1, PERI_FFI_HISTOGRAM = 2 };
+
+/** Why a metric is refused: its name; its labels; its bounds; it exists and is different; there are too many. */
+enum {
+    PERI_FFI_METRIC_NAME = -1,
+    PERI_FFI_METRIC_LABEL = -2,
+    PERI_FFI_METRIC_BOUNDS = -3,
+    PERI_FFI_METRIC_CONFLICT = -4,
+    PERI_FFI_METRIC_FULL = -5
+};
+
+/** Number of a metric, made when it is new, or PERI_FFI_METRIC_*. Names of labels are packed: uint16_t length and bytes, each.
+ *  Without bounds a histogram has those of OpenTelemetry for seconds. */
+int32_t peri_ffi_metric_open(int32_t kind, const char *name, size_t name_len, const char *help, size_t help_len,
+                             const char *labels, size_t labels_len, const double *bounds, uint32_t bound_count);
+
+/** Number of the series with these label values (packed as the names are); -1 when it does not fit. */
+int32_t peri_ffi_metric_series(int32_t metric, const char *values, size_t len);
+
+/** Adds to a counter or a gauge. */
+void peri_ffi_metric_add(int32_t series, double by);
+
+/** Sets a gauge. */
+void peri_ffi_metric_set(int32_t series, double value);
+
+/** Adds an observation to a histogram. */
+void peri_ffi_metric_observe(int32_t series, double value);
+
+/** 1 when messages of this level (0 debug, 1 info, 2 warning, 3 error) are written. */
+int32_t peri_ffi_log_is_on(int32_t level);
+
+/** Writes a message to the runtime's log. */
+void peri_ffi_log(int32_t level, const char *text, size_t len);
 
 /* ---- crypto and encodings (script/ffi_crypto*.c) ----------------------------------------------------------- */
 
@@ -340,6 +446,9 @@ int32_t peri_ffi_worker(void);
 /* The functions below that say "waits" arm one wake-up of the running coroutine. They return 0 when the caller has to yield now
  * and then ask peri_ffi_woken, and an error code when it cannot wait here. */
 
+/** 1 when the running coroutine may wait. */
+int32_t peri_ffi_can_wait(void);
+
 /** Why the coroutine runs again: 0, or an error code. */
 int32_t peri_ffi_woken(void);
 
@@ -350,7 +459,8 @@ int32_t peri_ffi_sleep(double seconds);
 int32_t peri_ffi_forward(struct peri_ffi_slot *slot);
 
 /** Starts a task `delay` seconds from now, repeated every `interval` seconds when that is not 0. With `is_exchange` it belongs to
- *  the running coroutine's exchange and ends with it, otherwise to the generation. The id, or minus an error code. */
+ *  the running coroutine's exchange and ends with it, otherwise to the generation. The id, 0 when no
+ *  coroutine of the runtime runs or a time is not one, -2 when there are too many. */
 int32_t peri_ffi_task_start(double delay, double interval, int32_t is_exchange);
 
 /** Stops a task: it is not started (again); a run under way is dropped. */

@@ -11,24 +11,24 @@ local C, ffi_string, tonumber = ffi.C, ffi.string, tonumber
 local base64 = {}
 
 local function encode(data, is_url)
-  local out = scratch(#data * 4 / 3 + 4)
-  return ffi_string(out, C.peri_ffi_base64_encode(data, #data, is_url, out))
+    local out = scratch(#data * 4 / 3 + 4)
+    return ffi_string(out, C.peri_ffi_base64_encode(data, #data, is_url, out))
 end
 
 local function decode(text, is_url)
-  local out = scratch(#text)
-  local len = tonumber(C.peri_ffi_base64_decode(text, #text, is_url, out))
-  if len < 0 then
-    return nil, "not base64"
-  end
-  return ffi_string(out, len)
+    local out = scratch(#text)
+    local len = tonumber(C.peri_ffi_base64_decode(text, #text, is_url, out))
+    if len < 0 then
+        return nil, "not base64"
+    end
+    return ffi_string(out, len)
 end
 
 --- Base64 with the standard alphabet and padding.
 ---@param data string
 ---@return string
 function base64.encode(data)
-  return encode(data, 0)
+    return encode(data, 0)
 end
 
 --- The bytes of standard base64; padding is required, white space refused.
@@ -36,14 +36,14 @@ end
 ---@return string|nil data
 ---@return string|nil message
 function base64.decode(text)
-  return decode(text, 0)
+    return decode(text, 0)
 end
 
 --- Base64 with the URL alphabet (`-` and `_`) and without padding, as in JOSE.
 ---@param data string
 ---@return string
 function base64.encode_url(data)
-  return encode(data, 1)
+    return encode(data, 1)
 end
 
 --- The bytes of base64 in the URL alphabet; padding is refused.
@@ -51,7 +51,7 @@ end
 ---@return string|nil data
 ---@return string|nil message
 function base64.decode_url(text)
-  return decode(text, 1)
+    return decode(text, 1)
 end
 
 return base64

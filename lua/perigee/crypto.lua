@@ -5,12 +5,13 @@
 
 local ffi = require "ffi"
 local base64 = require "perigee.base64"
+local jose = require "perigee._core.jose"
 local scratch = require "perigee._core.scratch"
 
 local C, ffi_string, tonumber = ffi.C, ffi.string, tonumber
 
 local DIGESTS = {
-  sha1 = C.PERI_FFI_SHA1, sha256 = C.PERI_FFI_SHA256, sha384 = C.PERI_FFI_SHA384, sha512 = C.PERI_FFI_SHA512,
+    sha1 = C.PERI_FFI_SHA1, sha256 = C.PERI_FFI_SHA256, sha384 = C.PERI_FFI_SHA384, sha512 = C.PERI_FFI_SHA512,
 }
 local RANDOM_MAX = 65536
 
@@ -19,11 +20,11 @@ local crypto = {}
 local message = ffi.new("char[256]")
 
 local function find_digest(name)
-  local digest = DIGESTS[name]
-  if not digest then
-    error("unknown digest '" .. tostring(name) .. "'; there are sha1, sha256, sha384 and sha512", 3)
-  end
-  return digest
+    local digest = DIGESTS[name]
+    if not digest then
+        error("unknown digest '" .. tostring(name) .. "'; there are sha1, sha256, sha384 and sha512", 3)
+    end
+    return digest
 end
 
 -- ------------------------------------------------------------------ digests and MACs
@@ -33,10 +34,10 @@ end
 ---@param data string
 ---@return string digest raw bytes
 function crypto.hash(algorithm, data)
-  local digest, out = find_digest(algorithm), scratch(C.PERI_FFI_DIGEST_MAX)
-  local len = C.peri_ffi_digest(digest, data, #data, out)
-  assert(len > 0, "the digest failed")
-  return ffi_string(out, len)
+    local digest, out = find_digest(algorithm), scratch(C.PERI_FFI_DIGEST_MAX)
+    local len = C.peri_ffi_digest(digest, data, #data, out)
+    assert(len > 0, "the digest failed")
+    return ffi_string(out, len)
 end
 
 ---@class perigee.HmacKey
@@ -50,19 +51,19 @@ HmacKey.__metatable = "perigee.HmacKey"
 ---@param key string
 ---@return perigee.HmacKey
 function crypto.hmac_key(algorithm, key)
-  local handle = C.peri_ffi_hmac_new(find_digest(algorithm), key, #key)
-  assert(handle ~= nil, "the HMAC key could not be set up")
-  return setmetatable({ _handle = ffi.gc(handle, C.peri_ffi_hmac_free) }, HmacKey)
+    local handle = C.peri_ffi_hmac_new(find_digest(algorithm), key, #key)
+    assert(handle ~= nil, "the HMAC key could not be set up")
+    return setmetatable({ _handle = ffi.gc(handle, C.peri_ffi_hmac_free) }, HmacKey)
 end
 
 --- MAC of `data`.
 ---@param data string
 ---@return string mac raw bytes
 function HmacKey:compute(data)
-  local out = scratch(C.PERI_FFI_DIGEST_MAX)
-  local len = C.peri_ffi_hmac_compute(self._handle, data, #data, out)
-  assert(len > 0, "the HMAC failed")
-  return ffi_string(out, len)
+    local out = scratch(C.PERI_FFI_DIGEST_MAX)
+    local len = C.peri_ffi_hmac_compute(self._handle, data, #data, out)
+    assert(len > 0, "the HMAC failed")
+    return ffi_string(out, len)
 end
 
 --- Is `mac` the whole MAC of `data`? Compares in constant time.
@@ -70,7 +71,7 @@ end
 ---@param mac string
 ---@return boolean
 function HmacKey:verify(data, mac)
-  return C.peri_ffi_hmac_verify(self._handle, data, #data, mac, #mac) == 1
+    return C.peri_ffi_hmac_verify(self._handle, data, #data, mac, #mac) == 1
 end
 
 -- The last key of each algorithm, prepared: a caller nearly always has one.
@@ -82,29 +83,18 @@ local last_keys, last_prepared = {}, {}
 ---@param data string
 ---@return string mac raw bytes
 function crypto.hmac(algorithm, key, data)
-  if last_keys[algorithm] ~= key then
-    last_prepared[algorithm] = crypto.hmac_key(algorithm, key)
-    last_keys[algorithm] = key
-  end
-  return last_prepared[algorithm]:compute(data)
+    if last_keys[algorithm] ~= key then
+        last_prepared[algorithm] = crypto.hmac_key(algorithm, key)
+        last_keys[algorithm] = key
+    end
+    return last_prepared[algorithm]:compute(data)
 end
 
 -- ------------------------------------------------------------------ signatures
 
--- JOSE's names (RFC 7518 3.1, RFC 8037): scheme, digest, and the kinds of keys that may be used.
-local ALGORITHMS = {
-  RS256 = { C.PERI_FFI_SIGN_PKCS1, DIGESTS.sha256 }, RS384 = { C.PERI_FFI_SIGN_PKCS1, DIGESTS.sha384 },
-  RS512 = { C.PERI_FFI_SIGN_PKCS1, DIGESTS.sha512 },
-  PS256 = { C.PERI_FFI_SIGN_PSS, DIGESTS.sha256 }, PS384 = { C.PERI_FFI_SIGN_PSS, DIGESTS.sha384 },
-  PS512 = { C.PERI_FFI_SIGN_PSS, DIGESTS.sha512 },
-  ES256 = { C.PERI_FFI_SIGN_ECDSA, DIGESTS.sha256 }, ES384 = { C.PERI_FFI_SIGN_ECDSA, DIGESTS.sha384 },
-  ES512 = { C.PERI_FFI_SIGN_ECDSA, DIGESTS.sha512 },
-  EdDSA = { C.PERI_FFI_SIGN_EDDSA, 0 },
-}
-
 local KINDS = {
-  [C.PERI_FFI_KEY_RSA] = "RSA", [C.PERI_FFI_KEY_P256] = "P-256", [C.PERI_FFI_KEY_P384] = "P-384",
-  [C.PERI_FFI_KEY_P521] = "P-521", [C.PERI_FFI_KEY_ED25519] = "Ed25519",
+    [C.PERI_FFI_KEY_RSA] = "RSA", [C.PERI_FFI_KEY_P256] = "P-256", [C.PERI_FFI_KEY_P384] = "P-384",
+    [C.PERI_FFI_KEY_P521] = "P-521", [C.PERI_FFI_KEY_ED25519] = "Ed25519",
 }
 
 ---@class perigee.Key
@@ -115,19 +105,19 @@ Key.__index = Key
 Key.__metatable = "perigee.Key"
 
 local function find_algorithm(name)
-  local algorithm = ALGORITHMS[name]
-  if not algorithm then
-    error("unknown signature algorithm '" .. tostring(name) .. "'", 3)
-  end
-  return algorithm
+    local algorithm = jose[name]
+    if not algorithm or not algorithm.scheme then
+        error("unknown signature algorithm '" .. tostring(name) .. "'", 3)
+    end
+    return algorithm
 end
 
 local function new_key(handle)
-  if handle == nil then
-    return nil, ffi_string(message)
-  end
-  local kind = KINDS[C.peri_ffi_key_kind(handle)]
-  return setmetatable({ kind = kind, _handle = ffi.gc(handle, C.peri_ffi_key_free) }, Key)
+    if handle == nil then
+        return nil, ffi_string(message)
+    end
+    local kind = KINDS[C.peri_ffi_key_kind(handle)]
+    return setmetatable({ kind = kind, _handle = ffi.gc(handle, C.peri_ffi_key_free) }, Key)
 end
 
 --- A key that verifies, from PEM: a public key or a certificate (whose dates are not looked at).
@@ -135,7 +125,7 @@ end
 ---@return perigee.Key|nil
 ---@return string|nil message
 function crypto.public_key(pem)
-  return new_key(C.peri_ffi_key_from_pem(pem, #pem, 0, message, ffi.sizeof(message)))
+    return new_key(C.peri_ffi_key_from_pem(pem, #pem, 0, message, ffi.sizeof(message)))
 end
 
 --- A key that signs and verifies, from PEM without a passphrase.
@@ -143,19 +133,19 @@ end
 ---@return perigee.Key|nil
 ---@return string|nil message
 function crypto.private_key(pem)
-  return new_key(C.peri_ffi_key_from_pem(pem, #pem, 1, message, ffi.sizeof(message)))
+    return new_key(C.peri_ffi_key_from_pem(pem, #pem, 1, message, ffi.sizeof(message)))
 end
 
 local CURVES = { ["P-256"] = C.PERI_FFI_KEY_P256, ["P-384"] = C.PERI_FFI_KEY_P384, ["P-521"] = C.PERI_FFI_KEY_P521 }
 
 local function members_of(jwk)
-  if jwk.kty == "RSA" then
-    return C.PERI_FFI_KEY_RSA, jwk.n, jwk.e
-  elseif jwk.kty == "EC" then
-    return CURVES[jwk.crv], jwk.x, jwk.y
-  elseif jwk.kty == "OKP" and jwk.crv == "Ed25519" then
-    return C.PERI_FFI_KEY_ED25519, jwk.x, ""
-  end
+    if jwk.kty == "RSA" then
+        return C.PERI_FFI_KEY_RSA, jwk.n, jwk.e
+    elseif jwk.kty == "EC" then
+        return CURVES[jwk.crv], jwk.x, jwk.y
+    elseif jwk.kty == "OKP" and jwk.crv == "Ed25519" then
+        return C.PERI_FFI_KEY_ED25519, jwk.x, ""
+    end
 end
 
 --- A key that verifies, from the public members of a JWK (RFC 7517): RSA, EC P-256, P-384 and P-521, OKP Ed25519.
@@ -163,16 +153,16 @@ end
 ---@return perigee.Key|nil
 ---@return string|nil message
 function crypto.jwk(jwk)
-  local kind, a, b = members_of(jwk)
-  if not kind then
-    return nil, "the key is not RSA, EC P-256, P-384 or P-521, or OKP Ed25519"
-  end
-  a = type(a) == "string" and base64.decode_url(a)
-  b = type(b) == "string" and base64.decode_url(b)
-  if not a or not b then
-    return nil, "a member of the key is missing or not base64url"
-  end
-  return new_key(C.peri_ffi_key_from_jwk(kind, a, #a, b, #b, message, ffi.sizeof(message)))
+    local kind, a, b = members_of(jwk)
+    if not kind then
+        return nil, "the key is not RSA, EC P-256, P-384 or P-521, or OKP Ed25519"
+    end
+    a = type(a) == "string" and base64.decode_url(a)
+    b = type(b) == "string" and base64.decode_url(b)
+    if not a or not b then
+        return nil, "a member of the key is missing or not base64url"
+    end
+    return new_key(C.peri_ffi_key_from_jwk(kind, a, #a, b, #b, message, ffi.sizeof(message)))
 end
 
 --- Is `signature` good for `data`? Algorithms by their JOSE names: RS, PS, ES with 256, 384, 512, and EdDSA; ECDSA signatures are
@@ -182,8 +172,8 @@ end
 ---@param signature string raw bytes
 ---@return boolean
 function Key:verify(algorithm, data, signature)
-  local how = find_algorithm(algorithm)
-  return C.peri_ffi_key_verify(self._handle, how[1], how[2], data, #data, signature, #signature) == 1
+    local how = find_algorithm(algorithm)
+    return C.peri_ffi_key_verify(self._handle, how.scheme, how.digest, data, #data, signature, #signature) == 1
 end
 
 --- Signs `data`. Nil and a message when key and algorithm do not fit, or the key is public.
@@ -192,12 +182,12 @@ end
 ---@return string|nil signature raw bytes
 ---@return string|nil message
 function Key:sign(algorithm, data)
-  local how, out = find_algorithm(algorithm), scratch(C.PERI_FFI_SIGNATURE_MAX)
-  local len = C.peri_ffi_key_sign(self._handle, how[1], how[2], data, #data, out)
-  if len < 0 then
-    return nil, "the key cannot sign with " .. algorithm
-  end
-  return ffi_string(out, len)
+    local how, out = find_algorithm(algorithm), scratch(C.PERI_FFI_SIGNATURE_MAX)
+    local len = C.peri_ffi_key_sign(self._handle, how.scheme, how.digest, data, #data, out)
+    if len < 0 then
+        return nil, "the key cannot sign with " .. algorithm
+    end
+    return ffi_string(out, len)
 end
 
 --- key:sign(algorithm, data).
@@ -207,7 +197,7 @@ end
 ---@return string|nil signature
 ---@return string|nil message
 function crypto.sign(key, algorithm, data)
-  return Key.sign(key, algorithm, data)
+    return Key.sign(key, algorithm, data)
 end
 
 --- key:verify(algorithm, data, signature).
@@ -217,7 +207,7 @@ end
 ---@param signature string
 ---@return boolean
 function crypto.verify(key, algorithm, data, signature)
-  return Key.verify(key, algorithm, data, signature)
+    return Key.verify(key, algorithm, data, signature)
 end
 
 -- ------------------------------------------------------------------ bytes
@@ -226,12 +216,12 @@ end
 ---@param count integer
 ---@return string
 function crypto.random(count)
-  if count < 0 or count > RANDOM_MAX then
-    error("crypto.random gives 0 to 65536 bytes", 2)
-  end
-  local out = scratch(count)
-  assert(C.peri_ffi_random(out, count) == 0, "the system gives no random bytes")
-  return ffi_string(out, count)
+    if count < 0 or count > RANDOM_MAX then
+        error("crypto.random gives 0 to 65536 bytes", 2)
+    end
+    local out = scratch(count)
+    assert(C.peri_ffi_random(out, count) == 0, "the system gives no random bytes")
+    return ffi_string(out, count)
 end
 
 --- Same bytes? The time depends on the length only; strings of different length are told apart at once.
@@ -239,16 +229,16 @@ end
 ---@param b string
 ---@return boolean
 function crypto.equal(a, b)
-  return #a == #b and C.peri_ffi_equal(a, b, #a) == 1
+    return #a == #b and C.peri_ffi_equal(a, b, #a) == 1
 end
 
 --- Lower-case hex.
 ---@param data string
 ---@return string
 function crypto.to_hex(data)
-  local out = scratch(2 * #data)
-  C.peri_ffi_hex_encode(data, #data, out)
-  return ffi_string(out, 2 * #data)
+    local out = scratch(2 * #data)
+    C.peri_ffi_hex_encode(data, #data, out)
+    return ffi_string(out, 2 * #data)
 end
 
 --- The bytes of hex text in either case.
@@ -256,12 +246,12 @@ end
 ---@return string|nil data
 ---@return string|nil message
 function crypto.from_hex(text)
-  local out = scratch(#text)
-  local len = tonumber(C.peri_ffi_hex_decode(text, #text, out))
-  if len < 0 then
-    return nil, "not hex"
-  end
-  return ffi_string(out, len)
+    local out = scratch(#text)
+    local len = tonumber(C.peri_ffi_hex_decode(text, #text, out))
+    if len < 0 then
+        return nil, "not hex"
+    end
+    return ffi_string(out, len)
 end
 
 -- ------------------------------------------------------------------ passwords
@@ -282,32 +272,32 @@ local ITERATIONS, ITERATIONS_MAX = 30000, 300000
 local SALT_MIN, SALT_MAX, HASH_LEN = 8, 64, 32
 
 local function derive(plain, salt, iterations)
-  local out = ffi.new("char[?]", HASH_LEN)
-  local status = C.peri_ffi_pbkdf2(plain, #plain, salt, #salt, iterations, out, HASH_LEN)
-  assert(status == 0, "PBKDF2 failed")
-  return ffi_string(out, HASH_LEN)
+    local out = ffi.new("char[?]", HASH_LEN)
+    local status = C.peri_ffi_pbkdf2(plain, #plain, salt, #salt, iterations, out, HASH_LEN)
+    assert(status == 0, "PBKDF2 failed")
+    return ffi_string(out, HASH_LEN)
 end
 
 local function strip(text)
-  return (text:gsub("=+$", ""))
+    return (text:gsub("=+$", ""))
 end
 
 local function unstrip(text)
-  return base64.decode(text .. ("="):rep(-#text % 4))
+    return base64.decode(text .. ("="):rep(-#text % 4))
 end
 
 local function parse_hash(hash)
-  local iterations, salt, digest = hash:match("^%$pbkdf2%-sha256%$i=(%d+)%$([%w+/]+)%$([%w+/]+)$")
-  iterations = tonumber(iterations)
-  salt, digest = salt and unstrip(salt), digest and unstrip(digest)
-  if not (iterations and salt and digest) then
-    return nil, "not a hash of the form $pbkdf2-sha256$i=30000$salt$hash"
-  elseif iterations < 1 or iterations > ITERATIONS_MAX then
-    return nil, "the hash has " .. iterations .. " iterations; 1 to " .. ITERATIONS_MAX .. " are fine"
-  elseif #salt < SALT_MIN or #salt > SALT_MAX or #digest ~= HASH_LEN then
-    return nil, "the salt has 8 to 64 bytes, the hash 32"
-  end
-  return iterations, salt, digest
+    local iterations, salt, digest = hash:match("^%$pbkdf2%-sha256%$i=(%d+)%$([%w+/]+)%$([%w+/]+)$")
+    iterations = tonumber(iterations)
+    salt, digest = salt and unstrip(salt), digest and unstrip(digest)
+    if not (iterations and salt and digest) then
+        return nil, "not a hash of the form $pbkdf2-sha256$i=30000$salt$hash"
+    elseif iterations < 1 or iterations > ITERATIONS_MAX then
+        return nil, "the hash has " .. iterations .. " iterations; 1 to " .. ITERATIONS_MAX .. " are fine"
+    elseif #salt < SALT_MIN or #salt > SALT_MAX or #digest ~= HASH_LEN then
+        return nil, "the salt has 8 to 64 bytes, the hash 32"
+    end
+    return iterations, salt, digest
 end
 
 --- Salted hash of a password: PBKDF2 with HMAC-SHA256, as a line of text.
@@ -315,21 +305,21 @@ end
 ---@param iterations? integer 30000 by default, at most 300000
 ---@return string
 function password.hash(plain, iterations)
-  iterations = iterations or ITERATIONS
-  if iterations < 1 or iterations > ITERATIONS_MAX then
-    error("a password hash has 1 to 300000 iterations", 2)
-  end
-  local salt = crypto.random(16)
-  local digest = derive(plain, salt, iterations)
-  return "$pbkdf2-sha256$i=" .. iterations .. "$" .. strip(base64.encode(salt)) .. "$" .. strip(base64.encode(digest))
+    iterations = iterations or ITERATIONS
+    if iterations < 1 or iterations > ITERATIONS_MAX then
+        error("a password hash has 1 to 300000 iterations", 2)
+    end
+    local salt = crypto.random(16)
+    local digest = derive(plain, salt, iterations)
+    return "$pbkdf2-sha256$i=" .. iterations .. "$" .. strip(base64.encode(salt)) .. "$" .. strip(base64.encode(digest))
 end
 
 --- Nil when `hash` is of the form that password.verify reads, otherwise what is wrong with it.
 ---@param hash string
 ---@return string|nil message
 function password.problem(hash)
-  local iterations, refusal = parse_hash(hash)
-  return not iterations and refusal or nil
+    local iterations, refusal = parse_hash(hash)
+    return not iterations and refusal or nil
 end
 
 --- Is `plain` the password of `hash`? False and a message when the hash cannot be read.
@@ -338,11 +328,11 @@ end
 ---@return boolean
 ---@return string|nil message
 function password.verify(plain, hash)
-  local iterations, salt, digest = parse_hash(hash)
-  if not iterations then
-    return false, salt
-  end
-  return crypto.equal(derive(plain, salt, iterations), digest)
+    local iterations, salt, digest = parse_hash(hash)
+    if not iterations then
+        return false, salt
+    end
+    return crypto.equal(derive(plain, salt, iterations), digest)
 end
 
 return crypto

@@ -23,11 +23,11 @@ local message = ffi.new("char[256]")
 ---@return string|nil canonical
 ---@return integer|string version 4 or 6, or message
 function ip.parse(address)
-  local version = C.peri_ffi_ip_parse(address, #address, text)
-  if version == 0 then
-    return nil, "not an IP address"
-  end
-  return ffi_string(text), version
+    local version = C.peri_ffi_ip_parse(address, #address, text)
+    if version == 0 then
+        return nil, "not an IP address"
+    end
+    return ffi_string(text), version
 end
 
 --- A set of addresses and networks such as `{ "10.0.0.0/8", "::1", "2001:db8::/32" }`. Lookups are a binary search in C.
@@ -35,17 +35,17 @@ end
 ---@return perigee.IpSet|nil
 ---@return string|nil message names the entry that is wrong
 function ip.set(entries)
-  local handle = ffi.gc(C.peri_ffi_ip_set_new(), C.peri_ffi_ip_set_free)
-  for i = 1, #entries do
-    local entry = entries[i]
-    if type(entry) ~= "string" then
-      return nil, "entry " .. i .. " is not a string"
+    local handle = ffi.gc(C.peri_ffi_ip_set_new(), C.peri_ffi_ip_set_free)
+    for i = 1, #entries do
+        local entry = entries[i]
+        if type(entry) ~= "string" then
+            return nil, "entry " .. i .. " is not a string"
+        end
+        if C.peri_ffi_ip_set_add(handle, entry, #entry, message, ffi.sizeof(message)) ~= 0 then
+            return nil, "entry " .. i .. ": " .. ffi_string(message)
+        end
     end
-    if C.peri_ffi_ip_set_add(handle, entry, #entry, message, ffi.sizeof(message)) ~= 0 then
-      return nil, "entry " .. i .. ": " .. ffi_string(message)
-    end
-  end
-  return setmetatable({ _handle = handle }, IpSet)
+    return setmetatable({ _handle = handle }, IpSet)
 end
 
 --- Is the address in the set? False with a message when it is no address.
@@ -53,11 +53,11 @@ end
 ---@return boolean
 ---@return string|nil message
 function IpSet:contains(address)
-  local found = C.peri_ffi_ip_set_contains(self._handle, address, #address)
-  if found < 0 then
-    return false, "not an IP address"
-  end
-  return found == 1
+    local found = C.peri_ffi_ip_set_contains(self._handle, address, #address)
+    if found < 0 then
+        return false, "not an IP address"
+    end
+    return found == 1
 end
 
 return ip

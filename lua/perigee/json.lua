@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: MIT
 --
--- perigee.json: JSON text and Lua values. Decoding is jansson's: valid UTF-8 only, no name twice in an object, at most 128 levels.
--- Encoding is deterministic (names sorted) and refuses what JSON cannot say instead of guessing. Null is json.null; arrays
--- know that they are arrays, so an empty one comes back as one.
+-- perigee.json: JSON text and Lua values. Decoding is jansson's: valid UTF-8 only, no name twice in an object, at most 128
+-- levels. Encoding is deterministic (names sorted) and refuses what JSON cannot say instead of guessing. Null is json.null;
+-- arrays know that they are arrays, so an empty one comes back as one.
 
 local native = require "perigee._core.json_native"
 local buffer = require "string.buffer"
@@ -17,6 +17,7 @@ local json = {}
 
 --- What JSON's null is in Lua: a value that is true in conditions and equal only to itself.
 json.null = native.null
+local NULL = native.null
 
 --- The value of a JSON text: tables, strings, numbers, booleans, json.null. Numbers are doubles, as in Lua.
 ---@param text string
@@ -24,203 +25,207 @@ json.null = native.null
 ---@return any value nil when refused
 ---@return string|nil message
 function json.decode(text, max)
-  return native.decode(text, max or SIZE)
+    return native.decode(text, max or SIZE)
 end
 
 --- Marks a table as an array, so that it is encoded as one even when empty.
 ---@param list? table
 ---@return table list
 function json.array(list)
-  list = list or {}
-  if getmetatable(list) == nil then
-    setmetatable(list, native.array)
-  end
-  return list
+    list = list or {}
+    if getmetatable(list) == nil then
+        setmetatable(list, native.array)
+    end
+    return list
 end
 
 --- Is the value a decoded array, or one marked by json.array?
 ---@param value any
 ---@return boolean
 function json.is_array(value)
-  return type(value) == "table" and getmetatable(value) == "json.array"
+    return type(value) == "table" and getmetatable(value) == "json.array"
 end
 
 -- ------------------------------------------------------------------ encoding
 
-local ESCAPES = { ['"'] = '\\"', ["\\"] = "\\\\", ["\b"] = "\\b", ["\f"] = "\\f", ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t" }
+local ESCAPES = {
+    ['"'] = '\\"', ["\\"] = "\\\\", ["\b"] = "\\b", ["\f"] = "\\f", ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t",
+}
 for code = 0, 31 do
-  local char = string.char(code)
-  ESCAPES[char] = ESCAPES[char] or format("\\u%04x", code)
+    local char = string.char(code)
+    ESCAPES[char] = ESCAPES[char] or format("\\u%04x", code)
 end
 
 -- Bytes of the UTF-8 sequence at `at`, or nil when it is broken (RFC 3629: no overlong forms, no surrogates).
 local function sequence_length(text, at)
-  local a, b, c, d = byte(text, at, at + 3)
-  local function is_tail(code, low, high)
-    return code ~= nil and code >= (low or 0x80) and code <= (high or 0xbf)
-  end
-  if a < 0x80 then
-    return 1
-  elseif a >= 0xc2 and a <= 0xdf then
-    return is_tail(b) and 2 or nil
-  elseif a >= 0xe0 and a <= 0xef then
-    return is_tail(b, a == 0xe0 and 0xa0, a == 0xed and 0x9f) and is_tail(c) and 3 or nil
-  elseif a >= 0xf0 and a <= 0xf4 then
-    return is_tail(b, a == 0xf0 and 0x90, a == 0xf4 and 0x8f) and is_tail(c) and is_tail(d) and 4 or nil
-  end
+    local a, b, c, d = byte(text, at, at + 3)
+    local function is_tail(code, low, high)
+        return code ~= nil and code >= (low or 0x80) and code <= (high or 0xbf)
+    end
+    if a < 0x80 then
+        return 1
+    elseif a >= 0xc2 and a <= 0xdf then
+        return is_tail(b) and 2 or nil
+    elseif a >= 0xe0 and a <= 0xef then
+        return is_tail(b, a == 0xe0 and 0xa0, a == 0xed and 0x9f) and is_tail(c) and 3 or nil
+    elseif a >= 0xf0 and a <= 0xf4 then
+        return is_tail(b, a == 0xf0 and 0x90, a == 0xf4 and 0x8f) and is_tail(c) and is_tail(d) and 4 or nil
+    end
 end
 
 local function is_utf8(text)
-  local at = find(text, "[\128-\255]")
-  while at and at <= #text do
-    local len = sequence_length(text, at)
-    if not len then
-      return false
+    local at = find(text, "[\128-\255]")
+    while at and at <= #text do
+        local len = sequence_length(text, at)
+        if not len then
+            return false
+        end
+        at = at + len
     end
-    at = at + len
-  end
-  return true
+    return true
 end
 
 local function put_string(out, text)
-  if find(text, '[%z\1-\31"\\\128-\255]') then
-    if not is_utf8(text) then
-      return "a string that is not UTF-8"
+    if find(text, '[%z\1-\31"\\\128-\255]') then
+        if not is_utf8(text) then
+            return "a string that is not UTF-8"
+        end
+        text = gsub(text, '[%z\1-\31"\\]', ESCAPES)
     end
-    text = gsub(text, '[%z\1-\31"\\]', ESCAPES)
-  end
-  out:put('"', text, '"')
+    out:put('"', text, '"')
 end
 
 -- The shortest form that reads back as the same number.
 local function put_number(out, number)
-  if number == floor(number) and number > -1e15 and number < 1e15 then
-    out:put(format("%d", number))
-    return
-  elseif number ~= number or number == 1 / 0 or number == -1 / 0 then
-    return "a number that is not finite"
-  end
-  local text = format("%.15g", number)
-  if tonumber(text) ~= number then
-    text = format("%.16g", number)
-    if tonumber(text) ~= number then
-      text = format("%.17g", number)
+    if number == floor(number) and number > -1e15 and number < 1e15 then
+        out:put(format("%d", number))
+        return
+    elseif number ~= number or number == 1 / 0 or number == -1 / 0 then
+        return "a number that is not finite"
     end
-  end
-  out:put(text)
+    local text = format("%.15g", number)
+    if tonumber(text) ~= number then
+        text = format("%.16g", number)
+        if tonumber(text) ~= number then
+            text = format("%.17g", number)
+        end
+    end
+    out:put(text)
 end
 
 local put_value
 
 -- Number of elements when the table is an array, nil when it is an object, false and a message when it is neither.
 local function array_length(value)
-  local length, count, is_marked = #value, 0, getmetatable(value) == "json.array"
-  if not is_marked and value[1] == nil then
-    local key = next(value)
-    return type(key) == "number" and false or nil, "a sparse array"
-  end
-  for key in next, value do
-    if type(key) ~= "number" then
-      return false, "a table with both positions and names"
-    elseif key < 1 or key > length or key ~= floor(key) then
-      return false, "a sparse array"
+    local length, count, is_marked = #value, 0, getmetatable(value) == "json.array"
+    if not is_marked and value[1] == nil then
+        if type(next(value)) == "number" then
+            return false, "a sparse array"
+        end
+        return nil
     end
-    count = count + 1
-  end
-  return count == length and length, "a sparse array"
+    for key in next, value do
+        if type(key) ~= "number" then
+            return false, "a table with both positions and names"
+        elseif key < 1 or key > length or key ~= floor(key) then
+            return false, "a sparse array"
+        end
+        count = count + 1
+    end
+    return count == length and length, "a sparse array"
 end
 
 local function put_array(out, value, length, state)
-  out:put("[")
-  for i = 1, length do
-    if i > 1 then
-      out:put(",")
+    out:put("[")
+    for i = 1, length do
+        if i > 1 then
+            out:put(",")
+        end
+        local problem = put_value(out, value[i], state)
+        if problem then
+            return problem
+        end
     end
-    local problem = put_value(out, value[i], state)
-    if problem then
-      return problem
-    end
-  end
-  out:put("]")
+    out:put("]")
 end
 
 local function put_object(out, value, state)
-  local keys, count = {}, 0
-  for key in next, value do
-    if type(key) ~= "string" then
-      return type(key) == "number" and "a table with both positions and names" or "a name that is a " .. type(key)
+    local keys, count = {}, 0
+    for key in next, value do
+        if type(key) ~= "string" then
+            return type(key) == "number" and "a table with both positions and names" or "a name that is a " .. type(key)
+        end
+        count = count + 1
+        keys[count] = key
     end
-    count = count + 1
-    keys[count] = key
-  end
-  sort(keys)
-  out:put("{")
-  for i = 1, count do
-    if i > 1 then
-      out:put(",")
+    sort(keys)
+    out:put("{")
+    for i = 1, count do
+        if i > 1 then
+            out:put(",")
+        end
+        local problem = put_string(out, keys[i])
+        out:put(":")
+        problem = problem or put_value(out, value[keys[i]], state)
+        if problem then
+            return problem
+        end
     end
-    local problem = put_string(out, keys[i])
-    out:put(":")
-    problem = problem or put_value(out, value[keys[i]], state)
-    if problem then
-      return problem
-    end
-  end
-  out:put("}")
+    out:put("}")
 end
 
 local function put_table(out, value, state)
-  if state[value] then
-    return "a table that contains itself"
-  elseif state.depth == DEPTH then
-    return "more than " .. DEPTH .. " levels"
-  end
-  local length, problem = array_length(value)
-  if length == false then
+    if state[value] then
+        return "a table that contains itself"
+    elseif state.depth == DEPTH then
+        return "more than " .. DEPTH .. " levels"
+    end
+    local length, problem = array_length(value)
+    if length == false then
+        return problem
+    end
+    state[value] = true
+    state.depth = state.depth + 1
+    if length then
+        problem = put_array(out, value, length, state)
+    else
+        problem = put_object(out, value, state)
+    end
+    state.depth = state.depth - 1
+    state[value] = nil
     return problem
-  end
-  state[value] = true
-  state.depth = state.depth + 1
-  if length then
-    problem = put_array(out, value, length, state)
-  else
-    problem = put_object(out, value, state)
-  end
-  state.depth = state.depth - 1
-  state[value] = nil
-  return problem
 end
 
 function put_value(out, value, state)
-  local kind = type(value)
-  if kind == "string" then
-    return put_string(out, value)
-  elseif kind == "number" then
-    return put_number(out, value)
-  elseif kind == "table" then
-    return put_table(out, value, state)
-  elseif kind == "boolean" then
-    out:put(value and "true" or "false")
-  elseif value == json.null then
-    out:put("null")
-  else
-    return "a value that is a " .. kind
-  end
+    local kind = type(value)
+    if kind == "string" then
+        return put_string(out, value)
+    elseif kind == "number" then
+        return put_number(out, value)
+    elseif kind == "table" then
+        return put_table(out, value, state)
+    elseif kind == "boolean" then
+        out:put(value and "true" or "false")
+    elseif value == NULL then
+        out:put("null")
+    else
+        return "a value that is a " .. kind
+    end
 end
 
---- JSON text of a value: names sorted, no white space. A table with positions 1 … n is an array, one with names an object; an empty
---- one is an object unless json.array marked it. Nil and a message for what JSON cannot say: functions, NaN, infinity, sparse
---- or mixed tables, tables that contain themselves, strings that are not UTF-8.
+--- JSON text of a value: names sorted, no white space. A table with positions from 1 on is an array, one with names an object;
+--- an empty one is an object unless json.array marked it. Nil and a message for what JSON cannot say: functions, NaN, infinity,
+--- sparse or mixed tables, tables that contain themselves, strings that are not UTF-8.
 ---@param value any
 ---@return string|nil text
 ---@return string|nil message
 function json.encode(value)
-  local out = buffer.new()
-  local problem = put_value(out, value, { depth = 0 })
-  if problem then
-    return nil, "JSON cannot hold " .. problem
-  end
-  return out:tostring()
+    local out = buffer.new()
+    local problem = put_value(out, value, { depth = 0 })
+    if problem then
+        return nil, "JSON cannot hold " .. problem
+    end
+    return out:tostring()
 end
 
 return json

@@ -3,11 +3,10 @@
 -- perigee.policy { … } declares a policy and returns its definition: a table on which the hooks are then defined. Checks
 -- the declaration at once, so that a mistake is reported where it was written.
 
+local contract = require "perigee._core.contract"
 local declaration = require "perigee._core.declaration"
 local readable = require "perigee._core.readable"
 local suggest = require "perigee._core.suggest"
-
-local policy = {}
 
 ---@class perigee.Policy
 ---@field name string
@@ -23,44 +22,12 @@ local ON_FAILURE = { auth = "closed", traffic = "closed", transform = "closed", 
 local STAGES = { "auth", "traffic", "transform", "observe" }
 local KNOWN = { "name", "stage", "schema", "check", "doc" }
 
---- Hooks by the phase that runs them; the numbers are bits of runtime/script/chain.h.
-policy.hooks = {
-    on_request = 1,
-    on_request_body = 2,
-    on_upstream = 4,
-    on_response = 8,
-    on_response_body = 16,
-    on_log = 32,
-    around = 64 + 1,
-}
-
---- Methods that the runtime calls outside of exchanges.
-policy.life_cycle = { init = true, save = true, restore = true, close = true, edits = true }
-
---- Settings that every use of a policy has; schemas cannot use their names.
-policy.use_settings = {
-    policy = { type = "string", doc = "Name of the policy, when it is not the first item." },
-    when = { type = "any", doc = "Function of the request, or a match table: the policy runs only if it holds." },
-    on_failure = {
-        type = "string", enum = { "closed", "open" },
-        doc = "When the policy fails: answer 503 (closed) or go on without it (open). The default is the policy's.",
-    },
-    dry_run = { type = "boolean", default = false, doc = "Decide, log and count, but do not enforce." },
-    budget = {
-        type = "table",
-        fields = { cpu = { type = "duration", min = "1ms", doc = "CPU time of one entry into Lua." } },
-        doc = "What the policy may use.",
-    },
-}
-
-local definitions = setmetatable({}, { __mode = "k" })
-
 local function problem_of_schema(fields)
     local message = declaration.problem(fields)
     if message then
         return "schema: " .. message
     end
-    for _, name in ipairs(readable.sorted_keys(policy.use_settings)) do
+    for _, name in ipairs(readable.sorted_keys(contract.use_settings)) do
         if fields[name] then
             return "schema: '" .. name .. "' is a setting that every use of a policy has; choose another name"
         end
@@ -109,15 +76,8 @@ local function define(_, declared)
         check = declared.check,
         doc = declared.doc,
     }
-    definitions[definition] = true
+    contract.register(definition)
     return definition
 end
 
---- True for a table that perigee.policy { … } returned.
----@param value any
----@return boolean
-function policy.is_definition(value)
-    return definitions[value] == true
-end
-
-return setmetatable(policy, { __call = define })
+return setmetatable({}, { __call = define })

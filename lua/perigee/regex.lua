@@ -10,11 +10,11 @@ local buffer = require "string.buffer"
 local C, ffi_string, sub, byte, find = ffi.C, ffi.string, string.sub, string.byte, string.find
 
 local FLAGS = {
-  i = C.PERI_FFI_REGEX_CASELESS,
-  m = C.PERI_FFI_REGEX_MULTILINE,
-  s = C.PERI_FFI_REGEX_DOTALL,
-  x = C.PERI_FFI_REGEX_EXTENDED,
-  u = C.PERI_FFI_REGEX_UTF,
+    i = C.PERI_FFI_REGEX_CASELESS,
+    m = C.PERI_FFI_REGEX_MULTILINE,
+    s = C.PERI_FFI_REGEX_DOTALL,
+    x = C.PERI_FFI_REGEX_EXTENDED,
+    u = C.PERI_FFI_REGEX_UTF,
 }
 local COSTLY = "the search reached its limit"
 
@@ -35,15 +35,15 @@ local name = ffi.new("struct peri_ffi_str")
 local message = ffi.new("char[256]")
 
 local function parse_flags(flags)
-  local bits = 0
-  for i = 1, #flags do
-    local flag = FLAGS[sub(flags, i, i)]
-    if not flag then
-      return nil, "unknown flag '" .. sub(flags, i, i) .. "'; the flags are i, m, s, u and x"
+    local bits = 0
+    for i = 1, #flags do
+        local flag = FLAGS[sub(flags, i, i)]
+        if not flag then
+            return nil, "unknown flag '" .. sub(flags, i, i) .. "'; the flags are i, m, s, u and x"
+        end
+        bits = bit.bor(bits, flag)
     end
-    bits = bit.bor(bits, flag)
-  end
-  return bits
+    return bits
 end
 
 --- Compiles a PCRE2 pattern. Flags: `i` letters in either case, `m` ^ and $ at every line, `s` a dot matches newlines, `x` white
@@ -53,38 +53,38 @@ end
 ---@return perigee.Regex|nil
 ---@return string|nil message why the pattern is refused
 function regex.compile(pattern, flags)
-  local bits, refusal = parse_flags(flags or "")
-  if not bits then
-    return nil, refusal
-  end
-  local handle = C.peri_ffi_regex_new(pattern, #pattern, bits, message, ffi.sizeof(message))
-  if handle == nil then
-    return nil, ffi_string(message)
-  end
-  local self = { pattern = pattern, groups = C.peri_ffi_regex_groups(handle), _names = {} }
-  self._handle = ffi.gc(handle, C.peri_ffi_regex_free)
-  for group = 1, self.groups do
-    C.peri_ffi_regex_group_name(handle, group, name)
-    if name.len > 0 then
-      self._names[group] = ffi_string(name.ptr, name.len)
+    local bits, refusal = parse_flags(flags or "")
+    if not bits then
+        return nil, refusal
     end
-  end
-  return setmetatable(self, Regex)
+    local handle = C.peri_ffi_regex_new(pattern, #pattern, bits, message, ffi.sizeof(message))
+    if handle == nil then
+        return nil, ffi_string(message)
+    end
+    local self = { pattern = pattern, groups = C.peri_ffi_regex_groups(handle), _names = {} }
+    self._handle = ffi.gc(handle, C.peri_ffi_regex_free)
+    for group = 1, self.groups do
+        C.peri_ffi_regex_group_name(handle, group, name)
+        if name.len > 0 then
+            self._names[group] = ffi_string(name.ptr, name.len)
+        end
+    end
+    return setmetatable(self, Regex)
 end
 
 local function search(self, subject, from)
-  if from < 0 or from > #subject then
-    return 0
-  end
-  return C.peri_ffi_regex_match(self._handle, subject, #subject, from, spans)
+    if from < 0 or from > #subject then
+        return 0
+    end
+    return C.peri_ffi_regex_match(self._handle, subject, #subject, from, spans)
 end
 
 local function group_text(subject, group)
-  local span = spans[group]
-  if span.start < 0 then
-    return nil
-  end
-  return sub(subject, span.start + 1, span["end"])
+    local span = spans[group]
+    if span.start < 0 then
+        return nil
+    end
+    return sub(subject, span.start + 1, span["end"])
 end
 
 --- First match: a table with the whole match at [0], group n at [n] and named groups by name too. Groups without part in the
@@ -94,19 +94,19 @@ end
 ---@return table<integer|string, string>|nil captures
 ---@return string|nil message
 function Regex:match(subject, from)
-  local found = search(self, subject, (from or 1) - 1)
-  if found <= 0 then
-    return nil, found < 0 and COSTLY or nil
-  end
-  local captures, names = { [0] = group_text(subject, 0) }, self._names
-  for group = 1, self.groups do
-    local text = group_text(subject, group)
-    captures[group] = text
-    if names[group] then
-      captures[names[group]] = text
+    local found = search(self, subject, (from or 1) - 1)
+    if found <= 0 then
+        return nil, found < 0 and COSTLY or nil
     end
-  end
-  return captures
+    local captures, names = { [0] = group_text(subject, 0) }, self._names
+    for group = 1, self.groups do
+        local text = group_text(subject, group)
+        captures[group] = text
+        if names[group] then
+            captures[names[group]] = text
+        end
+    end
+    return captures
 end
 
 --- First and last position of the first match, as string.find gives them; makes no table.
@@ -115,51 +115,51 @@ end
 ---@return integer|nil first
 ---@return integer|string|nil last or message
 function Regex:find(subject, from)
-  local found = search(self, subject, (from or 1) - 1)
-  if found <= 0 then
-    return nil, found < 0 and COSTLY or nil
-  end
-  return spans[0].start + 1, spans[0]["end"]
+    local found = search(self, subject, (from or 1) - 1)
+    if found <= 0 then
+        return nil, found < 0 and COSTLY or nil
+    end
+    return spans[0].start + 1, spans[0]["end"]
 end
 
 --- Does anything match? Raises an error when the search cost too much.
 ---@param subject string
 ---@return boolean
 function Regex:test(subject)
-  local found = search(self, subject, 0)
-  if found < 0 then
-    error(COSTLY, 2)
-  end
-  return found > 0
+    local found = search(self, subject, 0)
+    if found < 0 then
+        error(COSTLY, 2)
+    end
+    return found > 0
 end
 
 -- The replacement as a list: strings stand for themselves, numbers for groups.
 local function parse_template(self, template)
-  local parts, at = {}, 1
-  while at <= #template do
-    local dollar = find(template, "$", at, true)
-    parts[#parts + 1] = sub(template, at, (dollar or 0) - 1)
-    if not dollar then
-      break
+    local parts, at = {}, 1
+    while at <= #template do
+        local dollar = find(template, "$", at, true)
+        parts[#parts + 1] = sub(template, at, (dollar or 0) - 1)
+        if not dollar then
+            break
+        end
+        local next_byte = byte(template, dollar + 1)
+        if next_byte == 36 then -- "$$"
+            parts[#parts + 1] = "$"
+        elseif next_byte and next_byte >= 48 and next_byte <= 57 and next_byte - 48 <= self.groups then
+            parts[#parts + 1] = next_byte - 48
+        else
+            error("a replacement has '$' only as $$ or $0 to $9, and no more groups than the pattern", 3)
+        end
+        at = dollar + 2
     end
-    local next_byte = byte(template, dollar + 1)
-    if next_byte == 36 then -- "$$"
-      parts[#parts + 1] = "$"
-    elseif next_byte and next_byte >= 48 and next_byte <= 57 and next_byte - 48 <= self.groups then
-      parts[#parts + 1] = next_byte - 48
-    else
-      error("a replacement has '$' only as $$ or $0 to $9, and no more groups than the pattern", 3)
-    end
-    at = dollar + 2
-  end
-  return parts
+    return parts
 end
 
 local function put_replacement(out, subject, parts)
-  for i = 1, #parts do
-    local part = parts[i]
-    out:put(type(part) == "number" and (group_text(subject, part) or "") or part)
-  end
+    for i = 1, #parts do
+        local part = parts[i]
+        out:put(type(part) == "number" and (group_text(subject, part) or "") or part)
+    end
 end
 
 --- Replaces every match. In the replacement `$1` … `$9` stand for groups, `$0` for the whole match, `$$` for a dollar.
@@ -168,30 +168,30 @@ end
 ---@return string|nil replaced
 ---@return integer|string count of replacements, or message
 function Regex:replace(subject, replacement)
-  local parts, out = parse_template(self, replacement), buffer.new()
-  local at, count = 0, 0
-  while at <= #subject do
-    local found = search(self, subject, at)
-    if found < 0 then
-      return nil, COSTLY
-    elseif found == 0 then
-      break
+    local parts, out = parse_template(self, replacement), buffer.new()
+    local at, count = 0, 0
+    while at <= #subject do
+        local found = search(self, subject, at)
+        if found < 0 then
+            return nil, COSTLY
+        elseif found == 0 then
+            break
+        end
+        local first, last = spans[0].start, spans[0]["end"]
+        out:put(sub(subject, at + 1, first))
+        put_replacement(out, subject, parts)
+        count = count + 1
+        at = last
+        if last == first then -- an empty match: go on behind the next byte
+            out:put(sub(subject, at + 1, at + 1))
+            at = at + 1
+        end
     end
-    local first, last = spans[0].start, spans[0]["end"]
-    out:put(sub(subject, at + 1, first))
-    put_replacement(out, subject, parts)
-    count = count + 1
-    at = last
-    if last == first then -- an empty match: go on behind the next byte
-      out:put(sub(subject, at + 1, at + 1))
-      at = at + 1
+    if count == 0 then
+        return subject, 0
     end
-  end
-  if count == 0 then
-    return subject, 0
-  end
-  out:put(sub(subject, at + 1))
-  return out:tostring(), count
+    out:put(sub(subject, at + 1))
+    return out:tostring(), count
 end
 
 return regex

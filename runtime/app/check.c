@@ -94,7 +94,7 @@ static void on_late(struct peri_timer *timer)
     finish(check, &result);
 }
 
-static void on_exit(struct peri_child *child, int status)
+static void on_child_exit(struct peri_child *child, int status)
 {
     struct peri_check *check = PERI_CONTAINER(child, struct peri_check, child);
     if (check->on_done && !receive(check)) {
@@ -132,7 +132,7 @@ struct peri_check *peri_check_start(struct peri_loop *loop, struct peri_children
     struct peri_check *check = calloc(1, sizeof(*check));
     if (!check)
         return NULL;
-    check->child.on_exit = on_exit;
+    check->child.on_exit = on_child_exit;
     check->limit_ms = limit_ms;
     peri_timer_init(&check->timer, on_late);
     if (spawn(check, children, options) != PERI_OK) {

@@ -21,7 +21,8 @@ static char *read_workers(struct peri_config *config)
 {
     const struct peri_json *value = peri_json_get(config->json, "workers");
     int64_t workers = peri_json_integer(value, -1);
-    if (peri_json_type(value) == PERI_JSON_STRING || peri_json_type(value) == PERI_JSON_NONE)
+    config->is_auto = peri_json_type(value) == PERI_JSON_STRING || peri_json_type(value) == PERI_JSON_NONE;
+    if (config->is_auto)
         workers = peri_cpus_count() < PERI_SHM_WORKERS_MAX ? peri_cpus_count() : PERI_SHM_WORKERS_MAX;
     if (workers < 0 || workers > PERI_SHM_WORKERS_MAX)
         return peri_errors_new("workers", "expected \"auto\" or a number from 0 to %d", PERI_SHM_WORKERS_MAX);
@@ -115,9 +116,17 @@ bool peri_config_has_listener(const struct peri_config *config, struct peri_slic
     return false;
 }
 
+// The number of CPUs may change while the processes run: "auto" stays "auto".
+static bool has_same_workers(const struct peri_config *from, const struct peri_config *to)
+{
+    if (from->is_auto || to->is_auto)
+        return from->is_auto && to->is_auto;
+    return from->workers == to->workers && from->is_single == to->is_single;
+}
+
 const char *peri_config_fixed_change(const struct peri_config *from, const struct peri_config *to)
 {
-    if (from->workers != to->workers || from->is_single != to->is_single)
+    if (!has_same_workers(from, to))
         return "workers";
     if (!peri_slice_eq(from->admin, to->admin))
         return "admin";

@@ -5,7 +5,10 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
+#include "base/log.h"
 #include "codec/json.h"
+
+#define LINE 8192 ///< most bytes of one error
 
 char *peri_errors_new(const char *path, const char *format, ...)
 {
@@ -25,45 +28,71 @@ char *peri_errors_new(const char *path, const char *format, ...)
     return text;
 }
 
-// Line breaks stay, for tracebacks; other control bytes could play with the terminal.
-static void print_text(FILE *out, struct peri_slice text)
+static int format_place(const struct peri_json *error, const char *prefix, char *text, size_t size)
 {
-    for (size_t i = 0; i < text.len; i++) {
-        unsigned char c = (unsigned char)text.ptr[i];
+    struct peri_slice file = peri_json_get_string(error, "file");
+    int64_t line = peri_json_get_integer(error, "line", 0);
+    if (file.len == 0)
+        return 0;
+    if (file.ptr[0] == '/')
+        prefix = "";
+    if (line > 0)
+        return snprintf(text, size, "%s%.*s:%lld: ", prefix, (int)file.len, file.ptr, (long long)line);
+    return snprintf(text, size, "%s%.*s: ", prefix, (int)file.len, file.ptr);
+}
+
+// One error as file:line: path: message, cut at `size`.
+static void format_error(const struct peri_json *error, const char *prefix, char *text, size_t size)
+{
+    struct peri_slice path = peri_json_get_string(error, "path");
+    struct peri_slice message = peri_json_get_string(error, "message");
+    int len = format_place(error, prefix, text, size);
+    if (len < 0 || (size_t)len >= size)
+        return;
+    snprintf(text + len, size - (size_t)len, "%.*s%s%.*s", (int)path.len, path.len ? path.ptr : "",
+             path.len ? ": " : "", (int)message.len, message.len ? message.ptr : "");
+}
+
+// Line breaks stay, for tracebacks; other control bytes could play with the terminal.
+static void print_line(void *out, const char *text)
+{
+    for (; *text; text++) {
+        unsigned char c = (unsigned char)*text;
         if ((c < 0x20 && c != '\n' && c != '\t') || c == 0x7f)
             fprintf(out, "\\x%02x", c);
         else
             fputc(c, out);
     }
+    fputc('\n', out);
 }
 
-static void print_error(FILE *out, const char *prefix, const struct peri_json *error)
+static void log_line(void *out, const char *text)
 {
-    struct peri_slice file = peri_json_get_string(error, "file");
-    struct peri_slice path = peri_json_get_string(error, "path");
-    int64_t line = peri_json_get_integer(error, "line", 0);
-    if (file.len > 0) {
-        fputs(file.ptr[0] == '/' ? "" : prefix, out);
-        print_text(out, file);
-        if (line > 0)
-            fprintf(out, ":%lld", (long long)line);
-        fputs(": ", out);
+    PERI_UNUSED(out);
+    peri_error("%s", text);
+}
+
+static void each_line(const char *errors, const char *prefix, void (*line)(void *out, const char *text), void *out)
+{
+    char text[LINE];
+    struct peri_json *json = errors ? peri_json_parse(peri_slice_from(errors), false, NULL, 0) : NULL;
+    size_t count = peri_json_count(json);
+    for (size_t i = 0; i < count; i++) {
+        text[0] = '\0';
+        format_error(peri_json_at(json, i), prefix, text, sizeof(text));
+        line(out, text);
     }
-    if (path.len > 0) {
-        print_text(out, path);
-        fputs(": ", out);
-    }
-    print_text(out, peri_json_get_string(error, "message"));
-    fputc('\n', out);
+    if (count == 0)
+        line(out, "the reason is not known (out of memory?)");
+    peri_json_free(json);
+}
+
+void peri_errors_log(const char *errors)
+{
+    each_line(errors, "", log_line, NULL);
 }
 
 void peri_errors_print(FILE *out, const char *prefix, const char *errors)
 {
-    struct peri_json *json = errors ? peri_json_parse(peri_slice_from(errors), false, NULL, 0) : NULL;
-    size_t count = peri_json_count(json);
-    for (size_t i = 0; i < count; i++)
-        print_error(out, prefix, peri_json_at(json, i));
-    if (count == 0)
-        fputs("the reason is not known (out of memory?)\n", out);
-    peri_json_free(json);
+    each_line(errors, prefix, print_line, out);
 }

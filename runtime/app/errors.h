@@ -13,6 +13,9 @@
 /// of memory, which every reader takes for an empty list.
 char *peri_errors_new(const char *path, const char *format, ...) PERI_PRINTF(2, 3);
 
+/// Logs every error.
+void peri_errors_log(const char *errors);
+
 /// Writes every error as one line to `out`, `prefix` (a directory with its slash, or "") before the file's name. Control
 /// bytes are escaped.
 void peri_errors_print(FILE *out, const char *prefix, const char *errors);

@@ -48,8 +48,8 @@ void peri_history_add(struct peri_history *history, struct peri_edition *edition
 /// The current edition; NULL when there is none.
 struct peri_edition *peri_history_current(const struct peri_history *history);
 
-/// The edition `number`, or with 0 the one that a rollback goes back to: the newest that differs in its bytes from the
-/// current one, and that no rollback has left behind. NULL when there is none.
+/// The edition `number`, or with 0 the one that a rollback goes back to: the newest that is older than the current one (than
+/// its origin, when it is a rollback itself) and differs from it. NULL when it is not kept.
 struct peri_edition *peri_history_find(const struct peri_history *history, uint64_t number);
 
 #endif

@@ -122,7 +122,7 @@ static void on_readable(void *data)
     receive_all(data);
 }
 
-static void on_exit(struct peri_child *child, int status)
+static void on_child_exit(struct peri_child *child, int status)
 {
     struct process_link *self = PERI_CONTAINER(child, struct process_link, child);
     char how[64];
@@ -143,7 +143,7 @@ static peri_err_t spawn(struct process_link *self, struct peri_children *childre
     if (peri_control_pair(ends) != PERI_OK)
         return PERI_ERR_SYSTEM;
     snprintf(index, sizeof(index), "%u", self->base.index);
-    self->child.on_exit = on_exit;
+    self->child.on_exit = on_child_exit;
     peri_err_t err = peri_child_start(children, &self->child, args, ends[1]);
     int saved = errno;
     close(ends[1]);

@@ -12,7 +12,7 @@
 // The transitions of the diagram.
 #define TO(state) (1u << (state))
 static const unsigned legal[PERI_RELOADING_COUNT] = {
-    [PERI_RELOADING_IDLE] = TO(PERI_RELOADING_CHECKING) | TO(PERI_RELOADING_BUILDING),
+    [PERI_RELOADING_IDLE] = TO(PERI_RELOADING_CHECKING),
     [PERI_RELOADING_CHECKING] = TO(PERI_RELOADING_BUILDING) | TO(PERI_RELOADING_IDLE),
     [PERI_RELOADING_BUILDING] = TO(PERI_RELOADING_SWITCHING) | TO(PERI_RELOADING_IDLE),
     [PERI_RELOADING_SWITCHING] = TO(PERI_RELOADING_IDLE),
@@ -120,13 +120,10 @@ bool peri_reload_start(struct peri_reload *reload, bool is_rollback)
 {
     if (peri_reload_is_busy(reload))
         return false;
-    reload->is_rollback = is_rollback;
-    if (is_rollback)
-        begin_building(reload);
-    else if (reload->ops->check(reload->data))
-        set_state(reload, PERI_RELOADING_CHECKING);
-    else
+    if (!reload->ops->check(reload->data, is_rollback))
         return false;
+    reload->is_rollback = is_rollback;
+    set_state(reload, PERI_RELOADING_CHECKING);
     return true;
 }
 

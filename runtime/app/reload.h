@@ -7,7 +7,6 @@
 //                      v                     v
 //                    IDLE  done(REFUSED)   IDLE  discard, done(REFUSED or FAILED)
 //
-//   A rollback begins in BUILDING: its files were checked when they were first accepted.
 //   In SWITCHING there is no way back: a worker that dies is done (its replacement starts on the new generation), one that
 //   is too slow is killed, so that nobody answers with the old generation once the transaction has ended.
 //
@@ -35,8 +34,9 @@ enum peri_reload_state {
 };
 
 struct peri_reload_ops {
-    /// Starts to check the files; peri_reload_checked is called later. False when it cannot.
-    bool (*check)(void *data);
+    /// Starts to check the candidate (for a rollback: files that were accepted before); peri_reload_checked is called later.
+    /// False when it cannot.
+    bool (*check)(void *data, bool is_rollback);
     /// Orders every live worker to build the candidate and sets members[its index].
     void (*build)(void *data, bool members[PERI_SHM_WORKERS_MAX]);
     /// The candidate is the current generation from now on: every live worker, all of them members, is ordered to switch.
@@ -70,8 +70,8 @@ void peri_reload_close(struct peri_reload *reload);
 /// Is a transaction under way?
 bool peri_reload_is_busy(const struct peri_reload *reload);
 
-/// Starts a transaction: from the files, or with `is_rollback` from a candidate that is ready to be built. False when one
-/// is under way, or when the check cannot be started.
+/// Starts a transaction: from the files, or with `is_rollback` from what was accepted before. False when one is under way, or
+/// when the check cannot be started.
 bool peri_reload_start(struct peri_reload *reload, bool is_rollback);
 
 /// The check has ended; `errors` (taken) is NULL when the candidate is accepted.

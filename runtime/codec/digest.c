@@ -2,6 +2,7 @@
 // One-shot SHA-256 through OpenSSL's EVP.
 #include "codec/digest.h"
 
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
 
 peri_err_t peri_digest_sha256(struct peri_slice data, unsigned char out[PERI_DIGEST_SIZE])
@@ -10,6 +11,11 @@ peri_err_t peri_digest_sha256(struct peri_slice data, unsigned char out[PERI_DIG
     if (EVP_Digest(data.ptr, data.len, out, &len, EVP_sha256(), NULL) != 1 || len != PERI_DIGEST_SIZE)
         return PERI_ERR_SYSTEM;
     return PERI_OK;
+}
+
+const char *peri_digest_version(void)
+{
+    return OpenSSL_version(OPENSSL_VERSION_STRING);
 }
 
 void peri_digest_format(const unsigned char digest[PERI_DIGEST_SIZE], char text[PERI_DIGEST_TEXT + 1])

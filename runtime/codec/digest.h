@@ -12,6 +12,9 @@
 /// Stores the SHA-256 digest (FIPS 180-4) of `data` in `out`. PERI_ERR_SYSTEM when the library refuses.
 peri_err_t peri_digest_sha256(struct peri_slice data, unsigned char out[PERI_DIGEST_SIZE]);
 
+/// Version of OpenSSL as linked.
+const char *peri_digest_version(void);
+
 /// Writes `digest` as lower-case hex, NUL-terminated.
 void peri_digest_format(const unsigned char digest[PERI_DIGEST_SIZE], char text[PERI_DIGEST_TEXT + 1]);
 

@@ -9,6 +9,7 @@
 #include "base/assert.h"
 
 #define PERI_H1_TEXT 1024           ///< first size of the memory for names and values
+#define PERI_H1_SLACK 8             ///< bytes behind the text that lower_name may touch
 #define PERI_H1_EXTENSIONS 4096     ///< bytes of chunk extensions in one message
 #define PERI_H1_FIELD_OVERHEAD 4    ///< ": " and CRLF count towards the head's size
 
@@ -32,7 +33,7 @@ static bool text_grow(struct peri_h1 *h1, size_t len)
     size_t size = h1->text_size ? h1->text_size * 2u : PERI_H1_TEXT;
     while (size < h1->text_len + len)
         size *= 2;
-    char *text = peri_arena_alloc(headers->arena, size);
+    char *text = peri_arena_alloc(headers->arena, size + PERI_H1_SLACK);
     if (!text)
         return false;
     if (h1->text_len > 0)
@@ -99,17 +100,31 @@ static int on_header_field(llhttp_t *parser, const char *at, size_t len)
     return text_put(h1, at, len);
 }
 
+// Lower-cases ASCII in place, eight bytes at a time; true when there is a '_'. Reads and writes up to seven bytes behind the
+// end, which the text's slack allows.
+static bool lower_name(char *name, size_t len)
+{
+    const uint64_t ones = 0x0101010101010101u;
+    const uint64_t high = 0x80 * ones;
+    uint64_t underscores = 0;
+    for (size_t i = 0; i < len; i += 8) {
+        uint64_t w;
+        memcpy(&w, name + i, 8);
+        uint64_t low = w & ~high;
+        uint64_t is_upper = (low + (0x80 - 'A') * ones) & ~(low + (0x80 - 'Z' - 1) * ones) & ~w & high;
+        w |= is_upper >> 2;
+        memcpy(name + i, &w, 8);
+        uint64_t x = w ^ '_' * ones;
+        uint64_t zero = (x - ones) & ~x & high;
+        underscores |= len - i >= 8 ? zero : zero & ((UINT64_C(1) << (8 * (len - i))) - 1);
+    }
+    return underscores != 0;
+}
+
 static int on_header_field_complete(llhttp_t *parser)
 {
     struct peri_h1 *h1 = parser->data;
-    char *name = h1->text + h1->name_at;
-    size_t len = h1->text_len - h1->name_at;
-    bool has_underscore = false;
-    for (size_t i = 0; i < len; i++) {
-        name[i] = peri_ascii_lower(name[i]);
-        has_underscore |= name[i] == '_';
-    }
-    if (has_underscore && !h1->limits->allow_underscores)
+    if (lower_name(h1->text + h1->name_at, h1->text_len - h1->name_at) && !h1->limits->allow_underscores)
         return fail(h1, PERI_ERR_BAD_REQUEST);
     h1->value_at = h1->text_len;
     h1->in_value = true;
@@ -444,4 +459,12 @@ int64_t peri_h1_remaining(const struct peri_h1 *h1)
     if (h1->is_complete)
         return 0;
     return parser->flags & F_CONTENT_LENGTH ? (int64_t)parser->content_length : -1;
+}
+
+#define TEXT_OF(number) #number
+#define TEXT(number) TEXT_OF(number)
+
+const char *peri_h1_version(void)
+{
+    return TEXT(LLHTTP_VERSION_MAJOR) "." TEXT(LLHTTP_VERSION_MINOR) "." TEXT(LLHTTP_VERSION_PATCH);
 }

@@ -128,4 +128,7 @@ char *peri_h1_write_chunk(char *out, size_t len);
 size_t peri_h1_last_size(const struct peri_headers *trailers);
 char *peri_h1_write_last(char *out, const struct peri_headers *trailers);
 
+/// Version of llhttp as compiled in.
+const char *peri_h1_version(void);
+
 #endif

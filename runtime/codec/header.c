@@ -119,18 +119,27 @@ struct peri_slice peri_headers_get(const struct peri_headers *headers, uint16_t 
     return header ? peri_slice(header->value, header->value_len) : peri_slice(NULL, 0);
 }
 
-peri_err_t peri_headers_append(struct peri_headers *headers, struct peri_slice name, struct peri_slice value)
+static peri_err_t append(struct peri_headers *headers, struct peri_slice name, struct peri_slice value, uint16_t id)
 {
     if (headers->count == headers->capacity && headers_grow(headers) != PERI_OK)
         return PERI_ERR_NOMEM;
-    headers->items[headers->count++] = (struct peri_header){
-        .name = name.ptr,
-        .value = value.ptr,
-        .name_len = (uint32_t)name.len,
-        .value_len = (uint32_t)value.len,
-        .id = peri_header_id(name.ptr, name.len),
-    };
+    struct peri_header *header = &headers->items[headers->count++];
+    header->name = name.ptr;
+    header->value = value.ptr;
+    header->name_len = (uint32_t)name.len;
+    header->value_len = (uint32_t)value.len;
+    header->id = id;
     return PERI_OK;
+}
+
+peri_err_t peri_headers_append(struct peri_headers *headers, struct peri_slice name, struct peri_slice value)
+{
+    return append(headers, name, value, peri_header_id(name.ptr, name.len));
+}
+
+peri_err_t peri_headers_append_known(struct peri_headers *headers, uint16_t id, struct peri_slice value)
+{
+    return append(headers, peri_header_name(id), value, id);
 }
 
 // Copies the name in lower case; ptr is NULL when out of memory.

@@ -95,6 +95,9 @@ struct peri_slice peri_headers_get(const struct peri_headers *headers, uint16_t 
 /// PERI_ERR_NOMEM.
 peri_err_t peri_headers_append(struct peri_headers *headers, struct peri_slice name, struct peri_slice value);
 
+/// peri_headers_append for a name that the runtime knows.
+peri_err_t peri_headers_append_known(struct peri_headers *headers, uint16_t id, struct peri_slice value);
+
 /// Appends a copy, lower-casing the name. PERI_ERR_INVALID for a bad name or value; PERI_ERR_NOMEM.
 peri_err_t peri_headers_add(struct peri_headers *headers, struct peri_slice name, struct peri_slice value);
 

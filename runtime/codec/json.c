@@ -234,3 +234,8 @@ char *peri_json_format(const struct peri_json *json, bool is_pretty)
 {
     return json_dumps(unwrap(json), JSON_ENCODE_ANY | (is_pretty ? JSON_INDENT(2) : JSON_COMPACT));
 }
+
+const char *peri_json_version(void)
+{
+    return jansson_version_str();
+}

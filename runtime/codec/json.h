@@ -107,4 +107,7 @@ bool peri_json_append(struct peri_json *array, struct peri_json *value);
 /// NULL when out of memory.
 char *peri_json_format(const struct peri_json *json, bool is_pretty);
 
+/// Version of jansson as linked.
+const char *peri_json_version(void);
+
 #endif

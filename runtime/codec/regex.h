@@ -23,7 +23,8 @@ enum peri_regex_flag {
     PERI_REGEX_UTF = 16,      ///< pattern and subject are UTF-8; broken sequences in a subject match nothing
 };
 
-#define PERI_REGEX_SPANS 64 ///< most spans a match gives: the whole match and 63 groups
+#define PERI_REGEX_SUBJECT (1 << 20) ///< most bytes of a subject
+#define PERI_REGEX_SPANS 64          ///< most spans a match gives: the whole match and 63 groups
 
 /// Bytes of the subject that the match or a group covers.
 struct peri_regex_span {
@@ -50,11 +51,14 @@ struct peri_slice peri_regex_group_name(const struct peri_regex *regex, uint32_t
 /// @param spans receives the whole match and then each group, groups without part in the match as -1; may be NULL when
 ///        max is 0
 /// @param max most spans to store; spans beyond the pattern's groups are not touched
-/// @return PERI_OK; PERI_ERR_NOT_FOUND when nothing matches; PERI_ERR_LIMIT when the search costs too much (treat it as a
-///         failure, never as "no match"); PERI_ERR_INVALID when `from` lies outside the subject or the subject is longer
-///         than 2^30 bytes; PERI_ERR_NOMEM
+/// @return PERI_OK; PERI_ERR_NOT_FOUND when nothing matches; PERI_ERR_LIMIT when the search costs too much or the subject is
+///         longer than PERI_REGEX_SUBJECT (treat it as a failure, never as "no match"); PERI_ERR_INVALID when `from` lies
+///         outside the subject; PERI_ERR_NOMEM
 peri_err_t peri_regex_match(const struct peri_regex *regex, struct peri_slice subject, size_t from,
                             struct peri_regex_span *spans, uint32_t max);
+
+/// Version of PCRE2 as linked.
+const char *peri_regex_version(void);
 
 /// Does anything in `subject` match? False also when a limit was reached.
 static inline bool peri_regex_test(const struct peri_regex *regex, struct peri_slice subject)

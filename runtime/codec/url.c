@@ -15,6 +15,7 @@ enum {
     IS_SEGMENT = 2,    ///< stands raw in a segment of a normal path (pchar)
     IS_ENCODED = 4,    ///< is percent-encoded in a normal path
     IS_QUERY = 8,      ///< may stand in a query
+    IS_UPPER = 16,     ///< an upper-case letter
 };
 
 #define UNRESERVED (IS_UNRESERVED | IS_SEGMENT | IS_QUERY)
@@ -24,7 +25,7 @@ enum {
 // Control bytes, space and '#' are nothing.
 static const uint8_t byte_classes[256] = {
     ['a' ... 'z'] = UNRESERVED,
-    ['A' ... 'Z'] = UNRESERVED,
+    ['A' ... 'Z'] = UNRESERVED | IS_UPPER,
     ['0' ... '9'] = UNRESERVED,
     ['-'] = UNRESERVED,
     ['.'] = UNRESERVED,
@@ -115,13 +116,15 @@ static bool is_normal(struct peri_slice path)
     const char *end = path.ptr + path.len;
     if (path.len == 0 || path.ptr[0] != '/')
         return false;
-    for (const char *ptr = path.ptr + 1; ptr < end; ptr++) {
-        if (PERI_UNLIKELY(ptr[-1] == '/') && (*ptr == '/' || (*ptr == '.' && is_dot_segment(ptr, end))))
-            return false;
-        if (PERI_LIKELY(byte_class(*ptr) & IS_SEGMENT) || *ptr == '/')
+    for (const char *ptr = path.ptr; ptr < end; ptr++) {
+        if (PERI_LIKELY(byte_class(*ptr) & IS_SEGMENT))
             continue;
-        if (*ptr != '%' || !is_normal_escape(path, (size_t)(ptr - path.ptr)))
+        if (*ptr == '/') {
+            if (ptr + 1 < end && (ptr[1] == '/' || (ptr[1] == '.' && is_dot_segment(ptr + 1, end))))
+                return false;
+        } else if (*ptr != '%' || !is_normal_escape(path, (size_t)(ptr - path.ptr))) {
             return false;
+        }
     }
     return true;
 }
@@ -287,11 +290,14 @@ static bool take_port(struct peri_slice *authority, uint16_t *port)
     return value > 0 && value <= UINT16_MAX;
 }
 
-/// A registered name or an IPv4 address: labels of unreserved bytes, none empty.
-static bool is_name(struct peri_slice host)
+/// A registered name or an IPv4 address: labels of unreserved bytes, none empty. Collects the classes
+/// of its bytes in *seen.
+static bool is_name(struct peri_slice host, unsigned *seen)
 {
     for (size_t i = 0; i < host.len; i++) {
-        if (!(byte_class(host.ptr[i]) & IS_UNRESERVED))
+        unsigned class = byte_class(host.ptr[i]);
+        *seen |= class;
+        if (!(class & IS_UNRESERVED))
             return false;
         if (host.ptr[i] == '.' && (i == 0 || i + 1 == host.len || host.ptr[i + 1] == '.'))
             return false;
@@ -299,28 +305,26 @@ static bool is_name(struct peri_slice host)
     return host.len > 0 && host.len <= HOST_MAX;
 }
 
-static bool is_ipv6(struct peri_slice host)
+static bool is_ipv6(struct peri_slice host, unsigned *seen)
 {
     char text[INET6_ADDRSTRLEN];
     struct in6_addr addr;
     if (host.len < 4 || host.len - 2 >= sizeof text || host.ptr[host.len - 1] != ']')
         return false;
-    memcpy(text, host.ptr + 1, host.len - 2);
+    for (size_t i = 1; i < host.len - 1; i++) {
+        *seen |= byte_class(host.ptr[i]);
+        text[i - 1] = host.ptr[i];
+    }
     text[host.len - 2] = '\0';
     return strlen(text) == host.len - 2 && inet_pton(AF_INET6, text, &addr) == 1;
 }
 
 static peri_err_t lower_host(struct peri_arena *arena, struct peri_slice *host)
 {
-    size_t i = 0;
-    while (i < host->len && !(host->ptr[i] >= 'A' && host->ptr[i] <= 'Z'))
-        i++;
-    if (i == host->len)
-        return PERI_OK;
     char *lower = peri_arena_alloc(arena, host->len);
     if (!lower)
         return PERI_ERR_NOMEM;
-    for (i = 0; i < host->len; i++)
+    for (size_t i = 0; i < host->len; i++)
         lower[i] = peri_ascii_lower(host->ptr[i]);
     host->ptr = lower;
     return PERI_OK;
@@ -329,6 +333,7 @@ static peri_err_t lower_host(struct peri_arena *arena, struct peri_slice *host)
 peri_err_t peri_url_parse_authority(struct peri_arena *arena, struct peri_slice authority, struct peri_slice *host,
                                     uint16_t *port)
 {
+    unsigned seen = 0;
     *port = 0;
     *host = authority;
     if (authority.len == 0)
@@ -336,13 +341,17 @@ peri_err_t peri_url_parse_authority(struct peri_arena *arena, struct peri_slice 
     if (authority.ptr[0] == '[') {
         if (authority.ptr[authority.len - 1] != ']' && !take_port(host, port))
             return PERI_ERR_BAD_HOST;
-        return is_ipv6(*host) ? lower_host(arena, host) : PERI_ERR_BAD_HOST;
+        if (!is_ipv6(*host, &seen))
+            return PERI_ERR_BAD_HOST;
+    } else {
+        if (memchr(authority.ptr, ':', authority.len) && !take_port(host, port))
+            return PERI_ERR_BAD_HOST;
+        if (host->len > 1 && host->ptr[host->len - 1] == '.')
+            host->len--;
+        if (!is_name(*host, &seen))
+            return PERI_ERR_BAD_HOST;
     }
-    if (memchr(authority.ptr, ':', authority.len) && !take_port(host, port))
-        return PERI_ERR_BAD_HOST;
-    if (host->len > 1 && host->ptr[host->len - 1] == '.')
-        host->len--;
-    return is_name(*host) ? lower_host(arena, host) : PERI_ERR_BAD_HOST;
+    return seen & IS_UPPER ? lower_host(arena, host) : PERI_OK;
 }
 
 // ---------------------------------------------------------------- escapes and queries

@@ -15,6 +15,7 @@
 #include "base/buf.h"
 #include "codec/h1.h"
 #include "codec/url.h"
+#include "downstream/forwarded.h"
 #include "event/loop.h"
 #include "event/stream.h"
 #include "event/timer.h"
@@ -242,12 +243,14 @@ static peri_err_t on_head(struct peri_h1 *h1)
     x->owner = c->home->owner;
     x->owner_data = c->home->owner_data;
     x->peer = c->peer;
-    x->client_ip = peri_slice(x->peer.ip, x->peer.ip_len);
     if (x->req.content_length == 0)
         x->req.content_length = PERI_LENGTH_NONE;
     c->request_end_ms = 0;
     if (x->req.content_length != PERI_LENGTH_NONE && c->home->settings->request_ms > 0)
         c->request_end_ms = x->facts.start_ns / 1000000 + c->home->settings->request_ms;
+    err = peri_forwarded_apply(x, c->home->settings->trusted_hops);
+    if (err != PERI_OK)
+        return err;
     connection_wait(c, WAIT_REQUEST);
     peri_exchange_set_state(x, PERI_X_REQUEST);
     x->owner->on_request(x);

@@ -20,7 +20,6 @@ struct sockaddr_storage;
 /// One look-up, embedded in its owner.
 struct peri_dns_query {
     struct peri_list link;
-    void *entry; ///< of the resolver
     /// The addresses (port 0), in the resolver's order, IPv4 first; borrowed for the call. Called once from the loop.
     void (*on_done)(struct peri_dns_query *query, peri_err_t err, const struct sockaddr_storage *addresses, unsigned count);
 };
@@ -30,6 +29,9 @@ struct peri_dns *peri_dns_new(struct peri_loop *loop);
 
 /// Closes the resolver; no query is under way (asserted).
 void peri_dns_free(struct peri_dns *dns);
+
+/// Version of c-ares as linked.
+const char *peri_dns_version(void);
 
 /// Parses an IPv4 or IPv6 literal (brackets allowed). False when `host` is a name.
 bool peri_dns_parse_literal(struct peri_slice host, uint16_t port, struct sockaddr_storage *address);

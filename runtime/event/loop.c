@@ -217,3 +217,8 @@ void *peri_loop_uv(struct peri_loop *loop)
 {
     return &loop->uv;
 }
+
+const char *peri_loop_version(void)
+{
+    return uv_version_string();
+}

@@ -68,4 +68,7 @@ void peri_loop_set_idle(struct peri_loop *loop, void (*on_idle)(void *data), voi
 /// The libuv loop (struct uv_loop_s *), for the files of event/ only.
 void *peri_loop_uv(struct peri_loop *loop);
 
+/// Version of libuv as linked.
+const char *peri_loop_version(void);
+
 #endif

@@ -5,7 +5,6 @@
 
 #include <stdint.h>
 
-#include "base/err.h"
 #include "base/slice.h"
 #include "route/pattern.h"
 #include "route/predicate.h"
@@ -41,24 +40,11 @@ static inline void peri_entry_list_append(struct peri_entry_list *list, struct p
     list->last = entry;
 }
 
-/// First entry whose predicate the request fulfils, or NULL. A predicate that cannot be tested ends the search with its
-/// error in *err: a later, laxer entry must not take its place.
-static inline const struct peri_entry *peri_entry_list_find(const struct peri_entry_list *list, struct peri_exchange *x,
-                                                            peri_err_t *err)
-{
-    const char *reason;
-    for (const struct peri_entry *entry = list->first; entry; entry = entry->next) {
-        if (entry->predicate.is_always)
-            return entry;
-        peri_err_t tested = peri_predicate_test(&entry->predicate, x, &reason);
-        if (tested == PERI_OK)
-            return entry;
-        if (tested != PERI_ERR_NOT_FOUND) {
-            *err = tested;
-            return NULL;
-        }
-    }
-    return NULL;
-}
+/// Stands for "a condition cannot be tested" where an entry is returned: it ends the search and has no route, so that no
+/// later, laxer entry takes the place of the one in question.
+extern const struct peri_entry peri_entry_untestable;
+
+/// First entry whose predicate the request fulfils, &peri_entry_untestable, or NULL.
+const struct peri_entry *peri_entry_list_find(const struct peri_entry_list *list, struct peri_exchange *x);
 
 #endif

@@ -23,13 +23,20 @@ struct peri_index {
     struct peri_index_slot *slots; ///< in the arena given to put
     uint32_t mask;                 ///< slots - 1, a power of two less one
     uint32_t count;
+    uint64_t lengths; ///< bit (length mod 64) of every key: most keys that are not there are turned away by it
 };
 
-/// Hash of a key.
-uint32_t peri_index_hash(struct peri_slice key);
+/// Value of `key` in an index that is not empty, or NULL.
+void *peri_index_probe(const struct peri_index *index, struct peri_slice key);
 
-/// Value of `key` whose hash is `hash`, or NULL.
-void *peri_index_find(const struct peri_index *index, struct peri_slice key, uint32_t hash);
+/// Value of `key`, or NULL.
+static inline void *peri_index_find(const struct peri_index *index, struct peri_slice key)
+{
+    return index->lengths >> (key.len & 63) & 1 ? peri_index_probe(index, key) : NULL;
+}
+
+/// First slot in use at or behind *at, which moves behind it; NULL at the end. Begin with 0; the order means nothing.
+const struct peri_index_slot *peri_index_next(const struct peri_index *index, uint32_t *at);
 
 /// Adds `key` (borrowed as long as the index is used; not in it yet) with a value that is not NULL. Memory comes from
 /// `arena`. False when out of memory.

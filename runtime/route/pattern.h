@@ -55,16 +55,21 @@ int peri_pattern_compare(const struct peri_pattern *a, const struct peri_pattern
 /// (PERI_CAPTURES_MAX places), borrowed from `path`. PERI_OK, PERI_ERR_NOT_FOUND, or an error of peri_regex_match.
 peri_err_t peri_pattern_match(const struct peri_pattern *pattern, struct peri_slice path, struct peri_slice *captures);
 
+/// The segment behind the '/' at `at`, up to the next '/' or `end`.
+static inline struct peri_slice peri_pattern_segment(const char *at, const char *end)
+{
+    const char *start = at + 1;
+    const char *slash = start < end ? (const char *)memchr(start, '/', (size_t)(end - start)) : NULL;
+    return peri_slice(start, (size_t)((slash ? slash : end) - start));
+}
+
 /// Next segment of a normalised path: *rest begins with '/' and is moved to the next '/' or the end. False at the end.
 static inline bool peri_pattern_next_segment(struct peri_slice *rest, struct peri_slice *segment)
 {
     if (rest->len == 0)
         return false;
-    const char *start = rest->ptr + 1, *end = rest->ptr + rest->len;
-    const char *slash = start < end ? (const char *)memchr(start, '/', (size_t)(end - start)) : NULL;
-    const char *stop = slash ? slash : end;
-    *segment = peri_slice(start, (size_t)(stop - start));
-    *rest = peri_slice(stop, (size_t)(end - stop));
+    *segment = peri_pattern_segment(rest->ptr, rest->ptr + rest->len);
+    *rest = peri_slice(segment->ptr + segment->len, rest->len - segment->len - 1);
     return true;
 }
 

@@ -102,7 +102,9 @@ peri_err_t peri_predicate_compile(struct peri_predicate *predicate, struct peri_
         err = compile_headers(predicate, arena, match, message, size);
     if (err == PERI_OK)
         err = compile_query(predicate, arena, match, message, size);
-    predicate->is_always = match->method_count == 0 && match->header_count == 0 && match->query_count == 0;
+    bool is_bare = match->header_count == 0 && match->query_count == 0;
+    predicate->is_always = is_bare && match->method_count == 0;
+    predicate->is_mask = is_bare && match->method_count > 0 && predicate->method_name_count == 0;
     return err;
 }
 

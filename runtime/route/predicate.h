@@ -25,6 +25,7 @@ struct peri_condition {
 
 struct peri_predicate {
     bool is_always;                  ///< nothing is asked
+    bool is_mask;                    ///< `methods` is all that is asked
     uint32_t methods;                ///< bit (1 << enum peri_method); 0 with no names: any
     struct peri_slice *method_names; ///< methods without an id
     uint32_t method_name_count;

@@ -99,6 +99,8 @@ static peri_err_t apply_regex(const struct peri_rewrite *rewrite, struct peri_ex
 peri_err_t peri_rewrite_apply(const struct peri_rewrite *rewrite, struct peri_exchange *x, struct peri_slice *path)
 {
     *path = x->req.path;
+    if (path->len == 0 || path->ptr[0] != '/')
+        return PERI_OK;
     switch (rewrite->kind) {
     case PERI_REWRITE_PREFIX: return apply_prefix(rewrite, x, path);
     case PERI_REWRITE_PATH:

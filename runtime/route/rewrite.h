@@ -36,8 +36,9 @@ peri_err_t peri_rewrite_new(const struct peri_rewrite_rule *rule, const struct p
 void peri_rewrite_free(struct peri_rewrite *rewrite);
 
 /// Path for upstream, from x->req.path and x->captures; in x->arena, or x->req.path itself when nothing changes (the
-/// expression does not match; the path no longer begins as the match does because a policy changed it).
-/// PERI_ERR_BAD_PATH when the result cannot be normalised, PERI_ERR_NOMEM, or an error of peri_regex_match.
+/// expression does not match; the path no longer begins as the match does because a policy changed it; the path is "*").
+/// `path` may be &x->req.path. PERI_ERR_BAD_PATH when the result cannot be normalised, PERI_ERR_NOMEM, or an error of
+/// peri_regex_match; *path is then x->req.path.
 peri_err_t peri_rewrite_apply(const struct peri_rewrite *rewrite, struct peri_exchange *x, struct peri_slice *path);
 
 #endif

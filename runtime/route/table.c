@@ -148,7 +148,7 @@ static int compare_entries(const void *left, const void *right)
 /// Value of `key`, or a new zeroed one of `size` bytes; NULL when out of memory.
 static void *find_or_put(struct peri_index *index, struct peri_arena *arena, struct peri_slice key, size_t size)
 {
-    void *value = peri_index_find(index, key, peri_index_hash(key));
+    void *value = peri_index_find(index, key);
     if (value)
         return value;
     value = peri_arena_zalloc(arena, size);
@@ -178,6 +178,15 @@ static bool scope_add(struct scope *scope, struct peri_arena *arena, struct peri
     return list != NULL;
 }
 
+static bool compress_scopes(const struct peri_index *scopes, struct peri_arena *arena)
+{
+    uint32_t at = 0;
+    for (const struct peri_index_slot *slot; (slot = peri_index_next(scopes, &at));)
+        if (!peri_tree_compress(&((struct scope *)slot->value)->tree, arena))
+            return false;
+    return true;
+}
+
 peri_err_t peri_route_table_seal(struct peri_route_table *table)
 {
     peri_assert(!table->is_sealed);
@@ -189,58 +198,51 @@ peri_err_t peri_route_table_seal(struct peri_route_table *table)
         if (!scope || !scope_add(scope, &table->arena, table->entries[i]))
             return PERI_ERR_NOMEM;
     }
-    return PERI_OK;
+    bool is_done = compress_scopes(&table->hosts, &table->arena) && compress_scopes(&table->wildcards, &table->arena) &&
+                   peri_tree_compress(&table->fallback.tree, &table->arena);
+    return is_done ? PERI_OK : PERI_ERR_NOMEM;
 }
 
 // ---------------------------------------------------------------- searching
 
-static const struct peri_entry *find_regex(const struct peri_entry_list *list, struct peri_exchange *x, peri_err_t *err)
+static const struct peri_entry *find_regex(const struct peri_entry_list *list, struct peri_exchange *x)
 {
     const char *reason;
     for (const struct peri_entry *entry = list->first; entry; entry = entry->next) {
-        peri_err_t tested = peri_predicate_test(&entry->predicate, x, &reason);
-        if (tested == PERI_OK)
-            tested = peri_pattern_match(&entry->pattern, x->req.path, x->captures);
-        if (tested == PERI_OK)
-            return entry;
-        if (tested != PERI_ERR_NOT_FOUND) {
-            *err = tested;
-            return NULL;
-        }
+        peri_err_t err = peri_predicate_test(&entry->predicate, x, &reason);
+        if (err == PERI_OK)
+            err = peri_pattern_match(&entry->pattern, x->req.path, x->captures);
+        if (err != PERI_ERR_NOT_FOUND)
+            return err == PERI_OK ? entry : &peri_entry_untestable;
     }
     return NULL;
 }
 
-static const struct peri_entry *scope_find(const struct scope *scope, struct peri_exchange *x, peri_err_t *err)
+static const struct peri_entry *scope_find(const struct scope *scope, struct peri_exchange *x)
 {
-    struct peri_slice path = x->req.path;
     const struct peri_entry *found = NULL;
-    if (scope->exact.count > 0) {
-        const struct peri_entry_list *list = peri_index_find(&scope->exact, path, peri_index_hash(path));
-        if (list)
-            found = peri_entry_list_find(list, x, err);
-    }
-    if (!found && scope->has_tree && *err == PERI_OK && path.len > 0 && path.ptr[0] == '/')
-        found = peri_tree_find(&scope->tree, x, err);
-    if (!found && scope->regexes.first && *err == PERI_OK)
-        found = find_regex(&scope->regexes, x, err);
-    if (!found && scope->any.first && *err == PERI_OK)
-        found = peri_entry_list_find(&scope->any, x, err);
+    const struct peri_entry_list *list = peri_index_find(&scope->exact, x->req.path);
+    if (list)
+        found = peri_entry_list_find(list, x);
+    if (!found && scope->has_tree && x->req.path.len > 0 && x->req.path.ptr[0] == '/')
+        found = peri_tree_find(&scope->tree, x);
+    if (!found && scope->regexes.first)
+        found = find_regex(&scope->regexes, x);
+    if (!found && scope->any.first)
+        found = peri_entry_list_find(&scope->any, x);
     return found;
 }
 
-static const struct peri_entry *find_wildcard(const struct peri_route_table *table, struct peri_exchange *x,
-                                              peri_err_t *err)
+static const struct peri_entry *find_wildcard(const struct peri_route_table *table, struct peri_exchange *x)
 {
     struct peri_slice host = x->req.host;
     const struct peri_entry *found = NULL;
-    for (size_t at = 1; at < host.len && !found && *err == PERI_OK; at++) {
+    for (size_t at = 1; at < host.len && !found; at++) {
         if (host.ptr[at] != '.')
             continue;
-        struct peri_slice suffix = peri_slice(host.ptr + at, host.len - at);
-        const struct scope *scope = peri_index_find(&table->wildcards, suffix, peri_index_hash(suffix));
+        const struct scope *scope = peri_index_find(&table->wildcards, peri_slice(host.ptr + at, host.len - at));
         if (scope)
-            found = scope_find(scope, x, err);
+            found = scope_find(scope, x);
     }
     return found;
 }
@@ -248,17 +250,14 @@ static const struct peri_entry *find_wildcard(const struct peri_route_table *tab
 const void *peri_route_table_find(const struct peri_route_table *table, struct peri_exchange *x)
 {
     const struct peri_entry *found = NULL;
-    peri_err_t err = PERI_OK;
     peri_assert(table->is_sealed);
-    if (table->hosts.count > 0) {
-        const struct scope *scope = peri_index_find(&table->hosts, x->req.host, peri_index_hash(x->req.host));
-        if (scope)
-            found = scope_find(scope, x, &err);
-    }
-    if (!found && table->wildcards.count > 0 && err == PERI_OK)
-        found = find_wildcard(table, x, &err);
-    if (!found && err == PERI_OK)
-        found = scope_find(&table->fallback, x, &err);
+    const struct scope *scope = peri_index_find(&table->hosts, x->req.host);
+    if (scope)
+        found = scope_find(scope, x);
+    if (!found && table->wildcards.count > 0)
+        found = find_wildcard(table, x);
+    if (!found)
+        found = scope_find(&table->fallback, x);
     return found ? found->route : NULL;
 }
 

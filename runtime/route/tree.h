@@ -7,7 +7,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/err.h"
 #include "route/entry.h"
 #include "route/index.h"
 
@@ -16,6 +15,9 @@ struct peri_exchange;
 
 /// Everything below one sequence of segments. All zero: nothing.
 struct peri_tree {
+    struct peri_slice run;           ///< literal segments ("/api/v1") that must follow first; empty for none
+    uint16_t depth;                  ///< segments that lead here, with those of `run`
+    uint16_t captured;               ///< captures among them
     struct peri_index literals;      ///< struct peri_tree by literal segment
     struct peri_tree *capture;       ///< below a segment that is captured; NULL for none
     struct peri_entry_list complete; ///< CAPTURES patterns that end here
@@ -26,8 +28,11 @@ struct peri_tree {
 /// when out of memory.
 bool peri_tree_add(struct peri_tree *tree, struct peri_arena *arena, struct peri_entry *entry);
 
-/// The entry that x->req belongs to, with its captured segments in x->captures; NULL for none, and on an error, which
-/// goes to *err.
-const struct peri_entry *peri_tree_find(const struct peri_tree *tree, struct peri_exchange *x, peri_err_t *err);
+/// Makes every chain of literal segments without a branch one run. Called once after the last add. False when out of memory:
+/// the tree is then to be thrown away.
+bool peri_tree_compress(struct peri_tree *tree, struct peri_arena *arena);
+
+/// The entry that x->req belongs to, with its captured segments in x->captures; &peri_entry_untestable, or NULL for none.
+const struct peri_entry *peri_tree_find(const struct peri_tree *tree, struct peri_exchange *x);
 
 #endif

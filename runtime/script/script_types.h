@@ -142,6 +142,7 @@ struct peri_task {
     struct peri_vm *vm;
     int id;
     bool is_live;
+    bool is_stopped; ///< ends with the present run, or in the next turn
     struct peri_script_generation *script;
     struct peri_slot *slot; ///< owner when it belongs to an exchange; NULL otherwise
     uint64_t interval_ms;   ///< 0: once

@@ -40,6 +40,7 @@ struct peri_slot *peri_slot_acquire(struct peri_exchange *x, struct peri_script_
     struct peri_slot *slot = PERI_LIST_ITEM(free_slots.next, struct peri_slot, link);
     peri_list_remove(&slot->link);
     memset(slot->ffi.steps, 0, sizeof(slot->ffi.steps));
+    slot->ffi.is_unwound = 0;
     slot->x = x;
     slot->script = script;
     x->slot = slot;

@@ -63,6 +63,9 @@ void peri_script_release(struct peri_script_generation *script);
 /// Ties the Lua half to its whole, so that fetches and metrics know where they belong.
 void peri_script_set_generation(struct peri_script_generation *script, void *generation);
 
+/// Version of LuaJIT.
+const char *peri_vm_version(void);
+
 /// Bytes of Lua heap in use.
 uint64_t peri_vm_bytes(const struct peri_vm *vm);
 

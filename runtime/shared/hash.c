@@ -2,6 +2,8 @@
 // SipHash-1-3: the state is four words; each eight bytes of input take one round, the end takes three.
 #include "shared/hash.h"
 
+#include <endian.h>
+
 struct hash_state {
     uint64_t v0, v1, v2, v3;
 };
@@ -32,12 +34,20 @@ static inline void hash_word(struct hash_state *s, uint64_t word)
     s->v0 ^= word;
 }
 
-// Up to eight bytes, the first one lowest, whatever the machine's order.
-static inline uint64_t hash_load(const unsigned char *p, size_t len)
+// Eight bytes, the first one lowest, whatever the machine's order.
+static inline uint64_t hash_load(const char *p)
 {
-    uint64_t word = 0;
-    for (size_t i = 0; i < len; i++)
-        word |= (uint64_t)p[i] << (8 * i);
+    uint64_t word;
+    memcpy(&word, p, sizeof(word));
+    return le64toh(word);
+}
+
+// The last seven bytes or fewer, and the length on top.
+static inline uint64_t hash_load_tail(const char *p, size_t left, size_t len)
+{
+    uint64_t word = (uint64_t)len << 56;
+    for (size_t i = 0; i < left; i++)
+        word |= (uint64_t)(unsigned char)p[i] << (8 * i);
     return word;
 }
 
@@ -49,11 +59,11 @@ uint64_t peri_hash(const uint64_t secret[2], struct peri_slice bytes)
         .v2 = secret[0] ^ 0x6c7967656e657261u,
         .v3 = secret[1] ^ 0x7465646279746573u,
     };
-    const unsigned char *p = (const unsigned char *)bytes.ptr;
+    const char *p = bytes.ptr;
     size_t left = bytes.len;
     for (; left >= 8; left -= 8, p += 8)
-        hash_word(&s, hash_load(p, 8));
-    hash_word(&s, (uint64_t)bytes.len << 56 | hash_load(p, left));
+        hash_word(&s, hash_load(p));
+    hash_word(&s, hash_load_tail(p, left, bytes.len));
     s.v2 ^= 0xff;
     for (int i = 0; i < 3; i++)
         hash_round(&s);

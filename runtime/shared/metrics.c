@@ -209,13 +209,6 @@ void peri_metrics_sum_process(const struct peri_shm *shm, struct peri_metrics_pr
 
 // ---- the clock
 
-#if !defined(__x86_64__) && !defined(__aarch64__)
-uint64_t peri_metrics_ticks(void)
-{
-    return peri_metrics_clock_ns();
-}
-#endif
-
 uint64_t peri_metrics_clock_ns(void)
 {
     struct timespec now;

@@ -153,22 +153,22 @@ static inline void peri_metrics_policy_call(struct peri_metrics_page *page, int3
     page->policies[row].ticks += ticks;
 }
 
-/// The fastest clock there is: cycles of the time stamp counter, or nanoseconds.
+/// CLOCK_MONOTONIC in nanoseconds.
+uint64_t peri_metrics_clock_ns(void);
+
+/// The fastest clock there is: cycles of the time stamp counter, or nanoseconds where there is none.
+static inline uint64_t peri_metrics_ticks(void)
+{
 #if defined(__x86_64__)
-static inline uint64_t peri_metrics_ticks(void)
-{
     return __builtin_ia32_rdtsc();
-}
 #elif defined(__aarch64__)
-static inline uint64_t peri_metrics_ticks(void)
-{
     uint64_t ticks;
     __asm__ volatile("mrs %0, cntvct_el0" : "=r"(ticks));
     return ticks;
-}
 #else
-uint64_t peri_metrics_ticks(void);
+    return peri_metrics_clock_ns();
 #endif
+}
 
 /// Row of the route called `name`, made when it is new; 0 ("other") when the table is full. For load time: takes a lock.
 int32_t peri_metrics_route(struct peri_shm *shm, struct peri_slice name);
@@ -188,7 +188,7 @@ void peri_metrics_set_generation(struct peri_shm *shm, uint64_t generation);
 /// Name of a reload's result: "ok", "refused", "failed", "rollback".
 const char *peri_reload_result_name(enum peri_reload_result result);
 
-/// Numbers of rows in use, "other" included: rows 0 to count - 1 have names.
+/// Number of rows in use, "other" included: rows 0 to count - 1 have names.
 uint32_t peri_metrics_route_count(const struct peri_shm *shm);
 uint32_t peri_metrics_upstream_count(const struct peri_shm *shm);
 uint32_t peri_metrics_policy_count(const struct peri_shm *shm);
@@ -211,9 +211,6 @@ void peri_metrics_sum_policy(const struct peri_shm *shm, uint32_t row, struct pe
 
 /// Sums what belongs to no row.
 void peri_metrics_sum_process(const struct peri_shm *shm, struct peri_metrics_process_sum *out);
-
-/// CLOCK_MONOTONIC in nanoseconds.
-uint64_t peri_metrics_clock_ns(void);
 
 /// Ticks of peri_metrics_ticks per second, measured since the memory was made.
 double peri_metrics_ticks_per_second(const struct peri_shm *shm);

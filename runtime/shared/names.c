@@ -22,7 +22,7 @@ int32_t peri_names_add(const struct peri_names *names, uint32_t owner, struct pe
 {
     int32_t found = peri_names_find(names, owner, text);
     uint32_t count = peri_names_count(names);
-    if (found >= 0 || count == names->size || text.len > PERI_NAME_TEXT)
+    if (found >= 0 || count == names->size || text.len == 0 || text.len > PERI_NAME_TEXT)
         return found;
     struct peri_name *row = &names->rows[count];
     row->owner = owner;

@@ -30,8 +30,8 @@ uint32_t peri_names_count(const struct peri_names *names);
 /// Row of (`owner`, `text`), or -1.
 int32_t peri_names_find(const struct peri_names *names, uint32_t owner, struct peri_slice text);
 
-/// Row of (`owner`, `text`), made when it is new; -1 when the text is longer than PERI_NAME_TEXT or the table is full. The
-/// caller holds the registry's lock.
+/// Row of (`owner`, `text`), made when it is new; -1 when the text is empty, longer than PERI_NAME_TEXT, or the table is
+/// full. The caller holds the registry's lock.
 int32_t peri_names_add(const struct peri_names *names, uint32_t owner, struct peri_slice text);
 
 /// Text of a row below the count, borrowed from the memory.

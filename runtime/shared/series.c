@@ -37,19 +37,14 @@ static bool is_word(struct peri_slice text, bool may_have_colon)
     return text.len > 0;
 }
 
-static bool has_prefix(struct peri_slice text, struct peri_slice prefix)
-{
-    return text.len >= prefix.len && memcmp(text.ptr, prefix.ptr, prefix.len) == 0;
-}
-
 static bool is_metric_name(struct peri_slice name)
 {
-    return name.len <= PERI_SERIES_NAME_MAX && is_word(name, true) && !has_prefix(name, PERI_SLICE("perigee_"));
+    return name.len <= PERI_SERIES_NAME_MAX && is_word(name, true) && !peri_slice_starts(name, PERI_SLICE("perigee_"));
 }
 
 static bool is_label_name(struct peri_slice name)
 {
-    return name.len <= PERI_SERIES_LABEL_MAX && is_word(name, false) && !has_prefix(name, PERI_SLICE("__")) &&
+    return name.len <= PERI_SERIES_LABEL_MAX && is_word(name, false) && !peri_slice_starts(name, PERI_SLICE("__")) &&
            !peri_slice_eq(name, PERI_SLICE("le"));
 }
 
@@ -146,6 +141,13 @@ static int32_t family_agree(const struct peri_shm *shm, int32_t family, const st
     return is_same ? family : PERI_SERIES_CONFLICT;
 }
 
+// What is empty may be NULL.
+static void copy(void *to, const void *from, size_t len)
+{
+    if (len > 0)
+        memcpy(to, from, len);
+}
+
 static int32_t family_add(struct peri_shm *shm, const struct peri_series_spec *spec)
 {
     uint32_t count = peri_series_family_count(shm);
@@ -159,9 +161,9 @@ static int32_t family_add(struct peri_shm *shm, const struct peri_series_spec *s
     row->label_count = (uint16_t)packed_count(spec->labels);
     row->bound_count = spec->bound_count;
     memcpy(row->name, spec->name.ptr, spec->name.len);
-    memcpy(row->help, spec->help.ptr, row->help_len);
-    memcpy(row->labels, spec->labels.ptr, spec->labels.len);
-    memcpy(row->bounds, spec->bounds, spec->bound_count * sizeof(double));
+    copy(row->help, spec->help.ptr, row->help_len);
+    copy(row->labels, spec->labels.ptr, spec->labels.len);
+    copy(row->bounds, spec->bounds, spec->bound_count * sizeof(double));
     __atomic_store_n(&shm->series->family_count, count + 1, __ATOMIC_RELEASE);
     return (int32_t)count;
 }
@@ -248,7 +250,7 @@ static int32_t series_add(struct peri_shm *shm, uint32_t family, struct peri_sli
     row->cell = table->cells;
     row->gauge = 0;
     row->values_len = (uint16_t)values.len;
-    memcpy(row->values, values.ptr, values.len);
+    copy(row->values, values.ptr, values.len);
     table->cells += cells;
     __atomic_store_n(&table->places[place], count + 1, __ATOMIC_RELEASE);
     __atomic_store_n(&table->count, count + 1, __ATOMIC_RELEASE);

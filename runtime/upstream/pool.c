@@ -19,6 +19,7 @@
 struct peri_pools {
     struct peri_pools_options options;
     struct peri_list pools;
+    bool is_closed; ///< free when the last pool is gone
 };
 
 enum pool_kind { POOL_LITERAL, POOL_NAME, POOL_UNIX, POOL_MEMORY };
@@ -62,8 +63,9 @@ struct peri_pools *peri_pools_new(const struct peri_pools_options *options)
 
 void peri_pools_free(struct peri_pools *pools)
 {
-    peri_assert(peri_list_is_empty(&pools->pools));
-    free(pools);
+    pools->is_closed = true;
+    if (peri_list_is_empty(&pools->pools))
+        free(pools);
 }
 
 static bool parse_port(struct peri_slice text, uint16_t *port)
@@ -139,9 +141,12 @@ static void pool_check_end(struct peri_pool *pool)
 {
     if (pool->holders > 0 || pool->open > 0)
         return;
+    struct peri_pools *pools = pool->pools;
     peri_list_remove(&pool->link);
     free(pool->address);
     free(pool);
+    if (pools->is_closed && peri_list_is_empty(&pools->pools))
+        free(pools);
 }
 
 void peri_pool_release(struct peri_pool *pool)

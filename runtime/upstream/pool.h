@@ -35,7 +35,7 @@ struct peri_pool_settings {
 /// The worker's set of pools. NULL when out of memory.
 struct peri_pools *peri_pools_new(const struct peri_pools_options *options);
 
-/// Closes every idle connection and frees the set; no attempt is under way and every pool was released.
+/// Frees the set as soon as its last pool is gone: every pool was released, connections may still be closing.
 void peri_pools_free(struct peri_pools *pools);
 
 /// The pool of `address` ("host:port", "unix:/path", "memory:NAME"), made when it does not exist; one reference is the

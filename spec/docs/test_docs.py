@@ -122,15 +122,6 @@ def test_the_quickstart_serves_reloads_refuses_and_rolls_back(quickstart):
         assert get(port, "/hello/ada", **{"User-Agent": "test"})[0].headers["x-greeting"] == "Good morning"
 
 
-def test_the_specs_of_the_quickstart_pass(quickstart):
-    folder, _, _ = quickstart
-    specs = list(folder.rglob("*_spec.lua"))
-    assert specs
-    status, output = perigee("test", *specs)
-    assert status == 0, output
-    assert re.search(r"[1-9]\d* success", output)
-
-
 def test_the_gateway_of_the_readme_is_accepted(tmp_path):
     write(tmp_path, blocks("README.md"))
     status, output = perigee("check", tmp_path / "gateway.lua")

@@ -57,7 +57,7 @@ function checks.method(text)
     if not text:find("^[%w!#$%%&'*+.^_`|~-]+$") then
         return "expected the name of a method such as \"GET\""
     elseif text ~= text:upper() then
-        return "methods are compared byte by byte: write \"" .. text:upper() .. "\""
+        return "methods are compared byte by byte: write it in upper case"
     end
     return nil
 end

@@ -34,15 +34,31 @@ local function is_symbol(list, at, text)
     return list.kind[at] == "symbol" and list.text[at] == text
 end
 
+--- For each token that opens a bracket or a block the one that closes it; and the tokens outside of all of them.
+local function match_pairs(list)
+    local closing, outer, open = {}, {}, {}
+    for at = 1, list.count do
+        local step = depth_step(list, at)
+        if step < 0 and #open > 0 then
+            closing[table.remove(open)] = at
+        elseif #open == 0 then
+            outer[at] = true
+        end
+        if step > 0 then
+            open[#open + 1] = at
+        end
+    end
+    list.closing, list.outer = closing, outer
+end
+
 --- Last token of the expression that begins at `from`: what follows is a separator, a closing bracket or the end.
 local function expression_end(list, from)
-    local depth = 0
-    for at = from, list.count do
-        local step = depth_step(list, at)
-        if depth == 0 and (step < 0 or is_symbol(list, at, ",") or is_symbol(list, at, ";")) then
+    local at = from
+    while at <= list.count do
+        if depth_step(list, at) < 0 or is_symbol(list, at, ",") or is_symbol(list, at, ";") then
             return at - 1
         end
-        depth = depth + step
+        at = (list.closing[at] or at) + 1
     end
     return list.count
 end
@@ -101,29 +117,16 @@ end
 --- First token of the constructor that the local `name` was given, when it is declared once at the top level and used in
 --- one place only, so that nothing can have changed it.
 local function follow_local(list, name, is_key)
-    local uses, declared, depth = 0, nil, 0
+    local uses, declared = 0, nil
     for at = 1, list.count do
         if list.kind[at] == "name" and list.text[at] == name and not is_member(list, at) and not is_key[at] then
             uses = uses + 1
-            if depth == 0 and list.text[at - 1] == "local" and is_symbol(list, at + 1, "=") then
+            if list.outer[at] and list.text[at - 1] == "local" and is_symbol(list, at + 1, "=") then
                 declared = at + 2
             end
         end
-        depth = depth + depth_step(list, at)
     end
     return uses == 2 and declared or nil
-end
-
---- Last token of the bracket that opens at `open`.
-local function bracket_end(list, open)
-    local depth = 0
-    for at = open, list.count do
-        depth = depth + depth_step(list, at)
-        if depth == 0 then
-            return at
-        end
-    end
-    return nil
 end
 
 --- True when an expression that ends before `at` cannot go on there.
@@ -135,10 +138,10 @@ end
 --- Token that opens the constructor which the expression is; nil for any other expression.
 local function constructor(list, from, to, is_json, is_key)
     if is_symbol(list, from, "{") or is_json and is_symbol(list, from, "[") then
-        return bracket_end(list, from) == to and from or nil
+        return list.closing[from] == to and from or nil
     elseif not is_json and from == to and list.kind[from] == "name" then
         local start = follow_local(list, list.text[from], is_key)
-        local last = start and is_symbol(list, start, "{") and bracket_end(list, start)
+        local last = start and is_symbol(list, start, "{") and list.closing[start]
         return last and begins_statement(list, last + 1) and start or nil
     end
     return nil
@@ -148,14 +151,12 @@ end
 
 --- First token of what the file returns.
 local function returned(list)
-    local depth, found = 0, nil
-    for at = 1, list.count do
-        if depth == 0 and list.kind[at] == "name" and list.text[at] == "return" then
-            found = at + 1
+    for at = list.count, 1, -1 do
+        if list.outer[at] and list.kind[at] == "name" and list.text[at] == "return" then
+            return at + 1
         end
-        depth = depth + depth_step(list, at)
     end
-    return found
+    return nil
 end
 
 local Finder = {}
@@ -202,6 +203,7 @@ end
 ---@return { line: fun(self, segments: table): integer|nil }
 function locate.new(text, is_json)
     local list = tokens.read(text, is_json)
+    match_pairs(list)
     local from = is_json and 1 or returned(list)
     local finder = { list = list, is_json = is_json, entries = {}, is_key = {} }
     finder.from, finder.to = from, from and expression_end(list, from)

@@ -3,6 +3,8 @@
 -- The grammar of path patterns: "/a" (exact), "/a/*" (the segment prefix: /a and all below), "/a/{name}/b" (captures one
 -- segment). Patterns are compared with normalised paths, so a pattern must be normal itself.
 
+local readable = require "perigee._core.readable"
+
 local path_pattern = {}
 
 local CAPTURES_MAX = 16
@@ -25,7 +27,7 @@ local function parse_segment(text, captures)
     end
     for _, other in ipairs(captures) do
         if other == name then
-            return nil, "captures '" .. name .. "' twice"
+            return nil, "captures " .. readable.quote(name) .. " twice"
         end
     end
     if #captures == CAPTURES_MAX then

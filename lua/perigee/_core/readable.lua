@@ -105,8 +105,8 @@ function readable.path_text(segments)
             parts[i] = tostring(segment)
         elseif type(segment) == "number" then
             parts[i] = "[" .. readable.number(segment) .. "]"
-        elseif tostring(segment):find("^[%a_][%w_]*$") then
-            parts[i] = (i > 1 and "." or "") .. tostring(segment)
+        elseif type(segment) == "string" and segment:find("^[%a_][%w_]*$") then
+            parts[i] = (i > 1 and "." or "") .. readable.escape(segment)
         else
             parts[i] = '["' .. readable.escape(tostring(segment)) .. '"]'
         end

@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: MIT
 --
 -- Makes a validated configuration read-only for the policy that gets it. Records become proxies: writing to one, or
--- reading a name that the schema does not have, is an error. Lists, sets and maps stay tables that can be walked with
--- ipairs and pairs; only new entries are refused, since a proxy cannot be walked in LuaJIT.
+-- reading a name that the schema does not have, is an error. Lists, sets and maps stay tables, for ipairs and '#' cannot
+-- see through a proxy; only new entries are refused there.
 
 local readonly = {}
 
@@ -27,7 +27,12 @@ local function freeze_record(fields, values)
             end
         end,
     })
-    return setmetatable({}, { __index = values, __newindex = refuse, __metatable = "read-only" })
+    return setmetatable({}, {
+        __index = values,
+        __newindex = refuse,
+        __pairs = function() return next, values end, -- for the `pairs` of scripts
+        __metatable = "read-only",
+    })
 end
 
 local function freeze_items(field, values)

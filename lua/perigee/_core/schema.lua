@@ -252,7 +252,10 @@ function check_types.list(state, field, value)
     local copy = {}
     for i = 1, count do
         local item = check_below(state, i, field.items, value[i])
-        copy[i] = item == nil and false or item -- a hole would shift the items after it; it only stays when there is an error
+        if item == nil then
+            item = false -- a hole would hide the items after it; there is an error, so nobody takes it for a value
+        end
+        copy[i] = item
     end
     return copy
 end
@@ -318,18 +321,26 @@ local function expand_short(state, field, value)
     return copy
 end
 
+local function fail_unknown(state, field, key)
+    if state.hidden > 0 then
+        fail(state, "unknown setting", schema.HIDDEN)
+    elseif type(key) == "string" then
+        local tail = suggest.tail(key, sorted_names(field.fields), "settings")
+        fail(state, "unknown setting " .. readable.quote(key) .. tail, key)
+    else
+        fail(state, "unknown item: settings are written as name = value", key)
+    end
+end
+
 local function check_unknown(state, field, value)
-    for _, key in ipairs(readable.sorted_keys(value)) do
+    local unknown = {}
+    for key in next, value do
         if field.fields[key] == nil then
-            if state.hidden > 0 then
-                fail(state, "unknown setting", schema.HIDDEN)
-            elseif type(key) == "string" then
-                local tail = suggest.tail(key, sorted_names(field.fields), "settings")
-                fail(state, "unknown setting " .. readable.quote(key) .. tail, key)
-            else
-                fail(state, "unknown item: settings are written as name = value", key)
-            end
+            unknown[key] = true
         end
+    end
+    for _, key in ipairs(readable.sorted_keys(unknown)) do
+        fail_unknown(state, field, key)
     end
 end
 
@@ -402,7 +413,7 @@ function check_types.one_of(state, field, value)
                 state.errors = errors
                 return copy
             end
-            first = first or state.errors
+            first = first or not alternative.enum and state.errors
         end
     end
     state.errors = errors
@@ -430,6 +441,7 @@ local function scrub(state, message, value)
     return message
 end
 
+--- True when the check has nothing against the value.
 local function run_check(state, check, value)
     local is_fine, message, name = pcall(check, value)
     if not is_fine then
@@ -437,13 +449,14 @@ local function run_check(state, check, value)
     elseif message then
         fail(state, scrub(state, tostring(message), value), name)
     end
+    return is_fine and not message
 end
 
 local function check_written(state, field, value)
     local before = #state.errors
     local copy = check_types[field.type](state, field, value)
-    if field.check and #state.errors == before then
-        run_check(state, field.check, copy)
+    if field.check and #state.errors == before and not run_check(state, field.check, copy) then
+        return nil
     end
     return copy
 end
@@ -489,7 +502,7 @@ end
 ---@param path (string|number)[]|nil where the value stands
 ---@param errors perigee.SchemaError[] errors are appended
 ---@param secrets table<string, true>|nil strings that no message may show
----@return any copy with defaults; of use only when no error was appended
+---@return any copy with defaults; where an error was appended it is nil (in lists: false)
 function schema.validate_field(field, value, path, errors, secrets)
     return check_field(new_state(path, errors, secrets), field, value)
 end

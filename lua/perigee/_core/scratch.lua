@@ -11,8 +11,8 @@ local kept = ffi.new("char[?]", SIZE)
 ---@param size integer bytes
 ---@return ffi.cdata* buffer
 return function(size)
-  if size <= SIZE then
-    return kept
-  end
-  return ffi.new("char[?]", size)
+    if size <= SIZE then
+        return kept
+    end
+    return ffi.new("char[?]", size)
 end

@@ -87,6 +87,8 @@ local redirect = {
     doc = "Answers with a redirect. A string is the location.",
 }
 
+local header_value = { type = "string", check = check.header_value }
+
 --- A fixed answer written as a table (as a string it is the body, and a value of `reply(…)` will do too).
 settings.reply = {
     status = { type = "integer", min = 200, max = 599, default = 200, doc = "Status." },
@@ -96,13 +98,7 @@ settings.reply = {
     },
     headers = {
         type = "map", keys = { type = "string", check = check.header_name },
-        values = {
-            type = "one_of",
-            of = {
-                { type = "string", check = check.header_value },
-                { type = "list", items = { type = "string", check = check.header_value } },
-            },
-        },
+        values = { type = "one_of", of = { header_value, "number", { type = "list", items = header_value } } },
         doc = "Header fields: a value, or a list of values.",
     },
 }
@@ -136,7 +132,10 @@ local function route_fields()
         upstream = target_upstream,
         handler = { type = "function", doc = "Lua function of the request that returns the answer." },
         redirect = redirect,
-        reply = { type = "any", doc = "A fixed answer: text, `{ status, body, headers }` or `reply(…)`." },
+        reply = {
+            type = "one_of", of = { "string", "table" },
+            doc = "A fixed answer: text, `{ status, body, headers }` or `reply(…)`.",
+        },
         rewrite = rewrite,
         policies = {
             type = "list", items = "any",
@@ -144,7 +143,12 @@ local function route_fields()
         },
         timeouts = {
             type = "table", doc = "Timeouts that differ from the upstream's.",
-            fields = { request = { type = "duration", doc = "Whole exchange with the upstream; `\"0s\"` for none." } },
+            fields = {
+                request = {
+                    type = "duration", min = "1ms",
+                    doc = "From the complete request to the response. To switch it off, do so at the upstream.",
+                },
+            },
         },
     }
 end
@@ -303,7 +307,7 @@ function settings.fields(role)
             doc = "What the proxy is used as: changes defaults, nothing else.",
         },
         listeners = {
-            type = "list", min = 1, default = { { address = "127.0.0.1:8080" } },
+            type = "list", min = 1, max = 64, default = { { address = "127.0.0.1:8080" } },
             items = { type = "table", short = "address", fields = listener_fields(default) },
             doc = "Addresses that are served.",
         },
@@ -326,7 +330,7 @@ function settings.fields(role)
         },
         workers = {
             type = "one_of", default = default("auto", 0),
-            of = { { type = "integer", min = 0, max = 1024 }, { type = "string", enum = { "auto" } } },
+            of = { { type = "integer", min = 0, max = 256 }, { type = "string", enum = { "auto" } } },
             doc = 'Worker processes; `"auto"`: one for each CPU; 0: a single process without a supervisor.',
         },
         watch = { type = "boolean", default = false, doc = "Reload when a file changes." },

@@ -293,10 +293,9 @@ static void patterns_are_normalised_as_requests_are(void **state)
 {
     (void)state;
     add_path("/caf\xc3\xa9/%7euser/*");
-    add_path("/a b%2d");
     seal();
     assert_found("/caf%C3%A9/~user/x", "/caf\xc3\xa9/%7euser/*");
-    assert_found("/a%20b-", NULL);
+    assert_found("/caf%C3%A9/user/x", NULL);
 }
 
 // ---------------------------------------------------------------- hosts
@@ -469,6 +468,25 @@ static void a_condition_that_cannot_be_tested_finds_no_laxer_route(void **state)
     assert_found("/h", NULL);
 }
 
+static void a_condition_that_cannot_be_tested_does_not_hide_a_better_route(void **state)
+{
+    (void)state;
+    static char value[40000];
+    static const struct peri_match_field slow[] = {{.name = {"x-a", 3}, .value = {"(a+)+$", 6}, .is_regex = true}};
+    add("slow", (struct peri_match){.path = PERI_SLICE("/a/*"), .headers = slow, .header_count = 1});
+    add_path("/*");
+    add_path("/{x}/b/*");
+    add_path("/{x}/c");
+    seal();
+    memset(value, 'a', sizeof value);
+    value[sizeof value - 1] = '!';
+    peri_headers_append(&fx.x.req.headers, PERI_SLICE("x-a"), peri_slice(value, sizeof value));
+    assert_found("/a/c", "/{x}/c");
+    assert_found("/a/b", "/{x}/b/*");
+    assert_found("/a/d", NULL);
+    assert_found("/b", "/*");
+}
+
 // ---------------------------------------------------------------- refusals
 
 static void assert_add_refused(struct peri_match match, const char *expected)
@@ -498,6 +516,7 @@ static void malformed_paths_are_refused_with_a_sentence(void **state)
         {"/a\\b", "normalised"},
         {"/a?b", "normalised"},
         {"/a%zz", "normalised"},
+        {"/a b", "normalised"},
         {"/{a", "whole segment like {name}"},
         {"/a}", "whole segment like {name}"},
         {"/x{a}", "whole segment like {name}"},
@@ -655,6 +674,7 @@ static void the_search_finds_what_the_walk_through_all_routes_finds(void **state
     for (seed = 1; seed < 400; seed++) {
         uint32_t kept = seed;
         char names[40][8];
+        close_fixture(state);
         open_fixture(state);
         for (int i = 0; i < 40; i++) {
             char path[256];
@@ -680,14 +700,12 @@ static void the_search_finds_what_the_walk_through_all_routes_finds(void **state
             if (found != expected)
                 fail_msg("seed %u: %s takes %s, not %s", kept, path, found, (const char *)expected);
         }
-        close_fixture(state);
         seed = kept;
     }
-    open_fixture(state);
 }
 
 /// Every combination of literal and capture over twelve segments: the most branches a path can have.
-static void a_path_that_fits_every_branch_is_found_in_as_many_steps_as_the_tree_has_nodes(void **state)
+static void a_path_that_fits_every_branch_is_found_in_the_end(void **state)
 {
     (void)state;
     char path[128], name[128] = "";
@@ -762,6 +780,7 @@ int main(void)
         TEST(a_repeated_header_matches_when_one_line_does),
         TEST(query_conditions_see_decoded_names_and_values),
         TEST(a_condition_that_cannot_be_tested_finds_no_laxer_route),
+        TEST(a_condition_that_cannot_be_tested_does_not_hide_a_better_route),
         TEST(malformed_paths_are_refused_with_a_sentence),
         TEST(the_number_of_segments_is_bounded),
         TEST(malformed_regexes_are_refused_with_a_sentence),
@@ -771,7 +790,7 @@ int main(void)
         TEST(explain_gives_the_first_reason_of_every_route_in_order_of_precedence),
         TEST(explain_names_the_route_that_could_not_be_tested),
         TEST(the_search_finds_what_the_walk_through_all_routes_finds),
-        TEST(a_path_that_fits_every_branch_is_found_in_as_many_steps_as_the_tree_has_nodes),
+        TEST(a_path_that_fits_every_branch_is_found_in_the_end),
         TEST(many_segments_beyond_the_deepest_pattern_cost_nothing),
         TEST(thousands_of_routes_are_found_each),
     };

@@ -1,0 +1,102 @@
+-- SPDX-License-Identifier: MIT
+--
+-- Waiting. A function that waits arms a wake-up in the runtime and yields a private mark. The mark travels out through the
+-- coroutines that the script itself made (their resume and wrap pass it on), up to the runtime, and the wake-up comes back in
+-- the same way: so a script may wait anywhere.
+
+local ffi = require "ffi"
+local current = require "perigee._core.current"
+
+local C, select, error, type, setmetatable = ffi.C, select, error, type, setmetatable
+local ffi_string = ffi.string
+local create, resume, yield = coroutine.create, coroutine.resume, coroutine.yield
+local running, status = coroutine.running, coroutine.status
+
+local async = {}
+
+local MARK = {}
+local own = setmetatable({}, { __mode = "k" }) -- coroutines that scripts made
+
+--- Yields to the runtime; a wake-up is armed.
+---@return integer code why it goes on: 0 or an error code
+function async.pause()
+    local policy = current.policy
+    yield(MARK)
+    current.policy = policy
+    return C.peri_ffi_woken()
+end
+
+--- Yields after a wake-up was armed with result `code`, or raises an error that names `what` when it was not.
+---@param code integer
+---@param what string
+---@return integer code as pause
+function async.wait(code, what)
+    if code ~= 0 then
+        if C.peri_ffi_can_wait() == 0 then
+            error(what .. " cannot wait here: only hooks, handlers, timers and spawned functions can", 3)
+        end
+        error(what .. ": " .. ffi_string(C.peri_ffi_error_text(code)), 3)
+    end
+    return async.pause()
+end
+
+--- Waits for `seconds`; other requests go on meanwhile.
+---@param seconds number
+function async.sleep(seconds)
+    if type(seconds) ~= "number" then
+        error("perigee.sleep expects a number of seconds, not a " .. type(seconds), 2)
+    end
+    async.wait(C.peri_ffi_sleep(seconds), "perigee.sleep")
+end
+
+-- ---------------------------------------------------------------- coroutines of scripts
+
+local function pass(co, ok, first, ...)
+    if ok and first == MARK then
+        yield(MARK)
+        return pass(co, resume(co))
+    end
+    return ok, first, ...
+end
+
+local function unwrap(ok, ...)
+    if not ok then
+        error((...), 0)
+    end
+    return ...
+end
+
+--- What scripts get as `coroutine`.
+async.coroutine = { running = running, status = status }
+
+function async.coroutine.create(f)
+    local co = create(f)
+    own[co] = true
+    return co
+end
+
+function async.coroutine.resume(co, ...)
+    return pass(co, resume(co, ...))
+end
+
+function async.coroutine.wrap(f)
+    local co = async.coroutine.create(f)
+    return function(...)
+        return unwrap(pass(co, resume(co, ...)))
+    end
+end
+
+function async.coroutine.yield(...)
+    local co = running()
+    if not co or not own[co] then
+        error("coroutine.yield outside of a coroutine that this script made", 2)
+    end
+    return yield(...)
+end
+
+--- Packs values with their number.
+function async.pack(...)
+    return { n = select("#", ...), ... }
+end
+
+return async

@@ -1,0 +1,270 @@
+-- SPDX-License-Identifier: MIT
+--
+-- Compiles a configuration: checks the value that the file returned, and writes it in the normalised form that C reads
+-- (docs/internals/config-json.md) together with the chains of policies that Lua runs. All errors are found in one go:
+--
+--   value → references (JSON) → schema → names and references → policies → normalised form and chains
+
+local address = require "perigee._core.address"
+local duration = require "perigee._core.duration"
+local locate = require "perigee._core.locate"
+local readable = require "perigee._core.readable"
+local references = require "perigee._core.references"
+local routes = require "perigee._core.routes"
+local schema = require "perigee._core.schema"
+local settings = require "perigee._core.settings"
+local uses = require "perigee._core.uses"
+
+local config = {}
+
+---@class perigee.ConfigContext what compile() needs from its surroundings
+---@field file string name of the file, for messages; ".json" at its end means JSON
+---@field text string|nil its text, for lines
+---@field load_policy fun(name: string): perigee.Policy|nil, { file: string|nil, line: integer|nil, message: string }|nil
+---@field role string|nil role when the file names none
+---@field secrets table<string, true>|nil strings that `file` and `env` gave: no message shows them
+---@field policy_names string[]|nil names of the policies there are, for suggestions
+---@field compile_regex nil|fun(pattern: string): (fun(subject: string): boolean)|nil, string|nil
+---@field encode_json nil|fun(value: table): string|nil, string|nil
+---@field read_file nil|fun(path: string): string|nil, string|nil for JSON
+---@field env nil|fun(name: string): string|nil for JSON
+---@field null any value that stands for null in JSON
+
+---@class perigee.ConfigError
+---@field file string
+---@field line integer|nil
+---@field path string e.g. routes[2].match.path
+---@field message string
+
+-- ---------------------------------------------------------------- state of one run
+
+local function compile_regex(pattern)
+    local compiled, message = require("perigee.regex").compile(pattern)
+    if not compiled then
+        return nil, message
+    end
+    return function(subject) return compiled:test(subject) end
+end
+
+local function encode_json(value)
+    return require("perigee.json").encode(value)
+end
+
+local function no_files()
+    return nil, "files cannot be read here"
+end
+
+local function no_variables()
+    return nil
+end
+
+local function add_error(build, path, message)
+    schema.add_error(build.errors, path, message)
+end
+
+local function new_build(ctx)
+    return {
+        is_json = ctx.file:find("%.json$") ~= nil,
+        errors = {},
+        secrets = ctx.secrets or {},
+        policies = {}, -- by name: loaded definitions
+        policy_names = ctx.policy_names or {},
+        upstreams = {},
+        upstream_names = {},
+        route_names = {},
+        global_uses = {},
+        null = ctx.null,
+        load_policy = ctx.load_policy,
+        compile_regex = ctx.compile_regex or compile_regex,
+        encode_json = ctx.encode_json or encode_json,
+        read_file = ctx.read_file or no_files,
+        env = ctx.env or no_variables,
+        error = add_error,
+    }
+end
+
+-- ---------------------------------------------------------------- what must hold between settings
+
+local function check_listeners(build, conf)
+    local taken = {}
+    local admin = conf.admin and address.parse_local(conf.admin)
+    if admin and admin.port ~= 0 then
+        taken[address.format(admin)] = "the admin API"
+    end
+    for i, listener in ipairs(conf.listeners or {}) do
+        local parts = listener and listener.address and address.parse_local(listener.address)
+        local text = parts and address.format(parts)
+        if text and taken[text] then
+            build:error({ "listeners", i, "address" }, "is the address of " .. taken[text] .. " already")
+        end
+        if text then
+            taken[text] = taken[text] or "listener " .. i
+        end
+    end
+end
+
+local function check_endpoints(build, name, endpoints)
+    local seen = {}
+    for i, endpoint in ipairs(endpoints) do
+        local text = endpoint and endpoint.address
+        if text and seen[text] then
+            local message = "is endpoint " .. seen[text] .. " already; give that one more weight"
+            build:error({ "upstreams", name, "endpoints", i }, message)
+        elseif text then
+            seen[text] = i
+        end
+    end
+end
+
+local function check_upstreams(build, conf, written)
+    -- An upstream with an error of its own still exists for the routes that name it.
+    build.upstreams = type(written.upstreams) == "table" and written.upstreams or {}
+    for _, name in ipairs(readable.sorted_keys(build.upstreams)) do
+        if type(name) == "string" then
+            build.upstream_names[#build.upstream_names + 1] = name
+        end
+    end
+    for name, upstream in pairs(conf.upstreams or {}) do
+        check_endpoints(build, name, upstream.endpoints or {})
+    end
+end
+
+-- ---------------------------------------------------------------- normalised form
+
+local function write_times(times)
+    local list = {}
+    for name, seconds in pairs(times) do
+        list[name .. "_ms"] = duration.milliseconds(seconds)
+    end
+    return list
+end
+
+local function write_listener(listener)
+    return {
+        address = address.format(address.parse_local(listener.address)),
+        protocol = listener.protocol,
+        trusted_hops = listener.trusted_hops,
+        limits = listener.limits,
+        timeouts = write_times(listener.timeouts),
+    }
+end
+
+local function write_upstream(name, upstream)
+    local endpoints = {}
+    for i, endpoint in ipairs(upstream.endpoints or { { address = upstream.dns, weight = 1 } }) do
+        local text = address.format(address.parse_remote(endpoint.address))
+        endpoints[i] = { address = text, weight = endpoint.weight }
+    end
+    local pool = upstream.pool
+    return {
+        name = name,
+        endpoints = endpoints,
+        balance = upstream.balance,
+        timeouts = write_times(upstream.timeouts),
+        pool = {
+            max_idle = pool.max_idle, idle_ms = duration.milliseconds(pool.idle), max_requests = pool.max_requests,
+        },
+    }
+end
+
+local function write_upstreams(upstreams)
+    local list = {}
+    for i, name in ipairs(readable.sorted_keys(upstreams)) do
+        list[i] = write_upstream(name, upstreams[name])
+    end
+    return #list > 0 and list or nil
+end
+
+local function write_listeners(listeners)
+    local list = {}
+    for i, listener in ipairs(listeners) do
+        list[i] = write_listener(listener)
+    end
+    return list
+end
+
+local function normalize(conf, route_list)
+    local log = conf.access_log.path
+    return {
+        role = conf.role,
+        admin = conf.admin and address.format(address.parse_local(conf.admin)),
+        workers = conf.workers,
+        watch = conf.watch,
+        watchdog_ms = duration.milliseconds(conf.watchdog),
+        drain_ms = duration.milliseconds(conf.drain),
+        shared_memory = conf.shared_memory,
+        lua_memory = conf.lua_memory,
+        keep_generations = conf.keep_generations,
+        access_log = log ~= "off" and { path = log } or nil,
+        listeners = write_listeners(conf.listeners),
+        upstreams = write_upstreams(conf.upstreams),
+        routes = #route_list > 0 and route_list or nil,
+    }
+end
+
+-- ---------------------------------------------------------------- errors
+
+local function by_line(a, b)
+    local line_a, line_b = a.line or math.huge, b.line or math.huge
+    if line_a ~= line_b then
+        return line_a < line_b
+    end
+    return a.order < b.order
+end
+
+--- Errors as they are shown: with file and line, in the order of the lines.
+local function finish_errors(errors, ctx, is_json)
+    local locator = ctx.text and locate.new(ctx.text, is_json)
+    local list = {}
+    for i, err in ipairs(errors) do
+        local line = err.line
+        if not err.file and locator and err.segments then
+            line = locator:line(err.segments)
+        end
+        list[i] = { file = err.file or ctx.file, line = line, path = err.path, message = err.message, order = i }
+    end
+    table.sort(list, by_line)
+    for _, err in ipairs(list) do
+        err.order = nil
+    end
+    return list
+end
+
+-- ---------------------------------------------------------------- public
+
+local function role_of(value, ctx)
+    local role = value.role or ctx.role
+    return role == "sidecar" and "sidecar" or "gateway"
+end
+
+local function compile(build, value, ctx)
+    if build.is_json then
+        value = references.expand(build, value)
+    end
+    if type(value) ~= "table" then
+        local form = build.is_json and "must be a JSON object" or "must return a table: return { … }"
+        return build:error({}, "the configuration " .. form .. ", found " .. readable.kind(value))
+    end
+    local conf = schema.validate(settings.fields(role_of(value, ctx)), value, {}, build.errors, build.secrets)
+    check_listeners(build, conf)
+    check_upstreams(build, conf, value)
+    build.global_uses = uses.make(build, conf.policies or {}, { "policies" })
+    local route_list, chains = routes.compile(build, conf.routes or {}, value.routes)
+    if #build.errors > 0 then
+        return nil
+    end
+    return { normalized = normalize(conf, route_list), chains = chains }
+end
+
+--- Compiles a configuration.
+---@param value any what the file returned, or its JSON decoded
+---@param ctx perigee.ConfigContext
+---@return { normalized: table, chains: table[] }|nil result nil when there are errors
+---@return perigee.ConfigError[] errors in the order of their lines
+function config.compile(value, ctx)
+    local build = new_build(ctx)
+    local result = compile(build, value, ctx)
+    return result, finish_errors(build.errors, ctx, build.is_json)
+end
+
+return config

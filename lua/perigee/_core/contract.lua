@@ -1,0 +1,52 @@
+-- SPDX-License-Identifier: MIT
+--
+-- What every policy and the runtime agree on: the names of the hooks, the settings that every use has, and which tables are
+-- definitions that perigee.policy { … } returned.
+
+local contract = {}
+
+--- Hooks by the phase that runs them; the numbers are bits of runtime/script/chain.h.
+contract.hooks = {
+    on_request = 1,
+    on_request_body = 2,
+    on_upstream = 4,
+    on_response = 8,
+    on_response_body = 16,
+    on_log = 32,
+    around = 64 + 1,
+}
+
+--- Methods that the runtime calls outside of exchanges.
+contract.life_cycle = { init = true, save = true, restore = true, close = true, edits = true }
+
+--- Settings that every use of a policy has; schemas cannot use their names.
+contract.use_settings = {
+    policy = { type = "string", doc = "Name of the policy, when it is not the first item." },
+    when = {
+        type = "one_of", of = { "function", "table" },
+        doc = "Function of the request, or a match table: the policy runs only if it holds.",
+    },
+    on_failure = {
+        type = "string", enum = { "closed", "open" },
+        doc = "When the policy fails: answer 503 (closed) or go on without it (open). The default is the policy's.",
+    },
+    dry_run = { type = "boolean", default = false, doc = "Decide, log and count, but do not enforce." },
+    budget = { type = "any", unsupported = true, doc = "What the policy may use of the CPU." },
+}
+
+local definitions = setmetatable({}, { __mode = "k" })
+
+--- Remembers a definition.
+---@param definition perigee.Policy
+function contract.register(definition)
+    definitions[definition] = true
+end
+
+--- True for a table that perigee.policy { … } returned.
+---@param value any
+---@return boolean
+function contract.is_definition(value)
+    return definitions[value] == true
+end
+
+return contract

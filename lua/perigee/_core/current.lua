@@ -1,0 +1,9 @@
+-- SPDX-License-Identifier: MIT
+--
+-- What runs at the moment, for the log: the chain sets `policy` before it calls a hook (and again when the hook goes on after a
+-- wait), and false when none runs.
+
+return {
+    ---@type string|false
+    policy = false,
+}

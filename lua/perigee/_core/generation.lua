@@ -1,0 +1,238 @@
+-- SPDX-License-Identifier: MIT
+--
+-- The Lua half of a generation: its modules, policy instances and compiled chains. The runtime calls `build` (beside the
+-- running generation; nothing takes effect), `start` (init of each instance) and `close`.
+
+local ffi = require "ffi"
+local chain = require "perigee._core.chain"
+local config = require "perigee._core.config"
+local current = require "perigee._core.current"
+local json = require "perigee.json"
+local loader = require "perigee._core.loader"
+local native = require "perigee._core.native"
+local place = require "perigee._core.place"
+local reply = require "perigee.reply"
+local sandbox = require "perigee._core.sandbox"
+local slot = require "perigee._core.slot"
+local state = require "perigee._core.state"
+
+local generation = {}
+
+---@class perigee.Generation
+---@field number integer
+---@field entries table<integer, function>[] functions by number of phase, for each route
+---@field instances { use: perigee.Use, keys: string[] }[]
+
+-- ---------------------------------------------------------------- files and variables
+
+local function reader(build)
+    return function(path)
+        local text = build.read(path)
+        if text == nil then
+            return nil, "there is no file '" .. path .. "'"
+        end
+        build.secrets[text] = true
+        return text
+    end
+end
+
+-- What only the configuration file gets.
+local function configuration_names(build)
+    local function file(path)
+        if type(path) ~= "string" then
+            error("file expects a path, not a " .. type(path), 2)
+        end
+        local text, message = build.read_file(path)
+        return text or error(message, 2)
+    end
+    local function env(name)
+        if type(name) ~= "string" then
+            error("env expects the name of a variable, not a " .. type(name), 2)
+        end
+        return build.env(name)
+    end
+    return { env = env, file = file, reply = reply.new }
+end
+
+local function env_reader(build)
+    return function(name)
+        local value = os.getenv(name)
+        if value then
+            build.secrets[value] = true
+        end
+        return value
+    end
+end
+
+-- Names of the shipped policies.
+local function shipped()
+    local names = {}
+    for _, path in ipairs(native.list("policies/")) do
+        names[#names + 1] = path:match("^policies/([^/]+)/init%.lua$")
+    end
+    return names
+end
+
+-- ---------------------------------------------------------------- evaluation
+
+local function policy_loader(build)
+    return function(name)
+        local ok, definition = place.call(build.loader.policy, build.loader, name)
+        if ok then
+            return definition
+        end
+        local err = place.parse(definition)
+        err.file = err.file or "policies/" .. name .. "/init.lua"
+        return nil, err
+    end
+end
+
+local function evaluate_lua(build, text)
+    local environment = sandbox.extend(build.loader.environment, configuration_names(build))
+    local chunk, message = load(text, "@" .. build.entry, "t", environment)
+    if not chunk then
+        return false, message
+    end
+    return place.call(chunk)
+end
+
+local function evaluate_json(build, text)
+    local value, message = json.decode(text)
+    if value == nil then
+        local line = message:match("^line (%d+): ")
+        return false, line and build.entry .. ":" .. line .. ": " .. message:gsub("^line %d+: ", "") or message
+    end
+    return true, value
+end
+
+local function refuse(build, message)
+    local err = place.parse(message)
+    err.file, err.path = err.file or build.entry, ""
+    return nil, { err }
+end
+
+-- The compiled configuration, or nil and errors.
+local function compile(build)
+    local text = build.read(build.entry)
+    if text == nil then
+        return refuse(build, "there is no file '" .. build.entry .. "'")
+    end
+    local evaluate = build.entry:find("%.json$") and evaluate_json or evaluate_lua
+    local ok, value = evaluate(build, text)
+    if not ok then
+        return refuse(build, value)
+    end
+    local result, errors = config.compile(value, {
+        file = build.entry,
+        text = text,
+        load_policy = policy_loader(build),
+        role = native.role,
+        secrets = build.secrets,
+        policy_names = shipped(),
+        read_file = build.read_file,
+        env = build.env,
+        null = json.null,
+    })
+    if #errors > 0 then
+        return nil, errors
+    end
+    return result
+end
+
+local function compile_chains(this, build, result)
+    local cache = {}
+    for i, described in ipairs(result.chains) do
+        local captures = result.normalized.routes[i].captures
+        local entries, message = chain.compile(described, captures, this, cache)
+        if not entries then
+            return { { file = build.entry, path = "routes[" .. i .. "].policies", message = message } }
+        end
+        this.entries[i] = entries
+    end
+end
+
+local function new_build(entry, read)
+    local build = { entry = entry, read = read, secrets = {}, loader = loader.new(read) }
+    build.read_file, build.env = reader(build), env_reader(build)
+    build.loader.environment = sandbox.new(function(name)
+        local module = build.loader:require(name)
+        return module
+    end)
+    return build
+end
+
+--- Builds a generation.
+---@param number integer
+---@param entry string file of the configuration
+---@param read fun(path: string): string|nil its files
+---@return perigee.Generation|nil
+---@return string json normalised configuration, or the errors
+function generation.build(number, entry, read)
+    current.policy = false
+    local build = new_build(entry, read)
+    local result, errors = compile(build)
+    local this = { number = number, entries = {} }
+    errors = errors or compile_chains(this, build, result)
+    if errors then
+        return nil, assert(json.encode(json.array(errors)))
+    end
+    this.instances = state.instances(result.chains)
+    return this, assert(json.encode(result.normalized))
+end
+
+-- ---------------------------------------------------------------- life cycle
+
+local function call_instance(entry, what, call, ...)
+    current.policy = entry.use.name
+    local ok, message = place.call(call, ...)
+    current.policy = false
+    if ok then
+        return nil
+    end
+    local err = place.parse(message)
+    err.path, err.message = "", what .. " of policy '" .. entry.use.name .. "' failed: " .. err.message
+    return err
+end
+
+local function init(instance)
+    local problem, message = instance:init()
+    if problem == nil and message ~= nil then
+        error(tostring(message), 0)
+    end
+end
+
+local function start_instance(entry, by_key, errors)
+    local old = by_key and state.find(by_key, entry)
+    local err = old and call_instance(entry, "the state", state.hand_over, old, entry)
+    if not err and entry.use.instance.init then
+        err = call_instance(entry, "init()", init, entry.use.instance)
+    end
+    errors[#errors + 1] = err
+end
+
+--- Hands over the state of the previous generation and runs init().
+---@param this perigee.Generation
+---@param previous perigee.Generation|nil
+---@return string|nil errors as JSON
+function generation.start(this, previous)
+    local errors, by_key = {}, previous and state.index(previous.instances)
+    for _, entry in ipairs(this.instances) do
+        start_instance(entry, by_key, errors)
+    end
+    return #errors > 0 and assert(json.encode(json.array(errors))) or nil
+end
+
+--- Runs close() and lets go of everything.
+---@param this perigee.Generation
+---@param is_started boolean
+function generation.close(this, is_started)
+    for _, entry in ipairs(is_started and this.instances or {}) do
+        local err = entry.use.instance.close and call_instance(entry, "close()", entry.use.instance.close, entry.use.instance)
+        if err then
+            ffi.C.peri_ffi_log(2, err.message, #err.message)
+        end
+    end
+    slot.forget(this)
+end
+
+return generation

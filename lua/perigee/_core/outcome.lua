@@ -1,0 +1,256 @@
+-- SPDX-License-Identifier: MIT
+--
+-- What becomes of an exchange after a hook returned or failed. The compiled chains (_core/chain.lua) come here only when a
+-- hook did something else than return nothing.
+
+local ffi = require "ffi"
+local current = require "perigee._core.current"
+local reply = require "perigee.reply"
+local request = require "perigee.request"
+
+local C, xpcall, type, tostring = ffi.C, xpcall, type, tostring
+local traceback = debug.traceback
+local response_of = request.response
+
+local outcome = {}
+
+local CONTINUE, REPLY, FAIL = 0, 1, 3 -- PERI_FFI_CONTINUE …
+local IDLE, ENTERED, SKIPPED = 0, 1, 2 -- PERI_FFI_STEP_IDLE …
+local WARN, INFO = 2, 1
+
+outcome.CONTINUE, outcome.REPLY, outcome.FAIL = CONTINUE, REPLY, FAIL
+outcome.IDLE, outcome.ENTERED, outcome.SKIPPED = IDLE, ENTERED, SKIPPED
+
+--- Raised by layers of an around() chain to end the exchange; no policy's fault.
+outcome.ABORT = {}
+
+--- Message handler of every protected call.
+function outcome.trap(err)
+    if err == outcome.ABORT then
+        return err
+    elseif type(err) ~= "string" then
+        err = "(the error is a " .. type(err) .. ")"
+    end
+    return traceback(err, 2)
+end
+
+local trap = outcome.trap
+
+local function log(level, text)
+    C.peri_ffi_log(level, text, #text)
+end
+
+--- Logs what went wrong in a hook.
+function outcome.report(chain, step, hook, message)
+    log(WARN, "policy '" .. step.name .. "' on route '" .. chain.name .. "' failed in " .. hook .. ": " .. message)
+end
+
+local report = outcome.report
+
+--- Reads what a hook returned: "reply" and the answer, "failure" and a message, or nothing.
+local function classify(ok, a, b)
+    if not ok then
+        return "failure", tostring(a)
+    elseif a == nil then
+        if b ~= nil then
+            return "failure", tostring(b)
+        end
+        return nil
+    elseif reply.is(a) then
+        return "reply", a
+    end
+    return "failure", "it returned a " .. type(a) .. "; a hook returns nothing, perigee.reply(…), or nil and a message"
+end
+
+outcome.classify = classify
+
+--- Makes `answer` the response for a step. Nothing when it cannot be: then `message`.
+local function apply(step, s, answer)
+    local message = reply.apply(s, answer)
+    C.peri_ffi_step(step.metric, message and 1 or 0)
+    return message
+end
+
+--- A step failed: FAIL, or nil when the exchange goes on without it.
+function outcome.failed(chain, k, s, hook, message)
+    local step = chain.steps[k]
+    report(chain, step, hook, message)
+    if step.is_open or step.dry_run then
+        s.steps[k - 1] = SKIPPED
+        return nil
+    end
+    C.peri_ffi_fail(s, 0)
+    return FAIL
+end
+
+local failed = outcome.failed
+
+--- A step answered: applies that, or in a dry run only says so. FAIL when it cannot be applied; true when it took effect.
+function outcome.answered(chain, k, s, hook, answer)
+    local step = chain.steps[k]
+    if step.dry_run then
+        C.peri_ffi_step(step.metric, 0)
+        log(INFO, "policy '" .. step.name .. "' on route '" .. chain.name .. "' would have answered " .. answer.status
+            .. " in " .. hook .. " (dry run)")
+        return nil
+    end
+    local message = apply(step, s, answer)
+    if message then
+        return failed(chain, k, s, hook, message)
+    end
+    return true
+end
+
+local answered = outcome.answered
+
+--- Should step `k` run? Evaluates its `when` once per exchange. The second result is FAIL when that failed.
+function outcome.holds(chain, k, s, req)
+    local step = chain.steps[k]
+    if s.steps[k - 1] ~= IDLE then
+        return s.steps[k - 1] == ENTERED
+    end
+    current.policy = step.name
+    local ok, value = xpcall(step.when, trap, req)
+    if not ok then
+        C.peri_ffi_step(step.metric, 1)
+        return false, failed(chain, k, s, "when", tostring(value))
+    end
+    if not value then
+        s.steps[k - 1] = SKIPPED
+    end
+    return value
+end
+
+--- Should step `k` see the log phase? As `holds`, but a failure is only reported.
+function outcome.logs(chain, k, s, req)
+    local step = chain.steps[k]
+    if s.steps[k - 1] ~= IDLE then
+        return s.steps[k - 1] == ENTERED
+    end
+    current.policy = step.name
+    local ok, value = xpcall(step.when, trap, req)
+    if not ok then
+        report(chain, step, "when", tostring(value))
+    end
+    return ok and value
+end
+
+-- Does step `k` take part in the phases behind the request?
+local function takes_part(chain, k, s, req)
+    if chain.has_request then
+        return s.steps[k - 1] == ENTERED
+    elseif chain.steps[k].when then
+        return outcome.holds(chain, k, s, req)
+    end
+    return s.steps[k - 1] ~= SKIPPED
+end
+
+outcome.takes_part = takes_part
+
+--- Runs the response hook of step `k`: nil, REPLY or FAIL.
+function outcome.respond(chain, k, s, req, res)
+    local step = chain.steps[k]
+    current.policy = step.name
+    local ok, a, b = xpcall(step.on_response, trap, step.instance, req, res)
+    if ok and a == nil and b == nil then
+        C.peri_ffi_step(step.metric, 0)
+        return nil
+    end
+    return outcome.responded(chain, k, s, ok, a, b)
+end
+
+--- What the response hook of step `k` returned means: nil, REPLY or FAIL.
+function outcome.responded(chain, k, s, ok, a, b)
+    local kind, value = classify(ok, a, b)
+    if kind == "reply" then
+        local verdict = answered(chain, k, s, "on_response", value)
+        return verdict == true and REPLY or verdict
+    end
+    C.peri_ffi_step(chain.steps[k].metric, 1)
+    return failed(chain, k, s, "on_response", value)
+end
+
+--- Runs the response hooks of the steps up to `k` that take part, last first, on an answer of the proxy itself.
+local function unwind(chain, k, s, req)
+    local res = response_of(req)
+    s.is_unwound = 1
+    for i = k, 1, -1 do
+        if chain.steps[i].on_response and s.steps[i - 1] == ENTERED then
+            if outcome.respond(chain, i, s, req, res) == FAIL then
+                return FAIL
+            end
+        end
+    end
+    return REPLY
+end
+
+--- What the request hook of step `k` returned means: nil to go on, REPLY or FAIL.
+function outcome.requested(chain, k, s, req, ok, a, b)
+    local kind, value = classify(ok, a, b)
+    if kind == "reply" then
+        local verdict = answered(chain, k, s, "on_request", value)
+        if verdict == nil then
+            s.steps[k - 1] = chain.steps[k].dry_run and ENTERED or SKIPPED
+        elseif verdict == true then
+            return unwind(chain, k - 1, s, req)
+        end
+        return verdict
+    end
+    C.peri_ffi_step(chain.steps[k].metric, 1)
+    return failed(chain, k, s, "on_request", value)
+end
+
+local function handler_failed(chain, s, what, message)
+    local text = what .. " of route '" .. chain.name .. "' failed: " .. message
+    log(WARN, text)
+    C.peri_ffi_fail(s, 1)
+    return FAIL
+end
+
+--- Lets the handler answer: REPLY or FAIL, before any response hook.
+function outcome.handle(chain, s, req)
+    current.policy = false
+    local ok, a, b = xpcall(chain.handler, trap, req)
+    local kind, value = classify(ok, a, b)
+    if kind == "reply" then
+        value = reply.apply(s, value)
+        if not value then
+            return REPLY
+        end
+    elseif not kind then
+        value = "it returned nothing; a handler returns perigee.reply(…)"
+    elseif ok and a ~= nil then
+        value = "it returned a " .. type(a) .. "; a handler returns perigee.reply(…)"
+    end
+    return handler_failed(chain, s, "handler", value)
+end
+
+--- Lets the target function choose the upstream: CONTINUE or FAIL.
+function outcome.choose(chain, s, req)
+    current.policy = false
+    local ok, name, message = xpcall(chain.target, trap, req)
+    if ok and type(name) == "string" then
+        local code = C.peri_ffi_choose(s, name, #name, "", 0)
+        if code == 0 then
+            return CONTINUE
+        end
+        message = "upstream '" .. name .. "': " .. ffi.string(C.peri_ffi_error_text(code))
+    elseif not ok then
+        message = tostring(name)
+    end
+    return handler_failed(chain, s, "target function",
+        message and tostring(message) or "it returned a " .. type(name) .. ", not the name of an upstream")
+end
+
+--- The end of a request phase without around(): the handler or the target function, if the route has one.
+function outcome.finish(chain, s, req)
+    if chain.handler then
+        local verdict = outcome.handle(chain, s, req)
+        return verdict == REPLY and unwind(chain, #chain.steps, s, req) or verdict
+    elseif chain.target then
+        return outcome.choose(chain, s, req)
+    end
+    return CONTINUE
+end
+
+return outcome

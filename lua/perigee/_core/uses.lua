@@ -1,0 +1,254 @@
+-- SPDX-License-Identifier: MIT
+--
+-- Turns the lists of policies in a configuration into instances: loads each policy once, checks the settings of each use
+-- against its schema, and gives every use an instance of its own.
+
+local bit = require "bit"
+
+local checks = require "perigee._core.checks"
+local contract = require "perigee._core.contract"
+local match = require "perigee._core.match"
+local readable = require "perigee._core.readable"
+local readonly = require "perigee._core.readonly"
+local schema = require "perigee._core.schema"
+local settings = require "perigee._core.settings"
+local suggest = require "perigee._core.suggest"
+
+local uses = {}
+
+---@class perigee.Use one policy in a chain
+---@field name string
+---@field definition perigee.Policy
+---@field instance table self of its hooks: `conf`, `name`, and the definition behind
+---@field when nil|fun(req: table): boolean
+---@field on_failure "closed"|"open"
+---@field dry_run boolean
+---@field hooks integer bits of the hooks it has
+---@field edits nil|table[] the same work as header edits, when it can be written so
+
+local HOOK_NAMES = readable.sorted_keys(contract.hooks)
+
+-- ---------------------------------------------------------------- definitions
+
+--- Sentence about what is wrong with the methods of a definition, and the bits of its hooks.
+local function inspect(definition)
+    local hooks, has_life = 0, false
+    for _, name in ipairs(readable.sorted_keys(definition)) do
+        local value = definition[name]
+        if contract.hooks[name] or contract.life_cycle[name] then
+            if type(value) ~= "function" then
+                return "'" .. name .. "' must be a function, found " .. readable.value(value)
+            end
+            hooks, has_life = bit.bor(hooks, contract.hooks[name] or 0), true
+        elseif type(value) == "function" and name:find("^on_") then
+            return "'" .. name .. "' is no hook" .. suggest.tail(name, HOOK_NAMES, "hooks")
+        end
+    end
+    if not has_life then
+        return "it defines no hook; the hooks are " .. table.concat(HOOK_NAMES, ", ")
+    end
+    return nil, hooks
+end
+
+local function problem_of(definition, name)
+    if not contract.is_definition(definition) then
+        return "it must return what perigee.policy { … } returned, found " .. readable.kind(definition)
+    elseif definition.name ~= name then
+        return "it declares the name '" .. definition.name .. "'; the name and the directory must be the same"
+    end
+    return inspect(definition)
+end
+
+local function merged_fields(definition)
+    local fields = {}
+    for name, field in pairs(definition.schema) do
+        fields[name] = field
+    end
+    for name, field in pairs(contract.use_settings) do
+        fields[name] = field
+    end
+    return fields
+end
+
+local function report_failure(build, name, err, path)
+    if err and err.file then
+        local errors = build.errors
+        errors[#errors + 1] = {
+            file = err.file, line = err.line, path = readable.path_text(path), message = err.message,
+        }
+        return { is_reported = true }
+    end
+    local tail = suggest.tail(name, build.policy_names, "policies")
+    return { message = (err and err.message or "there is no policy " .. readable.quote(name)) .. tail }
+end
+
+local function load_policy(build, name, path)
+    local definition, err = build.load_policy(name)
+    if definition == nil then
+        return report_failure(build, name, err, path)
+    end
+    local message, hooks = problem_of(definition, name)
+    if message then
+        return { message = "policy '" .. name .. "': " .. message }
+    end
+    return {
+        definition = definition,
+        hooks = hooks,
+        fields = merged_fields(definition),
+        metatable = { __index = definition },
+    }
+end
+
+--- What is known of a policy, loaded at its first use; nil (and an error) when it cannot be used.
+local function find_policy(build, name, path)
+    local known = build.policies[name]
+    if not known then
+        known = load_policy(build, name, path)
+        build.policies[name] = known
+    end
+    if known.message then
+        build:error(path, known.message)
+    end
+    return known.definition and known or nil
+end
+
+-- ---------------------------------------------------------------- settings of one use
+
+local MATCH = { type = "table", fields = settings.match, check = checks.match }
+
+local function below(path, segment)
+    local longer = {}
+    for i, part in ipairs(path) do
+        longer[i] = part
+    end
+    longer[#longer + 1] = segment
+    return longer
+end
+
+local function compile_when(build, when, path)
+    if when == nil or type(when) == "function" then
+        return when
+    end
+    local before = #build.errors
+    local conditions = schema.validate_field(MATCH, when, path, build.errors, build.secrets)
+    if #build.errors > before then
+        return nil
+    end
+    local predicate, message = match.compile(conditions, build.compile_regex)
+    if not predicate then
+        build:error(path, message)
+    end
+    return predicate
+end
+
+--- Settings of the policy itself, out of those of the use.
+local function pick_conf(definition, written)
+    local conf = {}
+    for name in pairs(definition.schema) do
+        conf[name] = written[name]
+    end
+    return conf
+end
+
+-- ---------------------------------------------------------------- header edits
+
+local EDITS = {
+    type = "list",
+    items = {
+        type = "table",
+        fields = {
+            on = { type = "string", enum = { "request", "response" }, required = true },
+            op = { type = "string", enum = { "set", "add", "remove" }, required = true },
+            name = { type = "string", check = checks.header_name, required = true },
+            value = { type = "string", check = checks.header_value },
+        },
+        check = function(edit)
+            if (edit.op == "remove") ~= (edit.value == nil) then
+                return edit.op == "remove" and "'remove' has no value" or "'" .. edit.op .. "' needs a value"
+            end
+        end,
+    },
+}
+
+--- Edits of an instance; nil when it offers none or they depend on the exchange.
+local function edits_of(build, use, conf, path)
+    if not use.definition.edits or use.when or use.dry_run then
+        return nil
+    end
+    local is_fine, edits = pcall(use.definition.edits, use.instance, conf)
+    if not is_fine then
+        return build:error(path, "edits() of policy '" .. use.name .. "' failed: " .. tostring(edits))
+    elseif edits == nil then
+        return nil
+    end
+    local errors = {}
+    local copy = schema.validate_field(EDITS, edits, {}, errors)
+    if #errors > 0 then
+        local where = errors[1].path
+        return build:error(path, "edits() of policy '" .. use.name .. "': " .. where .. " " .. errors[1].message)
+    end
+    return copy
+end
+
+-- ---------------------------------------------------------------- public
+
+local function name_of(written)
+    if type(written) == "table" then
+        return written[1] or written.policy
+    end
+    return written
+end
+
+local function make_instance(known, conf)
+    local definition = known.definition
+    return setmetatable({ conf = readonly.freeze(definition.schema, conf), name = definition.name }, known.metatable)
+end
+
+local function make_use(build, known, written, path)
+    local definition, before = known.definition, #build.errors
+    local record = { type = "table", short = "policy", fields = known.fields }
+    local checked = schema.validate_field(record, written, path, build.errors, build.secrets)
+    local when = compile_when(build, checked.when, below(path, "when"))
+    if #build.errors > before then
+        return nil
+    end
+    local conf = pick_conf(definition, checked)
+    if definition.check then
+        schema.run_check(definition.check, conf, path, build.errors, build.secrets)
+        if #build.errors > before then
+            return nil
+        end
+    end
+    local use = {
+        name = definition.name,
+        definition = definition,
+        instance = make_instance(known, conf),
+        when = when,
+        on_failure = checked.on_failure or definition.on_failure,
+        dry_run = checked.dry_run,
+        hooks = known.hooks,
+    }
+    use.edits = edits_of(build, use, use.instance.conf, path)
+    return use
+end
+
+--- Makes the uses of a list of policies. Errors are added to the build; what has one is left out.
+---@param build table state of _core/config.lua
+---@param list any[] as written: "name" or { "name", setting = … } or { policy = "name", … }
+---@param path (string|number)[] where the list stands
+---@return perigee.Use[]
+function uses.make(build, list, path)
+    local made = {}
+    for i, written in ipairs(list) do
+        local at, name = below(path, i), name_of(written)
+        if type(name) ~= "string" then
+            build:error(at, 'expected a policy: "name" or { "name", setting = … }, found ' .. readable.kind(name))
+        else
+            local known = find_policy(build, name, at)
+            made[#made + 1] = known and make_use(build, known, written, at)
+        end
+    end
+    return made
+end
+
+return uses

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: MIT
+// The command line: finds the command, and what its commands share. Exit status: 0 done, 1 refused or failed, 2 not
+// understood.
+#ifndef PERI_APP_CLI_H
+#define PERI_APP_CLI_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "base/attr.h"
+
+#define PERI_EXIT_OK 0
+#define PERI_EXIT_FAILED 1
+#define PERI_EXIT_USAGE 2
+
+/// Main function of the program.
+int peri_cli_main(int argc, char **argv);
+
+/// The escape sequence for `code` ("1;31") when `out` is a terminal that wants colour (NO_COLOR is not set, TERM is not
+/// "dumb"), otherwise "".
+const char *peri_cli_color(FILE *out, const char *code);
+
+/// Writes "perigee: …" to stderr, marked as an error.
+void peri_cli_error(const char *format, ...) PERI_PRINTF(1, 2);
+
+/// Writes what was not understood to stderr and how to get help for `command`. Returns PERI_EXIT_USAGE.
+int peri_cli_usage(const char *command, const char *format, ...) PERI_PRINTF(2, 3);
+
+/// Commands; `argv[0]` is the command's name.
+int peri_cli_run(int argc, char **argv);
+int peri_cli_check(int argc, char **argv);
+int peri_cli_reload(int argc, char **argv);
+int peri_cli_rollback(int argc, char **argv);
+int peri_cli_status(int argc, char **argv);
+int peri_cli_drain(int argc, char **argv);
+int peri_cli_version(int argc, char **argv);
+
+/// Commands that the program itself uses: a worker process, and the child that checks a configuration.
+int peri_cli_worker(int argc, char **argv);
+int peri_cli_check_child(int argc, char **argv);
+
+#endif

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: MIT
+// Commands that evaluate or serve a configuration: run, gateway, sidecar, check, and the processes behind them.
+#include <fcntl.h>
+#include <libgen.h>
+#include <linux/close_range.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "app/check.h"
+#include "app/cli.h"
+#include "app/config.h"
+#include "app/errors.h"
+#include "app/snapshot.h"
+#include "app/supervisor.h"
+#include "app/worker_main.h"
+#include "codec/json.h"
+
+// The one argument of a command that takes a file; NULL after a message.
+static const char *file_argument(int argc, char **argv)
+{
+    const char *file = NULL;
+    bool is_plain = false;
+    for (int i = 1; i < argc; i++) {
+        if (!is_plain && strcmp(argv[i], "--") == 0) {
+            is_plain = true;
+        } else if (!is_plain && argv[i][0] == '-' && argv[i][1]) {
+            peri_cli_usage(argv[0], "there is no option '%s'", argv[i]);
+            return NULL;
+        } else if (file) {
+            peri_cli_usage(argv[0], "'%s' is one file too many", argv[i]);
+            return NULL;
+        } else {
+            file = argv[i];
+        }
+    }
+    if (!file)
+        peri_cli_usage(argv[0], "which configuration? Name its file");
+    return file;
+}
+
+// Standard descriptors are open, so that no socket takes their place; inherited ones beyond them reach no child.
+static void prepare_descriptors(void)
+{
+    int fd;
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+    close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
+}
+
+int peri_cli_run(int argc, char **argv)
+{
+    struct peri_supervisor_options options = {.file = file_argument(argc, argv)};
+    if (!options.file)
+        return PERI_EXIT_USAGE;
+    options.role = strcmp(argv[0], "sidecar") == 0 ? "sidecar" : "gateway";
+    prepare_descriptors();
+    return peri_supervisor_run(&options);
+}
+
+static void print_summary(const char *file, const char *text)
+{
+    struct peri_json *json = peri_json_parse(peri_slice_from(text), false, NULL, 0);
+    printf("%s: %sok%s, %zu listeners, %zu routes, %zu upstreams\n", file, peri_cli_color(stdout, "32"),
+           peri_cli_color(stdout, "0"), peri_json_count(peri_json_get(json, "listeners")),
+           peri_json_count(peri_json_get(json, "routes")), peri_json_count(peri_json_get(json, "upstreams")));
+    peri_json_free(json);
+}
+
+static void print_errors(const char *file, const char *errors)
+{
+    char prefix[4096] = "";
+    char *copy = strdup(file);
+    const char *directory = copy ? dirname(copy) : ".";
+    if (strcmp(directory, ".") != 0)
+        snprintf(prefix, sizeof(prefix), "%s%s", directory, strcmp(directory, "/") == 0 ? "" : "/");
+    peri_errors_print(stderr, prefix, errors);
+    free(copy);
+}
+
+int peri_cli_check(int argc, char **argv)
+{
+    struct peri_check_result result;
+    struct peri_check_options options = {.file = file_argument(argc, argv), .role = "gateway"};
+    if (!options.file)
+        return PERI_EXIT_USAGE;
+    peri_check_run(&options, &result);
+    int status = result.errors ? PERI_EXIT_FAILED : PERI_EXIT_OK;
+    if (result.errors)
+        print_errors(options.file, result.errors);
+    else
+        print_summary(options.file, result.config);
+    peri_check_result_close(&result);
+    return status;
+}
+
+int peri_cli_worker(int argc, char **argv)
+{
+    PERI_UNUSED(argc); // the number of the worker is there for ps
+    PERI_UNUSED(argv);
+    return peri_worker_main();
+}
+
+int peri_cli_check_child(int argc, char **argv)
+{
+    if (argc != 3)
+        return PERI_EXIT_USAGE;
+    return peri_check_child(&(struct peri_check_options){.file = argv[1], .role = argv[2]});
+}

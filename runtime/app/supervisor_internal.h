@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT
+// What the files of the supervisor share; nobody else includes this.
+#ifndef PERI_APP_SUPERVISOR_INTERNAL_H
+#define PERI_APP_SUPERVISOR_INTERNAL_H
+
+#include "app/history.h"
+#include "app/listeners.h"
+#include "app/reload.h"
+#include "app/supervisor.h"
+#include "event/loop.h"
+
+struct peri_admin;
+struct peri_check;
+struct peri_check_result;
+struct peri_children;
+struct peri_listening;
+struct peri_signal;
+struct peri_watcher;
+struct peri_workers;
+
+#define PERI_SUPERVISOR_SIGNALS 3 ///< SIGTERM, SIGINT, SIGHUP
+
+struct peri_supervisor {
+    const struct peri_supervisor_options *options;
+    enum peri_supervisor_state state;
+    int status; ///< exit status
+    uint64_t started_ms;
+    struct peri_loop *loop;
+    struct peri_shm *shm;
+    struct peri_children *children;
+    struct peri_workers *workers;
+    struct peri_listeners listeners;
+    struct peri_history history;
+    struct peri_check *check;        ///< under way; NULL for none
+    struct peri_reload reload;
+    struct peri_edition *candidate;  ///< owned; of the reload under way
+    struct peri_defer revive;        ///< a rollback's candidate waits to be prepared
+    struct peri_reload_waiter *waiter;
+    bool wants_reload;               ///< a signal or a change of files asked for one while another was under way
+    struct peri_watcher *watcher;    ///< NULL unless the configuration is watched
+    struct peri_listening *admin_socket;
+    struct peri_admin *admin;
+    struct peri_signal *signals[PERI_SUPERVISOR_SIGNALS];
+};
+
+/// Prepares what reloads need in a supervisor that has a loop.
+void peri_supervisor_init_reload(struct peri_supervisor *supervisor);
+
+/// Reloads because of a signal or a change of files: now, or after the reload under way.
+void peri_supervisor_reload_soon(struct peri_supervisor *supervisor);
+
+/// Watches the files of `snapshot`, or nothing when the current configuration does not want it.
+void peri_supervisor_watch(struct peri_supervisor *supervisor, struct peri_snapshot *snapshot);
+
+/// Ends a reload that is under way: whoever waits for it is told that the process ends.
+void peri_supervisor_abandon_reload(struct peri_supervisor *supervisor);
+
+#endif

@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: MIT
+// What a reload means for the supervisor: the calls of the transaction in reload.c, and who asks for one.
+#include <libgen.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "app/check.h"
+#include "app/config.h"
+#include "app/errors.h"
+#include "app/link.h"
+#include "app/listen_plan.h"
+#include "app/snapshot.h"
+#include "app/supervisor_internal.h"
+#include "app/watcher.h"
+#include "app/workers.h"
+#include "base/log.h"
+
+// ---- the candidate ----
+
+// Opens what the candidate needs; a malloc'ed list of errors when it cannot have it.
+static char *prepare(struct peri_supervisor *supervisor)
+{
+    const struct peri_config *config = supervisor->candidate->config;
+    const char *fixed = peri_config_fixed_change(peri_history_current(&supervisor->history)->config, config);
+    if (fixed)
+        return peri_errors_new(fixed, "a change of this setting needs a restart");
+    return peri_listeners_open(&supervisor->listeners, config);
+}
+
+static void on_checked(void *data, struct peri_check_result *result)
+{
+    struct peri_supervisor *supervisor = data;
+    char *errors = result->errors;
+    supervisor->check = NULL;
+    result->errors = NULL;
+    if (result->snapshot)
+        peri_supervisor_watch(supervisor, result->snapshot);
+    if (!errors) {
+        supervisor->candidate = peri_edition_new(&supervisor->history, result->snapshot, result->config, &errors);
+        result->snapshot = NULL;
+        result->config = NULL;
+    }
+    if (!errors)
+        errors = prepare(supervisor);
+    peri_reload_checked(&supervisor->reload, errors);
+}
+
+static void drop_candidate(struct peri_supervisor *supervisor)
+{
+    peri_edition_free(supervisor->candidate);
+    supervisor->candidate = NULL;
+    peri_listeners_keep(&supervisor->listeners, peri_history_current(&supervisor->history)->config);
+}
+
+// ---- the calls of the transaction ----
+
+static void on_revived(struct peri_defer *defer)
+{
+    struct peri_supervisor *supervisor = PERI_CONTAINER(defer, struct peri_supervisor, revive);
+    peri_reload_checked(&supervisor->reload, prepare(supervisor));
+}
+
+static bool check(void *data, bool is_rollback)
+{
+    struct peri_supervisor *supervisor = data;
+    if (is_rollback) {
+        peri_defer_schedule(supervisor->loop, &supervisor->revive);
+        return true;
+    }
+    struct peri_check_options options = {.file = supervisor->options->file, .role = supervisor->options->role};
+    supervisor->check =
+        peri_check_start(supervisor->loop, supervisor->children, &options, PERI_CHECK_MS, on_checked, supervisor);
+    return supervisor->check != NULL;
+}
+
+struct build_order {
+    const struct peri_edition *edition;
+    bool *members;
+};
+
+static void build_one(void *data, struct peri_link *link)
+{
+    const struct build_order *order = data;
+    order->members[link->index] = true;
+    link->ops->build(link, order->edition->number, order->edition->snapshot);
+}
+
+static void build(void *data, bool members[PERI_SHM_WORKERS_MAX])
+{
+    struct peri_supervisor *supervisor = data;
+    struct build_order order = {supervisor->candidate, members};
+    peri_workers_hold(supervisor->workers, true);
+    peri_workers_excuse(supervisor->workers, PERI_RELOAD_STAGE_MS);
+    peri_workers_each(supervisor->workers, build_one, &order);
+}
+
+struct switch_order {
+    const struct peri_supervisor *supervisor;
+    struct peri_listen_plan plan;
+};
+
+static void switch_one(void *data, struct peri_link *link)
+{
+    const struct switch_order *order = data;
+    const struct peri_supervisor *supervisor = order->supervisor;
+    int fds[PERI_CONFIG_LISTENERS];
+    peri_listeners_fds(&supervisor->listeners, link->index, order->plan.add, order->plan.add_count, fds);
+    link->ops->switch_to(link, supervisor->candidate->number, &order->plan, fds);
+}
+
+static void commit(void *data)
+{
+    struct peri_supervisor *supervisor = data;
+    struct peri_edition *edition = supervisor->candidate;
+    struct switch_order order = {.supervisor = supervisor};
+    peri_listen_plan_make(&order.plan, peri_history_current(&supervisor->history)->config, edition->config);
+    peri_workers_each(supervisor->workers, switch_one, &order);
+    supervisor->candidate = NULL;
+    peri_history_add(&supervisor->history, edition, edition->config->keep_generations);
+    peri_listeners_keep(&supervisor->listeners, edition->config);
+    peri_metrics_set_generation(supervisor->shm, edition->number);
+}
+
+static void drop_one(void *data, struct peri_link *link)
+{
+    link->ops->drop(link, *(const uint64_t *)data);
+}
+
+static void discard(void *data)
+{
+    struct peri_supervisor *supervisor = data;
+    if (!supervisor->candidate)
+        return;
+    if (supervisor->reload.state == PERI_RELOADING_BUILDING)
+        peri_workers_each(supervisor->workers, drop_one, &supervisor->candidate->number);
+    drop_candidate(supervisor);
+}
+
+static void kill_worker(void *data, uint32_t worker)
+{
+    struct peri_supervisor *supervisor = data;
+    struct peri_link *link = peri_workers_link(supervisor->workers, worker);
+    peri_error("worker %u does not switch to the new generation: killed", worker);
+    if (link)
+        link->ops->kill(link);
+}
+
+static void log_outcome(const struct peri_reload_outcome *outcome)
+{
+    unsigned long long number = outcome->generation;
+    if (outcome->errors) {
+        peri_error("reload %s: generation %llu goes on", peri_reload_result_name(outcome->result), number);
+        peri_errors_log(outcome->errors);
+    } else {
+        peri_info("%s: generation %llu serves", outcome->result == PERI_RELOAD_ROLLBACK ? "rollback" : "reload", number);
+    }
+}
+
+static void tell_waiter(struct peri_supervisor *supervisor, const struct peri_reload_outcome *outcome)
+{
+    struct peri_reload_waiter *waiter = supervisor->waiter;
+    supervisor->waiter = NULL;
+    if (waiter)
+        waiter->on_done(waiter, outcome);
+}
+
+static void done(void *data, enum peri_reload_result result, const char *errors)
+{
+    struct peri_supervisor *supervisor = data;
+    struct peri_reload_outcome outcome = {
+        .result = result,
+        .generation = peri_history_current(&supervisor->history)->number,
+        .errors = errors,
+    };
+    peri_metrics_reload(supervisor->shm, result);
+    log_outcome(&outcome);
+    peri_workers_hold(supervisor->workers, false);
+    tell_waiter(supervisor, &outcome);
+    if (supervisor->wants_reload)
+        peri_supervisor_reload_soon(supervisor);
+}
+
+static const struct peri_reload_ops reload_ops = {
+    .check = check,
+    .build = build,
+    .commit = commit,
+    .discard = discard,
+    .kill = kill_worker,
+    .done = done,
+};
+
+void peri_supervisor_init_reload(struct peri_supervisor *supervisor)
+{
+    peri_reload_init(&supervisor->reload, supervisor->loop, &reload_ops, supervisor);
+    peri_defer_init(&supervisor->revive, on_revived);
+}
+
+// ---- who asks ----
+
+static peri_err_t may_start(const struct peri_supervisor *supervisor)
+{
+    if (supervisor->state != PERI_SUPERVISOR_SERVING)
+        return PERI_ERR_DRAINING;
+    return peri_reload_is_busy(&supervisor->reload) ? PERI_ERR_AGAIN : PERI_OK;
+}
+
+peri_err_t peri_supervisor_reload(struct peri_supervisor *supervisor, struct peri_reload_waiter *waiter)
+{
+    peri_err_t err = may_start(supervisor);
+    if (err == PERI_OK && !peri_reload_start(&supervisor->reload, false))
+        err = PERI_ERR_SYSTEM;
+    if (err == PERI_OK)
+        supervisor->waiter = waiter;
+    return err;
+}
+
+peri_err_t peri_supervisor_rollback(struct peri_supervisor *supervisor, uint64_t number,
+                                    struct peri_reload_waiter *waiter)
+{
+    char *errors;
+    peri_err_t err = may_start(supervisor);
+    if (err != PERI_OK)
+        return err;
+    const struct peri_edition *edition = peri_history_find(&supervisor->history, number);
+    if (!edition)
+        return PERI_ERR_NOT_FOUND;
+    supervisor->candidate = peri_edition_new(&supervisor->history, peri_snapshot_ref(edition->snapshot),
+                                             strdup(edition->text), &errors);
+    free(errors);
+    if (!supervisor->candidate)
+        return PERI_ERR_NOMEM;
+    supervisor->candidate->origin = edition->origin ? edition->origin : edition->number;
+    supervisor->waiter = waiter;
+    peri_reload_start(&supervisor->reload, true);
+    return PERI_OK;
+}
+
+void peri_supervisor_forget(struct peri_supervisor *supervisor, struct peri_reload_waiter *waiter)
+{
+    if (supervisor->waiter == waiter)
+        supervisor->waiter = NULL;
+}
+
+void peri_supervisor_reload_soon(struct peri_supervisor *supervisor)
+{
+    peri_err_t err = peri_supervisor_reload(supervisor, NULL);
+    bool is_early = err == PERI_ERR_DRAINING && supervisor->state < PERI_SUPERVISOR_SERVING;
+    supervisor->wants_reload = err == PERI_ERR_AGAIN || is_early;
+}
+
+void peri_supervisor_abandon_reload(struct peri_supervisor *supervisor)
+{
+    struct peri_reload_outcome outcome = {
+        .result = PERI_RELOAD_FAILED,
+        .generation = peri_history_current(&supervisor->history)->number,
+        .errors = "[{\"message\":\"the proxy is shutting down\"}]",
+    };
+    if (supervisor->check)
+        peri_check_cancel(supervisor->check);
+    supervisor->check = NULL;
+    peri_defer_cancel(&supervisor->revive);
+    peri_reload_close(&supervisor->reload);
+    drop_candidate(supervisor);
+    tell_waiter(supervisor, &outcome);
+}
+
+// ---- watching the files ----
+
+static void on_change(void *data)
+{
+    peri_info("a file of the configuration has changed");
+    peri_supervisor_reload_soon(data);
+}
+
+void peri_supervisor_watch(struct peri_supervisor *supervisor, struct peri_snapshot *snapshot)
+{
+    if (!peri_history_current(&supervisor->history)->config->is_watched)
+        return;
+    if (!supervisor->watcher) {
+        char *copy = strdup(supervisor->options->file);
+        if (copy)
+            supervisor->watcher = peri_watcher_new(supervisor->loop, dirname(copy), on_change, supervisor);
+        free(copy);
+    }
+    if (supervisor->watcher)
+        peri_watcher_set(supervisor->watcher, snapshot);
+}

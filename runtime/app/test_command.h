@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: MIT
+// `perigee test`: busted specs inside the runtime.
+#ifndef PERI_APP_TEST_COMMAND_H
+#define PERI_APP_TEST_COMMAND_H
+
+/// Runs the specs named in `argv` (argv[0] is the command's name). Returns the exit status: 0 when all passed, 1 when one
+/// failed, 2 when the arguments are not understood.
+int peri_test_main(int argc, char **argv);
+
+#endif

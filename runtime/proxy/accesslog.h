@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: MIT
+// The access log: one JSON line per exchange into a ring of this worker, written out by size and time, never waiting for a slow
+// reader: when the ring is full, lines are dropped and counted.
+#ifndef PERI_PROXY_ACCESSLOG_H
+#define PERI_PROXY_ACCESSLOG_H
+
+#include "base/slice.h"
+
+struct peri_accesslog;
+struct peri_exchange;
+struct peri_loop;
+struct peri_metrics_page;
+
+/// Opens the log at `path` ("stdout", "stderr" or a file, appended to). `page` counts dropped lines. NULL when it cannot be
+/// opened (logged).
+struct peri_accesslog *peri_accesslog_open(struct peri_loop *loop, struct peri_slice path, struct peri_metrics_page *page);
+
+/// Writes what is buffered and closes.
+void peri_accesslog_close(struct peri_accesslog *log);
+
+/// Was the log opened with this path?
+bool peri_accesslog_is(const struct peri_accesslog *log, struct peri_slice path);
+
+/// Adds the line of an exchange that has ended after `ns` nanoseconds.
+void peri_accesslog_add(struct peri_accesslog *log, const struct peri_exchange *x, int status, uint64_t ns);
+
+#endif

@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: MIT
+// Bodies on their way. Bytes pass straight through when nobody holds them up; otherwise they wait in the exchange's queues, and
+// the source is stopped above the high mark.
+//
+//   client --on_request_body--> [hooks] --> attempt          attempt --on_response_body--> [hooks] --> client
+#include "proxy/forward.h"
+
+#include "base/assert.h"
+#include "proxy/generation.h"
+#include "proxy/pipeline.h"
+
+uint32_t peri_forward_hooks(const struct peri_exchange *x)
+{
+    return x->route ? x->route->hooks : 0;
+}
+
+static bool is_upstream_ready(const struct peri_forward *f)
+{
+    return f->is_started && f->attempt.is_ready && f->attempt.connection && !f->attempt.is_sent;
+}
+
+// ---- request body ----
+
+static void pause_request(struct peri_exchange *x, bool paused)
+{
+    if (x->req_body.is_paused == paused)
+        return;
+    x->req_body.is_paused = paused;
+    x->client->pause_body(x, paused);
+}
+
+void peri_forward_invite_body(struct peri_exchange *x)
+{
+    if (x->req.expects_continue && !x->req_body.is_ended)
+        x->client->send_interim(x, 100, NULL);
+    if (!x->req_body.is_ended && !peri_body_is_full(&x->req_body))
+        pause_request(x, false);
+}
+
+static void send_request_bytes(struct peri_forward *f, struct peri_slice data)
+{
+    f->has_sent_body = f->has_sent_body || data.len > 0;
+    if (data.len > 0 && !peri_attempt_send_body(&f->attempt, data))
+        f->is_upstream_blocked = true;
+}
+
+// With around() the request may be sent again: the queue is kept, and it is whole (see pipeline).
+static void replay_request(struct peri_exchange *x)
+{
+    struct peri_slice runs[96];
+    unsigned count = peri_buf_peek_many(&x->req_body.queue, runs, PERI_COUNT(runs));
+    for (unsigned i = 0; i < count; i++)
+        peri_attempt_send_body(&x->forward->attempt, runs[i]);
+    peri_attempt_send_end(&x->forward->attempt, &x->req.trailers);
+}
+
+static void end_request_chunk(struct peri_exchange *x)
+{
+    struct peri_forward *f = x->forward;
+    f->is_req_hook_running = false;
+    f->is_req_last_done = f->req_chunk.is_last;
+    if (is_upstream_ready(f))
+        send_request_bytes(f, f->req_chunk.out);
+    peri_body_take(&x->req_body, f->req_chunk.in.len);
+}
+
+// Gives the next chunk to the hooks. False when it stays there for now, or there is none.
+static bool hook_request_chunk(struct peri_exchange *x)
+{
+    struct peri_forward *f = x->forward;
+    struct peri_slice run = peri_body_peek(&x->req_body);
+    bool is_last = x->req_body.is_ended && run.len == x->req_body.queue.len;
+    if (f->is_req_hook_running || f->is_req_last_done || (run.len == 0 && !is_last))
+        return false;
+    f->req_chunk = (struct peri_chain_chunk){.in = run, .is_last = is_last};
+    f->is_req_hook_running = true;
+    enum peri_verdict verdict =
+        peri_chain_run(x->generation->script, x, x->route->index, PERI_PHASE_REQUEST_BODY, &f->req_chunk);
+    if (verdict == PERI_VERDICT_CONTINUE) {
+        end_request_chunk(x);
+        return true;
+    }
+    if (verdict != PERI_VERDICT_PENDING)
+        peri_pipeline_on_verdict(x, PERI_PHASE_REQUEST_BODY, verdict);
+    return false;
+}
+
+static void pump_request_plain(struct peri_exchange *x)
+{
+    struct peri_forward *f = x->forward;
+    while (x->req_body.queue.len > 0 && !f->is_upstream_blocked) {
+        struct peri_slice run = peri_body_peek(&x->req_body);
+        send_request_bytes(f, run);
+        peri_body_take(&x->req_body, run.len);
+    }
+}
+
+void peri_forward_pump_request(struct peri_exchange *x)
+{
+    struct peri_forward *f = x->forward;
+    bool has_hook = peri_forward_hooks(x) & PERI_HOOK(PERI_PHASE_REQUEST_BODY);
+    if (!is_upstream_ready(f) || f->attempt.has_no_body)
+        return;
+    if (f->is_around) {
+        replay_request(x);
+        return;
+    }
+    if (has_hook) {
+        while (!f->is_upstream_blocked && hook_request_chunk(x))
+            ;
+        if (!is_upstream_ready(f)) // a hook ended the attempt
+            return;
+    } else {
+        pump_request_plain(x);
+    }
+    if (x->req_body.is_ended && x->req_body.queue.len == 0 && (!has_hook || f->is_req_last_done))
+        peri_attempt_send_end(&f->attempt, &x->req.trailers);
+    else if (peri_body_is_low(&x->req_body) && !f->is_upstream_blocked)
+        peri_forward_invite_body(x);
+}
+
+// Is a script that reads the whole body over its limit?
+static bool is_over_read_limit(struct peri_forward *f, enum peri_side side, const struct peri_body *body)
+{
+    return f->is_reading[side] && body->queue.len > f->read_limit[side];
+}
+
+void peri_forward_on_request_body(struct peri_exchange *x, struct peri_slice data)
+{
+    struct peri_forward *f = x->forward;
+    if (x->facts.bytes_in > f->body_limit) {
+        peri_pipeline_fail(x, PERI_ERR_BODY_TOO_LARGE);
+        return;
+    }
+    if (f->is_replaced[PERI_SIDE_REQUEST])
+        return;
+    bool is_direct = is_upstream_ready(f) && !f->attempt.has_no_body && !f->is_around && !f->is_upstream_blocked &&
+                     x->req_body.queue.len == 0 && !(peri_forward_hooks(x) & PERI_HOOK(PERI_PHASE_REQUEST_BODY));
+    if (is_direct) {
+        send_request_bytes(f, data);
+        if (f->is_upstream_blocked)
+            pause_request(x, true);
+        return;
+    }
+    if (peri_body_put(&x->req_body, data) != PERI_OK) {
+        peri_pipeline_fail(x, PERI_ERR_NOMEM);
+        return;
+    }
+    if (is_over_read_limit(f, PERI_SIDE_REQUEST, &x->req_body)) {
+        f->is_reading[PERI_SIDE_REQUEST] = false;
+        if (f->awaits_response) // it is the pipeline that reads, to be able to send the request again
+            peri_pipeline_fail(x, PERI_ERR_BODY_TOO_LARGE);
+        else
+            peri_chain_body_ready(x, PERI_SIDE_REQUEST, PERI_ERR_BODY_TOO_LARGE);
+        return;
+    }
+    peri_forward_pump_request(x);
+    if (x->state != PERI_X_LOG && x->state != PERI_X_DONE && peri_body_is_full(&x->req_body))
+        pause_request(x, true);
+}
+
+// ---- response body ----
+
+static void send_response_bytes(struct peri_exchange *x, struct peri_slice data)
+{
+    if (data.len > 0 && !x->client->send_body(x, data))
+        x->forward->is_client_blocked = true;
+}
+
+static void end_response_chunk(struct peri_exchange *x)
+{
+    struct peri_forward *f = x->forward;
+    f->is_res_hook_running = false;
+    f->is_res_last_done = f->res_chunk.is_last;
+    send_response_bytes(x, f->res_chunk.out);
+    peri_body_take(&x->res_body, f->res_chunk.in.len);
+}
+
+static bool hook_response_chunk(struct peri_exchange *x)
+{
+    struct peri_forward *f = x->forward;
+    struct peri_slice run = peri_body_peek(&x->res_body);
+    bool is_last = x->res_body.is_ended && run.len == x->res_body.queue.len;
+    if (f->is_res_hook_running || f->is_res_last_done || (run.len == 0 && !is_last))
+        return false;
+    f->res_chunk = (struct peri_chain_chunk){.in = run, .is_last = is_last};
+    f->is_res_hook_running = true;
+    enum peri_verdict verdict =
+        peri_chain_run(x->generation->script, x, x->route->index, PERI_PHASE_RESPONSE_BODY, &f->res_chunk);
+    if (verdict == PERI_VERDICT_CONTINUE) {
+        end_response_chunk(x);
+        return true;
+    }
+    if (verdict != PERI_VERDICT_PENDING)
+        peri_pipeline_on_verdict(x, PERI_PHASE_RESPONSE_BODY, verdict);
+    return false;
+}
+
+static void pump_response_plain(struct peri_exchange *x)
+{
+    while (x->res_body.queue.len > 0 && !x->forward->is_client_blocked) {
+        struct peri_slice run = peri_body_peek(&x->res_body);
+        send_response_bytes(x, run);
+        peri_body_take(&x->res_body, run.len);
+    }
+}
+
+void peri_forward_pump_response(struct peri_exchange *x)
+{
+    struct peri_forward *f = x->forward;
+    bool has_hook = peri_forward_hooks(x) & PERI_HOOK(PERI_PHASE_RESPONSE_BODY) && x->state == PERI_X_SENDING;
+    if (!f->has_sent_head)
+        return;
+    if (has_hook) {
+        while (!f->is_client_blocked && hook_response_chunk(x))
+            ;
+        if (x->state == PERI_X_LOG || x->state == PERI_X_DONE)
+            return;
+    } else {
+        pump_response_plain(x);
+    }
+    if (x->res_body.is_ended && x->res_body.queue.len == 0 && (!has_hook || f->is_res_last_done)) {
+        x->client->send_end(x);
+        peri_pipeline_complete(x);
+    } else if (f->is_started && !f->is_attempt_over && peri_body_is_low(&x->res_body) && !f->is_client_blocked) {
+        peri_attempt_pause(&f->attempt, false);
+    }
+}
+
+void peri_forward_on_response_body(struct peri_exchange *x, struct peri_slice data)
+{
+    struct peri_forward *f = x->forward;
+    if (f->is_replaced[PERI_SIDE_RESPONSE])
+        return;
+    bool is_direct = f->has_sent_head && !f->is_client_blocked && x->res_body.queue.len == 0 &&
+                     (x->state == PERI_X_TUNNEL || !(peri_forward_hooks(x) & PERI_HOOK(PERI_PHASE_RESPONSE_BODY)));
+    if (is_direct) {
+        send_response_bytes(x, data);
+        if (f->is_client_blocked)
+            peri_attempt_pause(&f->attempt, true);
+        return;
+    }
+    if (peri_body_put(&x->res_body, data) != PERI_OK) {
+        peri_pipeline_fail(x, PERI_ERR_NOMEM);
+        return;
+    }
+    if (is_over_read_limit(f, PERI_SIDE_RESPONSE, &x->res_body)) {
+        f->is_reading[PERI_SIDE_RESPONSE] = false;
+        peri_chain_body_ready(x, PERI_SIDE_RESPONSE, PERI_ERR_RESPONSE_TOO_LARGE);
+    }
+    peri_forward_pump_response(x);
+    if (x->state != PERI_X_LOG && x->state != PERI_X_DONE && peri_body_is_full(&x->res_body))
+        peri_attempt_pause(&f->attempt, true);
+}
+
+void peri_forward_end_chunk(struct peri_exchange *x, enum peri_side side)
+{
+    if (side == PERI_SIDE_REQUEST) {
+        end_request_chunk(x);
+        peri_forward_pump_request(x);
+    } else {
+        end_response_chunk(x);
+        peri_forward_pump_response(x);
+    }
+}
+
+// ---- whole bodies for scripts ----
+
+static struct peri_body *body_of(struct peri_exchange *x, enum peri_side side)
+{
+    return side == PERI_SIDE_REQUEST ? &x->req_body : &x->res_body;
+}
+
+static int64_t *length_of(struct peri_exchange *x, enum peri_side side)
+{
+    return side == PERI_SIDE_REQUEST ? &x->req.content_length : &x->res.content_length;
+}
+
+void peri_forward_on_body_complete(struct peri_exchange *x, enum peri_side side)
+{
+    struct peri_forward *f = x->forward;
+    struct peri_body *body = body_of(x, side);
+    if (!f->is_reading[side])
+        return;
+    f->is_reading[side] = false;
+    body->high = PERI_BODY_HIGH;
+    *length_of(x, side) = (int64_t)body->queue.len;
+    peri_chain_body_ready(x, side, PERI_OK);
+}
+
+peri_err_t peri_forward_read_body(struct peri_exchange *x, enum peri_side side, uint64_t limit)
+{
+    struct peri_forward *f = x->forward;
+    struct peri_body *body = body_of(x, side);
+    int64_t length = *length_of(x, side);
+    bool is_request = side == PERI_SIDE_REQUEST;
+    if (body->queue.len > limit || (length >= 0 && (uint64_t)length > limit))
+        return is_request ? PERI_ERR_BODY_TOO_LARGE : PERI_ERR_RESPONSE_TOO_LARGE;
+    if (body->is_ended || length == PERI_LENGTH_NONE)
+        return PERI_OK;
+    if (is_request ? f->has_sent_body : f->has_sent_head)
+        return PERI_ERR_INVALID; // part of it is gone
+    f->is_reading[side] = true;
+    f->read_limit[side] = limit;
+    body->high = SIZE_MAX;
+    if (is_request)
+        peri_forward_invite_body(x);
+    else if (f->is_started && !f->is_attempt_over)
+        peri_attempt_pause(&f->attempt, false);
+    return PERI_ERR_AGAIN;
+}
+
+peri_err_t peri_forward_set_body(struct peri_exchange *x, enum peri_side side, struct peri_slice data)
+{
+    struct peri_forward *f = x->forward;
+    if (side == PERI_SIDE_REQUEST ? f->has_sent_body : f->has_sent_head)
+        return PERI_ERR_INVALID;
+    peri_err_t err = peri_body_set(body_of(x, side), data);
+    if (err != PERI_OK)
+        return err;
+    f->is_replaced[side] = true;
+    *length_of(x, side) = data.len > 0 || side == PERI_SIDE_RESPONSE ? (int64_t)data.len : PERI_LENGTH_NONE;
+    return PERI_OK;
+}
+
+void peri_forward_limit_body(struct peri_exchange *x, uint64_t limit)
+{
+    if (limit < x->forward->body_limit)
+        x->forward->body_limit = limit;
+}

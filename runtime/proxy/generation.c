@@ -1,0 +1,394 @@
+// SPDX-License-Identifier: MIT
+// Reads the normalised configuration (docs/internals/config-json.md) into upstreams, plans and the route table. The Lua side has
+// validated it; what still fails here (a pattern that PCRE2 refuses, memory) is reported with its path.
+#include "proxy/generation.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/assert.h"
+#include "base/log.h"
+#include "codec/json.h"
+#include "route/match.h"
+#include "route/rewrite.h"
+#include "route/table.h"
+#include "script/vm.h"
+#include "shared/metrics.h"
+#include "upstream/upstream.h"
+
+#define PERI_GENERATION_MEMORY (64u * 1024 * 1024)
+#define PERI_DIRECT_MAX 256
+
+struct builder {
+    struct peri_generation *generation;
+    struct peri_shm *shm;
+    char message[256];
+    char path[128];
+};
+
+static peri_err_t refuse(struct builder *b, const char *path, const char *message)
+{
+    snprintf(b->path, sizeof(b->path), "%s", path);
+    if (message != b->message)
+        snprintf(b->message, sizeof(b->message), "%s", message);
+    return PERI_ERR_INVALID;
+}
+
+static struct peri_slice keep(struct builder *b, struct peri_slice text)
+{
+    return peri_arena_copy(&b->generation->arena, text);
+}
+
+static void *zalloc(struct builder *b, size_t count, size_t size)
+{
+    return peri_arena_zalloc(&b->generation->arena, count * size + 1);
+}
+
+// ---- upstreams ----
+
+static enum peri_balance read_balance(struct peri_slice name)
+{
+    if (peri_slice_eq(name, PERI_SLICE("random")))
+        return PERI_BALANCE_RANDOM;
+    if (peri_slice_eq(name, PERI_SLICE("least_request")))
+        return PERI_BALANCE_LEAST_REQUEST;
+    return PERI_BALANCE_ROUND_ROBIN;
+}
+
+static peri_err_t read_endpoints(struct builder *b, const struct peri_json *json, struct peri_upstream *upstream)
+{
+    const struct peri_json *pool = peri_json_get(json, "pool");
+    const struct peri_json *endpoints = peri_json_get(json, "endpoints");
+    struct peri_pool_settings settings = {
+        .max_idle = (uint32_t)peri_json_get_integer(pool, "max_idle", 128),
+        .idle_ms = (uint64_t)peri_json_get_integer(pool, "idle_ms", 60000),
+        .max_requests = (uint64_t)peri_json_get_integer(pool, "max_requests", 0),
+    };
+    for (size_t i = 0; i < peri_json_count(endpoints); i++) {
+        const struct peri_json *endpoint = peri_json_at(endpoints, i);
+        peri_err_t err = peri_upstream_add(upstream, b->generation->pools, peri_json_get_string(endpoint, "address"),
+                                           (uint32_t)peri_json_get_integer(endpoint, "weight", 1), &settings);
+        if (err != PERI_OK)
+            return refuse(b, "upstreams", "malformed endpoint address");
+    }
+    return PERI_OK;
+}
+
+static peri_err_t read_upstream(struct builder *b, const struct peri_json *json)
+{
+    struct peri_generation *g = b->generation;
+    const struct peri_json *timeouts = peri_json_get(json, "timeouts");
+    struct peri_upstream *upstream = peri_upstream_new(peri_json_get_string(json, "name"));
+    if (!upstream)
+        return PERI_ERR_NOMEM;
+    g->upstreams[g->upstream_count++] = upstream;
+    upstream->balance = read_balance(peri_json_get_string(json, "balance"));
+    upstream->connect_ms = (uint64_t)peri_json_get_integer(timeouts, "connect_ms", 5000);
+    upstream->request_ms = (uint64_t)peri_json_get_integer(timeouts, "request_ms", 15000);
+    upstream->idle_ms = (uint64_t)peri_json_get_integer(timeouts, "idle_ms", 300000);
+    upstream->metrics = peri_metrics_upstream(b->shm, upstream->name);
+    return read_endpoints(b, json, upstream);
+}
+
+static peri_err_t read_upstreams(struct builder *b, const struct peri_json *list)
+{
+    struct peri_generation *g = b->generation;
+    size_t count = peri_json_count(list);
+    g->upstreams = calloc(count + 1, sizeof(*g->upstreams));
+    peri_err_t err = g->upstreams ? PERI_OK : PERI_ERR_NOMEM;
+    for (size_t i = 0; i < count && err == PERI_OK; i++)
+        err = read_upstream(b, peri_json_at(list, i));
+    return err;
+}
+
+// ---- routes ----
+
+static peri_err_t read_choice(struct builder *b, struct peri_route *route, struct peri_slice name, uint32_t weight)
+{
+    struct peri_upstream *upstream = peri_generation_find_upstream(b->generation, name);
+    if (!upstream)
+        return refuse(b, "routes", "unknown upstream");
+    route->choices[route->choice_count++] = (struct peri_choice){upstream, weight};
+    route->weight_sum += weight;
+    return PERI_OK;
+}
+
+static peri_err_t read_split(struct builder *b, struct peri_route *route, const struct peri_json *choices)
+{
+    peri_err_t err = PERI_OK;
+    route->choices = zalloc(b, peri_json_count(choices), sizeof(*route->choices));
+    for (size_t i = 0; route->choices && i < peri_json_count(choices) && err == PERI_OK; i++) {
+        const struct peri_json *choice = peri_json_at(choices, i);
+        err = read_choice(b, route, peri_json_get_string(choice, "upstream"),
+                          (uint32_t)peri_json_get_integer(choice, "weight", 1));
+    }
+    return route->choices ? err : PERI_ERR_NOMEM;
+}
+
+static peri_err_t read_reply(struct builder *b, struct peri_route *route, const struct peri_json *target)
+{
+    const struct peri_json *headers = peri_json_get(target, "headers");
+    route->status = (int)peri_json_get_integer(target, "status", 200);
+    route->body = keep(b, peri_json_get_string(target, "body"));
+    route->location = keep(b, peri_json_get_string(target, "location"));
+    route->fields = zalloc(b, peri_json_count(headers), sizeof(*route->fields));
+    if (!route->fields)
+        return PERI_ERR_NOMEM;
+    for (size_t i = 0; i < peri_json_count(headers); i++) {
+        const struct peri_json *pair = peri_json_at(headers, i);
+        route->fields[route->field_count++] = (struct peri_field){
+            .name = keep(b, peri_json_string(peri_json_at(pair, 0))), .value = keep(b, peri_json_string(peri_json_at(pair, 1)))};
+    }
+    return PERI_OK;
+}
+
+static peri_err_t read_target(struct builder *b, struct peri_route *route, const struct peri_json *target)
+{
+    struct peri_slice kind = peri_json_get_string(target, "kind");
+    if (peri_slice_eq(kind, PERI_SLICE("split"))) {
+        route->target = PERI_TARGET_SPLIT;
+        return read_split(b, route, peri_json_get(target, "choices"));
+    }
+    if (peri_slice_eq(kind, PERI_SLICE("lua"))) {
+        route->target = PERI_TARGET_LUA;
+        return PERI_OK;
+    }
+    if (peri_slice_eq(kind, PERI_SLICE("handler"))) {
+        route->target = PERI_TARGET_HANDLER;
+        return PERI_OK;
+    }
+    if (peri_slice_eq(kind, PERI_SLICE("redirect")) || peri_slice_eq(kind, PERI_SLICE("reply"))) {
+        route->target = kind.len == 5 ? PERI_TARGET_REPLY : PERI_TARGET_REDIRECT;
+        return read_reply(b, route, target);
+    }
+    route->target = PERI_TARGET_UPSTREAM;
+    route->choices = zalloc(b, 1, sizeof(*route->choices));
+    return route->choices ? read_choice(b, route, peri_json_get_string(target, "upstream"), 1) : PERI_ERR_NOMEM;
+}
+
+static enum peri_edit_op read_op(struct peri_slice op)
+{
+    if (peri_slice_eq(op, PERI_SLICE("add")))
+        return PERI_EDIT_ADD;
+    return peri_slice_eq(op, PERI_SLICE("remove")) ? PERI_EDIT_REMOVE : PERI_EDIT_SET;
+}
+
+static peri_err_t read_edits(struct builder *b, struct peri_route *route, const struct peri_json *edits)
+{
+    size_t count = peri_json_count(edits);
+    route->request_edits = zalloc(b, count, sizeof(*route->request_edits));
+    route->response_edits = zalloc(b, count, sizeof(*route->response_edits));
+    if (!route->request_edits || !route->response_edits)
+        return PERI_ERR_NOMEM;
+    for (size_t i = 0; i < count; i++) {
+        const struct peri_json *json = peri_json_at(edits, i);
+        struct peri_edit edit = {
+            .op = read_op(peri_json_get_string(json, "op")),
+            .name = keep(b, peri_json_get_string(json, "name")),
+            .value = keep(b, peri_json_get_string(json, "value")),
+        };
+        if (peri_slice_eq(peri_json_get_string(json, "on"), PERI_SLICE("response")))
+            route->response_edits[route->response_edit_count++] = edit;
+        else
+            route->request_edits[route->request_edit_count++] = edit;
+    }
+    return PERI_OK;
+}
+
+static struct peri_match_field *read_fields(struct builder *b, const struct peri_json *list)
+{
+    struct peri_match_field *fields = zalloc(b, peri_json_count(list), sizeof(*fields));
+    for (size_t i = 0; fields && i < peri_json_count(list); i++) {
+        const struct peri_json *json = peri_json_at(list, i);
+        struct peri_slice regex = peri_json_get_string(json, "regex");
+        fields[i] = (struct peri_match_field){
+            .name = peri_json_get_string(json, "name"),
+            .value = regex.ptr ? regex : peri_json_get_string(json, "value"),
+            .is_regex = regex.ptr != NULL,
+            .is_presence = peri_json_get_bool(json, "present", false),
+        };
+    }
+    return fields;
+}
+
+static peri_err_t read_match(struct builder *b, const struct peri_json *json, struct peri_match *match)
+{
+    const struct peri_json *methods = peri_json_get(json, "methods");
+    struct peri_slice *names = zalloc(b, peri_json_count(methods), sizeof(*names));
+    *match = (struct peri_match){
+        .host = peri_json_get_string(json, "host"),
+        .path = peri_json_get_string(json, "path"),
+        .path_regex = peri_json_get_string(json, "path_regex"),
+        .methods = names,
+        .method_count = (uint32_t)peri_json_count(methods),
+        .headers = read_fields(b, peri_json_get(json, "headers")),
+        .header_count = (uint32_t)peri_json_count(peri_json_get(json, "headers")),
+        .query = read_fields(b, peri_json_get(json, "query")),
+        .query_count = (uint32_t)peri_json_count(peri_json_get(json, "query")),
+    };
+    if (!names || !match->headers || !match->query)
+        return PERI_ERR_NOMEM;
+    for (uint32_t i = 0; i < match->method_count; i++)
+        names[i] = peri_json_string(peri_json_at(methods, i));
+    return PERI_OK;
+}
+
+static peri_err_t read_rewrite(struct builder *b, struct peri_route *route, const struct peri_json *json,
+                               const struct peri_match *match)
+{
+    struct peri_rewrite_rule rule = {.kind = PERI_REWRITE_PREFIX, .text = peri_json_get_string(json, "prefix")};
+    if (!json)
+        return PERI_OK;
+    if (peri_json_get(json, "path"))
+        rule = (struct peri_rewrite_rule){.kind = PERI_REWRITE_PATH, .text = peri_json_get_string(json, "path")};
+    else if (peri_json_get(json, "regex"))
+        rule = (struct peri_rewrite_rule){
+            .kind = PERI_REWRITE_REGEX, .text = peri_json_get_string(json, "regex"), .to = peri_json_get_string(json, "to")};
+    return peri_rewrite_new(&rule, match, &route->rewrite, b->message, sizeof(b->message));
+}
+
+static peri_err_t read_route(struct builder *b, const struct peri_json *json, uint32_t index)
+{
+    struct peri_generation *g = b->generation;
+    struct peri_route *route = &g->routes[index];
+    struct peri_match match;
+    char path[64];
+    snprintf(path, sizeof(path), "routes[%u].match", index + 1);
+    route->index = index;
+    route->name = keep(b, peri_json_get_string(json, "name"));
+    route->hooks = (uint32_t)peri_json_get_integer(json, "hooks", 0);
+    route->metrics = peri_metrics_route(b->shm, route->name);
+    route->request_ms = (uint64_t)peri_json_get_integer(peri_json_get(json, "timeouts"), "request_ms", 0);
+    g->route_count++;
+    peri_err_t err = read_target(b, route, peri_json_get(json, "target"));
+    if (err == PERI_OK)
+        err = read_edits(b, route, peri_json_get(json, "edits"));
+    if (err == PERI_OK)
+        err = read_match(b, peri_json_get(json, "match"), &match);
+    if (err != PERI_OK)
+        return err;
+    err = peri_route_table_add(g->table, &match, route, b->message, sizeof(b->message));
+    if (err != PERI_OK)
+        return refuse(b, path, b->message);
+    snprintf(path, sizeof(path), "routes[%u].rewrite", index + 1);
+    err = read_rewrite(b, route, peri_json_get(json, "rewrite"), &match);
+    return err == PERI_OK ? PERI_OK : refuse(b, path, b->message);
+}
+
+static peri_err_t read_routes(struct builder *b, const struct peri_json *list)
+{
+    struct peri_generation *g = b->generation;
+    size_t count = peri_json_count(list);
+    g->table = peri_route_table_new();
+    g->routes = calloc(count + 1, sizeof(*g->routes));
+    if (!g->table || !g->routes)
+        return PERI_ERR_NOMEM;
+    for (size_t i = 0; i < count; i++) {
+        peri_err_t err = read_route(b, peri_json_at(list, i), (uint32_t)i);
+        if (err != PERI_OK)
+            return err;
+    }
+    return peri_route_table_seal(g->table);
+}
+
+// ---- life ----
+
+static char *format_error(const struct builder *b, peri_err_t err)
+{
+    struct peri_json *list = peri_json_new_array();
+    struct peri_json *error = peri_json_new_object();
+    const char *message = err == PERI_ERR_INVALID ? b->message : peri_err_info(err)->text;
+    peri_json_set(error, "path", peri_json_new_string(peri_slice_from(b->path)));
+    peri_json_set(error, "message", peri_json_new_string(peri_slice_from(message)));
+    peri_json_append(list, error);
+    char *text = peri_json_format(list, false);
+    peri_json_free(list);
+    return text;
+}
+
+struct peri_generation *peri_generation_new(struct peri_script_generation *script, char *config, uint64_t number,
+                                            struct peri_slice digest, struct peri_pools *pools, struct peri_shm *shm,
+                                            char **errors)
+{
+    struct peri_generation *g = calloc(1, sizeof(*g));
+    peri_assert(g != NULL);
+    *g = (struct peri_generation){.number = number, .references = 1, .config = config, .script = script, .pools = pools};
+    peri_arena_init(&g->arena, PERI_GENERATION_MEMORY);
+    g->digest = peri_arena_copy(&g->arena, digest);
+    struct builder b = {.generation = g, .shm = shm};
+    struct peri_json *json = peri_json_parse(peri_slice_from(config), false, b.message, sizeof(b.message));
+    peri_err_t err = json ? read_upstreams(&b, peri_json_get(json, "upstreams")) : PERI_ERR_INVALID;
+    if (err == PERI_OK)
+        err = read_routes(&b, peri_json_get(json, "routes"));
+    peri_json_free(json);
+    if (err == PERI_OK) {
+        peri_script_set_generation(script, g);
+        return g;
+    }
+    *errors = format_error(&b, err);
+    peri_generation_unref(g);
+    return NULL;
+}
+
+struct peri_generation *peri_generation_ref(struct peri_generation *g)
+{
+    g->references++;
+    return g;
+}
+
+void peri_generation_unref(struct peri_generation *g)
+{
+    peri_assert(g->references > 0);
+    if (--g->references > 0)
+        return;
+    peri_debug("generation %llu is over", (unsigned long long)g->number);
+    if (g->script)
+        peri_script_release(g->script);
+    for (uint32_t i = 0; i < g->route_count; i++)
+        peri_rewrite_free(g->routes[i].rewrite);
+    if (g->table)
+        peri_route_table_free(g->table);
+    for (uint32_t i = 0; i < g->upstream_count; i++)
+        peri_upstream_free(g->upstreams[i]);
+    for (uint32_t i = 0; i < g->direct_count; i++)
+        peri_upstream_free(g->direct[i]);
+    free(g->upstreams);
+    free(g->direct);
+    free(g->routes);
+    free(g->config);
+    peri_arena_close(&g->arena);
+    free(g);
+}
+
+struct peri_upstream *peri_generation_find_upstream(struct peri_generation *g, struct peri_slice name)
+{
+    for (uint32_t i = 0; i < g->upstream_count; i++)
+        if (peri_slice_eq(g->upstreams[i]->name, name))
+            return g->upstreams[i];
+    return NULL;
+}
+
+struct peri_upstream *peri_generation_direct(struct peri_generation *g, struct peri_slice address)
+{
+    static const struct peri_pool_settings settings = {.max_idle = 16, .idle_ms = 30000};
+    for (uint32_t i = 0; i < g->direct_count; i++)
+        if (peri_slice_eq(g->direct[i]->name, address))
+            return g->direct[i];
+    if (g->direct_count == PERI_DIRECT_MAX)
+        return NULL;
+    struct peri_upstream **grown = realloc(g->direct, (g->direct_count + 1) * sizeof(struct peri_upstream *));
+    if (!grown)
+        return NULL;
+    g->direct = grown;
+    struct peri_upstream *upstream = peri_upstream_new(address);
+    if (!upstream)
+        return NULL;
+    upstream->connect_ms = 5000;
+    upstream->idle_ms = 60000;
+    if (peri_upstream_add(upstream, g->pools, address, 1, &settings) != PERI_OK) {
+        peri_upstream_free(upstream);
+        return NULL;
+    }
+    g->direct[g->direct_count++] = upstream;
+    return upstream;
+}

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MIT
+// Everything one reload produced, in this process: routes with their plans, upstreams, the Lua half. Counted references:
+// the server holds one for the current generation, every exchange one for its own; the last one frees it.
+#ifndef PERI_PROXY_GENERATION_H
+#define PERI_PROXY_GENERATION_H
+
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "proxy/plan.h"
+
+struct peri_pools;
+struct peri_route_table;
+struct peri_script_generation;
+struct peri_server;
+struct peri_shm;
+
+struct peri_generation {
+    uint64_t number;
+    struct peri_slice digest; ///< in the arena
+    uint32_t references;
+    struct peri_arena arena; ///< plans and texts
+    char *config;            ///< normalised JSON, owned
+    struct peri_script_generation *script;
+    struct peri_route_table *table;
+    struct peri_route *routes;
+    uint32_t route_count;
+    struct peri_upstream **upstreams;
+    uint32_t upstream_count;
+    struct peri_upstream **direct; ///< made for fetches to plain addresses
+    uint32_t direct_count;
+    struct peri_pools *pools; ///< borrowed from the server
+    struct peri_server *server; ///< borrowed; whose generation this is
+};
+
+/// Builds the C half from the normalised configuration. `script` and `config` are taken (also on failure). On failure returns
+/// NULL and *errors is a malloc'ed JSON array.
+struct peri_generation *peri_generation_new(struct peri_script_generation *script, char *config, uint64_t number,
+                                            struct peri_slice digest, struct peri_pools *pools, struct peri_shm *shm,
+                                            char **errors);
+
+/// One more reference.
+struct peri_generation *peri_generation_ref(struct peri_generation *generation);
+
+/// One less; the last one releases the Lua half and frees everything.
+void peri_generation_unref(struct peri_generation *generation);
+
+/// The upstream called `name`, or NULL.
+struct peri_upstream *peri_generation_find_upstream(struct peri_generation *generation, struct peri_slice name);
+
+/// An upstream of one endpoint for a plain "host:port", made when it is new; NULL when the address is malformed or 256 exist.
+struct peri_upstream *peri_generation_direct(struct peri_generation *generation, struct peri_slice address);
+
+#endif

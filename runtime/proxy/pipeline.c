@@ -1,0 +1,622 @@
+// SPDX-License-Identifier: MIT
+// The order of things. Read it from top to bottom:
+//
+//   on_request     route the request, run its edits and request hooks
+//   target         answer here, or choose an upstream and endpoint
+//   attempt        upstream hooks, then the attempt; its events
+//   response       response hooks, edits, head to the client, body pumped by proxy/forward
+//   complete       log hooks, access log, metrics, release
+//
+// A phase that runs Lua ends in peri_pipeline_on_verdict, at once or later; what comes next is decided there.
+#include "proxy/pipeline.h"
+
+#include "base/assert.h"
+#include "event/loop.h"
+#include "proxy/accesslog.h"
+#include "proxy/forward.h"
+#include "proxy/generation.h"
+#include "proxy/reply.h"
+#include "proxy/server_internal.h"
+#include "route/rewrite.h"
+#include "route/table.h"
+#include "shared/metrics.h"
+#include "upstream/upstream.h"
+
+static const struct peri_attempt_events attempt_events;
+
+static void run_phase(struct peri_exchange *x, enum peri_phase phase)
+{
+    enum peri_verdict verdict = peri_chain_run(x->generation->script, x, x->route->index, phase, NULL);
+    if (verdict != PERI_VERDICT_PENDING)
+        peri_pipeline_on_verdict(x, phase, verdict);
+}
+
+static bool is_over(const struct peri_exchange *x)
+{
+    return x->state == PERI_X_LOG || x->state == PERI_X_DONE;
+}
+
+// ---- the end ----
+
+static void finish(struct peri_exchange *x)
+{
+    struct peri_forward *f = x->forward;
+    struct peri_server *server = f->server;
+    struct peri_generation *generation = x->generation;
+    uint64_t ns = peri_loop_now_ns(server->loop) - x->facts.start_ns;
+    int status = x->facts.err != PERI_OK && !f->has_sent_head ? peri_err_info(x->facts.err)->status : x->res.status;
+    if (!f->is_fetch)
+        peri_metrics_request(server->page, x->route ? x->route->metrics : 0, status, ns);
+    if (server->log && !f->is_fetch)
+        peri_accesslog_add(server->log, x, status, ns);
+    peri_chain_end(x);
+    peri_exchange_set_state(x, PERI_X_DONE);
+    x->client->release(x);
+    peri_generation_unref(generation);
+}
+
+static void end_attempt(struct peri_forward *f)
+{
+    peri_timer_stop(&f->timer);
+    if (f->is_started && !f->is_attempt_over) {
+        f->is_attempt_over = true;
+        peri_attempt_cancel(&f->attempt);
+    }
+    if (f->endpoint)
+        f->endpoint->active--;
+    f->endpoint = NULL;
+    f->is_started = false;
+}
+
+void peri_pipeline_complete(struct peri_exchange *x)
+{
+    if (is_over(x))
+        return;
+    end_attempt(x->forward);
+    peri_exchange_set_state(x, PERI_X_LOG);
+    if (peri_forward_hooks(x) & PERI_HOOK(PERI_PHASE_LOG))
+        run_phase(x, PERI_PHASE_LOG);
+    else
+        finish(x);
+}
+
+// ---- the response ----
+
+static void run_edits(struct peri_headers *headers, const struct peri_edit *edits, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        const struct peri_edit *edit = &edits[i];
+        if (edit->op == PERI_EDIT_SET)
+            peri_headers_set(headers, edit->name, edit->value);
+        else if (edit->op == PERI_EDIT_ADD)
+            peri_headers_add(headers, edit->name, edit->value);
+        else
+            peri_headers_remove(headers, edit->name);
+    }
+}
+
+static bool has_response_body(const struct peri_exchange *x)
+{
+    if (x->req.method == PERI_METHOD_HEAD || x->res.status == 204 || x->res.status == 304)
+        return false;
+    return x->res.content_length > 0 || x->res.content_length == PERI_LENGTH_UNKNOWN || x->res_body.queue.len > 0;
+}
+
+static void send_response(struct peri_exchange *x)
+{
+    struct peri_forward *f = x->forward;
+    bool has_body = has_response_body(x);
+    if (x->route)
+        run_edits(&x->res.headers, x->route->response_edits, x->route->response_edit_count);
+    if (has_body && peri_forward_hooks(x) & PERI_HOOK(PERI_PHASE_RESPONSE_BODY))
+        x->res.content_length = PERI_LENGTH_UNKNOWN;
+    if (!f->is_started || f->is_attempt_over)
+        peri_reply_add_date(f->server->loop, x);
+    f->has_sent_head = true;
+    peri_exchange_set_state(x, x->res.is_upgrade ? PERI_X_TUNNEL : PERI_X_SENDING);
+    x->client->send_head(x, !has_body && !x->res.is_upgrade);
+    if (!has_body && !x->res.is_upgrade) {
+        x->client->send_end(x);
+        peri_pipeline_complete(x);
+        return;
+    }
+    peri_forward_pump_response(x);
+}
+
+// A response is in x->res: the upstream's head, a policy's reply or an error document.
+static void on_response_ready(struct peri_exchange *x, peri_err_t err)
+{
+    struct peri_forward *f = x->forward;
+    if (x->state != PERI_X_RESPONSE)
+        peri_exchange_set_state(x, PERI_X_RESPONSE);
+    if (f->awaits_response) {
+        f->awaits_response = false;
+        enum peri_verdict verdict = peri_chain_resume_response(x, err);
+        if (verdict != PERI_VERDICT_PENDING)
+            peri_pipeline_on_verdict(x, PERI_PHASE_REQUEST, verdict);
+    } else if (peri_forward_hooks(x) & PERI_HOOK(PERI_PHASE_RESPONSE) && !f->has_run_response && !f->is_around) {
+        f->has_run_response = true;
+        run_phase(x, PERI_PHASE_RESPONSE);
+    } else {
+        send_response(x);
+    }
+}
+
+void peri_pipeline_fail(struct peri_exchange *x, peri_err_t err)
+{
+    struct peri_forward *f = x->forward;
+    if (is_over(x))
+        return;
+    x->facts.err = err;
+    end_attempt(f);
+    if (f->has_sent_head) {
+        x->client->reset(x, err);
+        peri_pipeline_complete(x);
+        return;
+    }
+    if (peri_reply_error(x, err) != PERI_OK) {
+        x->client->reset(x, PERI_ERR_NOMEM);
+        peri_pipeline_complete(x);
+        return;
+    }
+    on_response_ready(x, err);
+}
+
+// ---- the attempt ----
+
+static void on_timer(struct peri_timer *timer)
+{
+    struct peri_forward *f = PERI_CONTAINER(timer, struct peri_forward, timer);
+    if (f->attempt.has_head && f->is_client_blocked) // the client is slow, not the upstream
+        peri_timer_start(f->server->loop, &f->timer, f->upstream->idle_ms);
+    else
+        peri_pipeline_fail(f->x, PERI_ERR_UPSTREAM_TIMEOUT);
+}
+
+static void start_timer(struct peri_forward *f, uint64_t ms)
+{
+    if (ms > 0)
+        peri_timer_start(f->server->loop, &f->timer, ms);
+    else
+        peri_timer_stop(&f->timer);
+}
+
+static uint64_t request_ms(const struct peri_exchange *x)
+{
+    uint64_t ms = x->route ? x->route->request_ms : 0;
+    return ms ? ms : x->forward->upstream->request_ms;
+}
+
+static void begin_attempt(struct peri_exchange *x, bool wants_fresh)
+{
+    struct peri_forward *f = x->forward;
+    f->attempt = (struct peri_attempt){
+        .events = &attempt_events,
+        .data = x,
+        .pool = f->endpoint->pool,
+        .req = &x->req,
+        .res = &x->res,
+        .connect_ms = f->upstream->connect_ms,
+        .wants_fresh = wants_fresh,
+        .has_no_body = x->req.content_length == PERI_LENGTH_NONE,
+    };
+    f->is_started = true;
+    f->is_attempt_over = f->is_upstream_blocked = false;
+    x->facts.upstream_ns = peri_loop_now_ns(f->server->loop);
+    start_timer(f, request_ms(x));
+    peri_attempt_start(&f->attempt);
+}
+
+static void on_ready(struct peri_attempt *attempt)
+{
+    struct peri_exchange *x = attempt->data;
+    if (!attempt->has_no_body)
+        peri_forward_pump_request(x);
+}
+
+static void on_interim(struct peri_attempt *attempt, int status, const struct peri_headers *headers)
+{
+    struct peri_exchange *x = attempt->data;
+    if (status != 100) // the client's wait for 100 is answered by us
+        x->client->send_interim(x, status, headers);
+}
+
+static void count_attempt(struct peri_exchange *x, int status)
+{
+    struct peri_forward *f = x->forward;
+    peri_metrics_attempt(f->server->page, f->upstream->metrics, status, peri_loop_now_ns(f->server->loop) - x->facts.upstream_ns);
+}
+
+static void on_head(struct peri_attempt *attempt)
+{
+    struct peri_exchange *x = attempt->data;
+    struct peri_forward *f = x->forward;
+    x->facts.head_ns = peri_loop_now_ns(f->server->loop);
+    count_attempt(x, x->res.status);
+    start_timer(f, x->res.is_upgrade ? 0 : f->upstream->idle_ms);
+    if (has_response_body(x) || x->res.is_upgrade)
+        on_response_ready(x, PERI_OK);
+    // else: on_end follows at once, and the connection is back in its pool before the client hears of it
+}
+
+static void on_body(struct peri_attempt *attempt, struct peri_slice data)
+{
+    struct peri_exchange *x = attempt->data;
+    struct peri_forward *f = x->forward;
+    if (peri_timer_is_active(&f->timer))
+        start_timer(f, f->upstream->idle_ms);
+    peri_forward_on_response_body(x, data);
+}
+
+static void on_end(struct peri_attempt *attempt)
+{
+    struct peri_exchange *x = attempt->data;
+    struct peri_forward *f = x->forward;
+    f->is_attempt_over = true;
+    peri_timer_stop(&f->timer);
+    if (f->is_replaced[PERI_SIDE_RESPONSE])
+        return;
+    x->res_body.is_ended = true;
+    if (x->state == PERI_X_FORWARD) {
+        on_response_ready(x, PERI_OK);
+        return;
+    }
+    peri_forward_on_body_complete(x, PERI_SIDE_RESPONSE);
+    if (!is_over(x))
+        peri_forward_pump_response(x);
+}
+
+// Nothing was answered on a connection that had been idle: it was closing. Once, on a new one, when that is safe.
+static bool can_retry(const struct peri_exchange *x)
+{
+    const struct peri_forward *f = x->forward;
+    return f->attempt.is_reused && !f->attempt.has_bytes && !f->is_retried && !f->has_sent_body &&
+           peri_method_is_idempotent(x->req.method);
+}
+
+static void on_error(struct peri_attempt *attempt, peri_err_t err)
+{
+    struct peri_exchange *x = attempt->data;
+    struct peri_forward *f = x->forward;
+    struct peri_metrics_upstream *counts = &f->server->page->upstream_connections[f->upstream->metrics];
+    if (can_retry(x)) {
+        f->is_retried = true;
+        counts->retries++;
+        begin_attempt(x, true);
+        return;
+    }
+    f->is_attempt_over = true;
+    if (err == PERI_ERR_CONNECT || err == PERI_ERR_CONNECT_TIMEOUT || err == PERI_ERR_RESOLVE)
+        counts->connect_failures++;
+    else if (err == PERI_ERR_UPSTREAM_RESET)
+        counts->resets++;
+    if (!attempt->has_head)
+        count_attempt(x, 0);
+    if (f->is_reading[PERI_SIDE_RESPONSE]) {
+        f->is_reading[PERI_SIDE_RESPONSE] = false;
+        peri_chain_body_ready(x, PERI_SIDE_RESPONSE, err);
+        return;
+    }
+    if (x->res_body.is_ended && f->is_replaced[PERI_SIDE_RESPONSE])
+        return;
+    peri_pipeline_fail(x, err);
+}
+
+static void on_upstream_drain(struct peri_attempt *attempt)
+{
+    struct peri_exchange *x = attempt->data;
+    x->forward->is_upstream_blocked = false;
+    if (x->state == PERI_X_TUNNEL)
+        peri_forward_invite_body(x);
+    else
+        peri_forward_pump_request(x);
+}
+
+static const struct peri_attempt_events attempt_events = {
+    .on_ready = on_ready,
+    .on_interim = on_interim,
+    .on_head = on_head,
+    .on_body = on_body,
+    .on_end = on_end,
+    .on_error = on_error,
+    .on_drain = on_upstream_drain,
+};
+
+// ---- the target ----
+
+static struct peri_upstream *choose(const struct peri_exchange *x)
+{
+    const struct peri_route *route = x->route;
+    if (x->forward->upstream || !route || route->choice_count == 0)
+        return x->forward->upstream;
+    if (route->choice_count == 1)
+        return route->choices[0].upstream;
+    uint64_t at = (x->id * 0x9e3779b97f4a7c15ull >> 32) % route->weight_sum;
+    uint32_t i = 0;
+    while (at >= route->choices[i].weight)
+        at -= route->choices[i++].weight;
+    return route->choices[i].upstream;
+}
+
+static peri_err_t rewrite_path(struct peri_exchange *x)
+{
+    struct peri_forward *f = x->forward;
+    if (f->is_rewritten || !x->route || !x->route->rewrite)
+        return PERI_OK;
+    f->is_rewritten = true;
+    return peri_rewrite_apply(x->route->rewrite, x, &x->req.path);
+}
+
+static void forward(struct peri_exchange *x)
+{
+    struct peri_forward *f = x->forward;
+    f->upstream = choose(x);
+    if (!f->endpoint)
+        f->endpoint = f->upstream ? peri_upstream_pick(f->upstream, NULL) : NULL;
+    if (!f->endpoint) {
+        peri_pipeline_fail(x, PERI_ERR_NO_ENDPOINT);
+        return;
+    }
+    f->endpoint->active++;
+    x->facts.attempts++;
+    x->facts.upstream = f->upstream->name;
+    x->facts.endpoint = peri_pool_address(f->endpoint->pool);
+    peri_exchange_set_state(x, PERI_X_FORWARD);
+    peri_err_t err = rewrite_path(x);
+    if (x->req.authority.len == 0)
+        x->req.authority = x->facts.endpoint; // HTTP/1.0 without Host
+    if (err != PERI_OK)
+        peri_pipeline_fail(x, err);
+    else if (peri_forward_hooks(x) & PERI_HOOK(PERI_PHASE_UPSTREAM))
+        run_phase(x, PERI_PHASE_UPSTREAM);
+    else
+        begin_attempt(x, false);
+}
+
+static void go_to_target(struct peri_exchange *x)
+{
+    const struct peri_route *route = x->route;
+    if (route->target == PERI_TARGET_REDIRECT || route->target == PERI_TARGET_REPLY) {
+        if (peri_reply_plan(x, route) == PERI_OK)
+            on_response_ready(x, PERI_OK);
+        else
+            peri_pipeline_fail(x, PERI_ERR_NOMEM);
+        return;
+    }
+    forward(x);
+}
+
+peri_err_t peri_pipeline_choose(struct peri_exchange *x, struct peri_slice name, struct peri_slice address)
+{
+    struct peri_forward *f = x->forward;
+    struct peri_upstream *upstream = peri_generation_find_upstream(x->generation, name);
+    struct peri_endpoint *endpoint = upstream && address.len > 0 ? peri_upstream_find(upstream, address) : NULL;
+    if (!upstream || (address.len > 0 && !endpoint))
+        return PERI_ERR_NOT_FOUND;
+    bool is_chosen = x->state == PERI_X_FORWARD; // from on_upstream: an endpoint is held already
+    if (is_chosen && f->endpoint)
+        f->endpoint->active--;
+    f->upstream = upstream;
+    f->endpoint = endpoint;
+    if (is_chosen) {
+        f->endpoint = endpoint ? endpoint : peri_upstream_pick(upstream, NULL);
+        if (!f->endpoint)
+            return PERI_ERR_NOT_FOUND;
+        f->endpoint->active++;
+        x->facts.endpoint = peri_pool_address(f->endpoint->pool);
+    }
+    x->facts.upstream = upstream->name;
+    return PERI_OK;
+}
+
+// around() asked for the upstream's response, maybe again: the last one is dropped, the request body must be whole.
+static void forward_again(struct peri_exchange *x)
+{
+    struct peri_forward *f = x->forward;
+    f->is_around = f->awaits_response = true;
+    if (x->state == PERI_X_RESPONSE) {
+        end_attempt(f);
+        peri_reply_reset(x);
+        f->is_replaced[PERI_SIDE_RESPONSE] = false;
+    }
+    if (x->req.content_length != PERI_LENGTH_NONE && !x->req_body.is_ended) {
+        peri_err_t err = peri_forward_read_body(x, PERI_SIDE_REQUEST, 1024 * 1024);
+        if (err == PERI_ERR_AGAIN)
+            return; // on_body_end comes back to `forward`
+        if (err != PERI_OK) {
+            peri_pipeline_fail(x, err);
+            return;
+        }
+    }
+    go_to_target(x);
+}
+
+// ---- verdicts ----
+
+static void on_request_verdict(struct peri_exchange *x, enum peri_verdict verdict)
+{
+    struct peri_forward *f = x->forward;
+    bool has_response = x->state == PERI_X_RESPONSE;
+    switch (verdict) {
+    case PERI_VERDICT_FORWARD:
+        forward_again(x);
+        return;
+    case PERI_VERDICT_FAIL:
+        f->is_around = f->is_around || has_response;
+        peri_pipeline_fail(x, x->facts.err != PERI_OK ? x->facts.err : PERI_ERR_POLICY);
+        return;
+    case PERI_VERDICT_REPLY:
+        end_attempt(f);
+        on_response_ready(x, PERI_OK);
+        return;
+    default:
+        if (has_response)
+            send_response(x);
+        else
+            go_to_target(x);
+    }
+}
+
+static void on_body_verdict(struct peri_exchange *x, enum peri_phase phase, enum peri_verdict verdict)
+{
+    struct peri_forward *f = x->forward;
+    bool is_request = phase == PERI_PHASE_REQUEST_BODY;
+    if (verdict == PERI_VERDICT_REPLY && !f->has_sent_head) {
+        end_attempt(f);
+        on_response_ready(x, PERI_OK);
+        return;
+    }
+    if (verdict != PERI_VERDICT_CONTINUE) {
+        peri_pipeline_fail(x, PERI_ERR_POLICY);
+        return;
+    }
+    peri_forward_end_chunk(x, is_request ? PERI_SIDE_REQUEST : PERI_SIDE_RESPONSE);
+}
+
+void peri_pipeline_on_verdict(struct peri_exchange *x, enum peri_phase phase, enum peri_verdict verdict)
+{
+    if (phase == PERI_PHASE_LOG) {
+        finish(x);
+        return;
+    }
+    if (is_over(x))
+        return;
+    switch (phase) {
+    case PERI_PHASE_REQUEST:
+        on_request_verdict(x, verdict);
+        return;
+    case PERI_PHASE_UPSTREAM:
+        if (verdict == PERI_VERDICT_CONTINUE)
+            begin_attempt(x, false);
+        else if (verdict == PERI_VERDICT_REPLY)
+            on_response_ready(x, PERI_OK);
+        else
+            peri_pipeline_fail(x, PERI_ERR_POLICY);
+        return;
+    case PERI_PHASE_RESPONSE:
+        if (verdict == PERI_VERDICT_FAIL) {
+            peri_pipeline_fail(x, PERI_ERR_POLICY);
+            return;
+        }
+        if (verdict == PERI_VERDICT_REPLY)
+            end_attempt(x->forward);
+        send_response(x);
+        return;
+    default:
+        on_body_verdict(x, phase, verdict);
+    }
+}
+
+// ---- events of the client ----
+
+static bool attach(struct peri_server *server, struct peri_exchange *x)
+{
+    struct peri_forward *f = peri_arena_zalloc(&x->arena, sizeof(*f));
+    if (!f)
+        return false;
+    f->x = x;
+    f->server = server;
+    f->body_limit = UINT64_MAX;
+    peri_timer_init(&f->timer, on_timer);
+    x->forward = f;
+    return true;
+}
+
+static void on_request(struct peri_exchange *x)
+{
+    struct peri_server *server = x->owner_data;
+    if (!server->current || !attach(server, x)) {
+        x->client->reset(x, PERI_ERR_NOMEM);
+        peri_exchange_set_state(x, PERI_X_LOG);
+        peri_exchange_set_state(x, PERI_X_DONE);
+        x->client->release(x);
+        return;
+    }
+    x->generation = peri_generation_ref(server->current);
+    x->route = peri_route_table_find(x->generation->table, x);
+    if (!x->route) {
+        peri_pipeline_fail(x, PERI_ERR_NO_ROUTE);
+        return;
+    }
+    run_edits(&x->req.headers, x->route->request_edits, x->route->request_edit_count);
+    if (x->route->hooks & PERI_HOOK(PERI_PHASE_REQUEST))
+        run_phase(x, PERI_PHASE_REQUEST);
+    else
+        go_to_target(x);
+}
+
+static void on_client_body(struct peri_exchange *x, struct peri_slice data)
+{
+    struct peri_forward *f = x->forward;
+    if (is_over(x))
+        return;
+    if (x->state == PERI_X_TUNNEL) {
+        if (!f->is_attempt_over && !peri_attempt_send_body(&f->attempt, data)) {
+            f->is_upstream_blocked = true;
+            x->req_body.is_paused = true;
+            x->client->pause_body(x, true);
+        }
+        return;
+    }
+    if (peri_timer_is_active(&f->timer) && !f->attempt.has_head)
+        start_timer(f, request_ms(x));
+    peri_forward_on_request_body(x, data);
+}
+
+static void on_client_body_end(struct peri_exchange *x)
+{
+    struct peri_forward *f = x->forward;
+    if (is_over(x))
+        return;
+    if (x->state == PERI_X_TUNNEL) {
+        if (!f->is_attempt_over)
+            peri_attempt_send_end(&f->attempt, NULL);
+        return;
+    }
+    if (!f->is_replaced[PERI_SIDE_REQUEST])
+        x->req_body.is_ended = true;
+    if (f->awaits_response && f->is_reading[PERI_SIDE_REQUEST]) { // forward_again waited for this
+        f->is_reading[PERI_SIDE_REQUEST] = false;
+        x->req.content_length = (int64_t)x->req_body.queue.len;
+        go_to_target(x);
+        return;
+    }
+    peri_forward_on_body_complete(x, PERI_SIDE_REQUEST);
+    if (!is_over(x))
+        peri_forward_pump_request(x);
+}
+
+static void on_client_drain(struct peri_exchange *x)
+{
+    if (is_over(x))
+        return;
+    x->forward->is_client_blocked = false;
+    peri_forward_pump_response(x);
+}
+
+static void on_abort(struct peri_exchange *x, peri_err_t err)
+{
+    if (is_over(x))
+        return;
+    x->facts.err = err;
+    peri_pipeline_complete(x);
+}
+
+const struct peri_owner_ops peri_pipeline_owner = {
+    .on_request = on_request,
+    .on_body = on_client_body,
+    .on_body_end = on_client_body_end,
+    .on_client_drain = on_client_drain,
+    .on_abort = on_abort,
+};
+
+void peri_pipeline_fetch(struct peri_server *server, struct peri_exchange *x, struct peri_upstream *upstream)
+{
+    if (!attach(server, x)) {
+        x->client->reset(x, PERI_ERR_NOMEM);
+        return;
+    }
+    x->forward->upstream = upstream;
+    x->forward->is_fetch = true;
+    forward(x);
+}

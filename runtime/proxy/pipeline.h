@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: MIT
+// The order of things: request head -> route -> chain -> upstream -> attempt -> chain back -> client -> log. The only file that
+// knows it.
+#ifndef PERI_PROXY_PIPELINE_H
+#define PERI_PROXY_PIPELINE_H
+
+#include "base/err.h"
+#include "base/slice.h"
+#include "exchange/exchange.h"
+#include "script/chain.h"
+
+struct peri_server;
+struct peri_upstream;
+
+/// The owner of exchanges that come through the server's listeners (owner_data is the server).
+extern const struct peri_owner_ops peri_pipeline_owner;
+
+/// A run of the chain came to a verdict (peri_script_host.on_verdict).
+void peri_pipeline_on_verdict(struct peri_exchange *x, enum peri_phase phase, enum peri_verdict verdict);
+
+/// The script chose an upstream (peri_script_host.choose_upstream).
+peri_err_t peri_pipeline_choose(struct peri_exchange *x, struct peri_slice upstream, struct peri_slice endpoint);
+
+/// Begins an exchange without a route: straight to `upstream` (http.fetch). x->generation is referenced, x->req complete.
+void peri_pipeline_fetch(struct peri_server *server, struct peri_exchange *x, struct peri_upstream *upstream);
+
+/// Answers with the problem document of `err`, or breaks the response off when it has begun.
+void peri_pipeline_fail(struct peri_exchange *x, peri_err_t err);
+
+/// The response was handed to the client completely.
+void peri_pipeline_complete(struct peri_exchange *x);
+
+#endif

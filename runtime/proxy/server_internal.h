@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: MIT
+// The server as the files of proxy/ see it. Nobody else includes this.
+#ifndef PERI_PROXY_SERVER_INTERNAL_H
+#define PERI_PROXY_SERVER_INTERNAL_H
+
+#include "base/list.h"
+#include "event/timer.h"
+#include "proxy/generation.h"
+#include "proxy/server.h"
+
+struct peri_accesslog;
+struct peri_dns;
+struct peri_listener;
+struct peri_metrics_page;
+struct peri_pools;
+
+/// A listener of the configuration that is being served.
+struct peri_server_listener {
+    struct peri_list link;
+    struct peri_server *server;
+    struct peri_listener *listener;
+    struct peri_slice address; ///< owned copy
+    bool is_drained;
+};
+
+struct peri_server {
+    struct peri_loop *loop;
+    struct peri_shm *shm;
+    struct peri_vm *vm;
+    bool owns_vm;
+    int worker;
+    struct peri_dns *dns;
+    struct peri_pools *pools;
+    struct peri_metrics_page *page;
+    struct peri_accesslog *log; ///< NULL when off
+    struct peri_generation *current;
+    struct peri_generation *candidate;
+    struct peri_list listeners;
+    struct peri_list memory; ///< named memory listeners of tests
+    struct peri_timer drain_timer;
+    void (*on_drained)(void *data);
+    void *drained_data;
+};
+
+#endif

@@ -1,0 +1,433 @@
+// SPDX-License-Identifier: MIT
+// What the SDK's request and response objects call. Lua has compared the handle's generation before every call here, so the
+// slot has an exchange; everything else that comes from a script is checked.
+#include <stddef.h>
+
+#include "base/assert.h"
+#include "base/attr.h"
+#include "codec/url.h"
+#include "exchange/exchange.h"
+#include "script/fiber.h"
+#include "script/script_types.h"
+#include "script/slot.h"
+
+_Static_assert(offsetof(struct peri_slot, ffi) == 0, "a slot begins with what Lua sees");
+
+static struct peri_exchange *exchange_of(struct peri_ffi_slot *slot)
+{
+    struct peri_exchange *x = ((struct peri_slot *)(void *)slot)->x;
+    peri_assert(x);
+    return x;
+}
+
+static const struct peri_script_host *host_of(struct peri_ffi_slot *slot)
+{
+    return ((struct peri_slot *)(void *)slot)->script->vm->host;
+}
+
+static int32_t answer(struct peri_ffi_slot *slot, struct peri_slice text)
+{
+    slot->ptr = text.ptr;
+    slot->len = text.len;
+    return text.ptr != NULL;
+}
+
+// The request may still be changed: no head of a response has been sent.
+static bool is_open(const struct peri_exchange *x)
+{
+    return x->state <= PERI_X_RESPONSE;
+}
+
+PERI_EXPORT struct peri_ffi_slot *peri_ffi_slot(int32_t id)
+{
+    struct peri_slot *slot = peri_slot_find(id);
+    if (!slot)
+        return NULL;
+    slot->is_known = true;
+    return &slot->ffi;
+}
+
+PERI_EXPORT int32_t peri_ffi_text(struct peri_ffi_slot *slot, int32_t which)
+{
+    const struct peri_exchange *x = exchange_of(slot);
+    struct peri_slice text = {NULL, 0};
+    switch (which) {
+    case PERI_FFI_METHOD: text = x->req.method_name; break;
+    case PERI_FFI_SCHEME: text = x->req.scheme; break;
+    case PERI_FFI_HOST: text = x->req.host; break;
+    case PERI_FFI_PATH: text = x->req.path; break;
+    case PERI_FFI_QUERY: text = x->req.query; break;
+    case PERI_FFI_CONSUMER: text = x->consumer; break;
+    case PERI_FFI_REQUEST_ID: text = x->request_id; break;
+    case PERI_FFI_CLIENT_IP: text = x->client_ip; break;
+    case PERI_FFI_UPSTREAM: text = x->facts.upstream; break;
+    case PERI_FFI_ENDPOINT: text = x->facts.endpoint; break;
+    default: break;
+    }
+    if (text.len == 0)
+        text.ptr = which <= PERI_FFI_QUERY ? "" : NULL;
+    return answer(slot, text);
+}
+
+static double duration(struct peri_ffi_slot *slot)
+{
+    uint64_t now = peri_loop_now_ns(((struct peri_slot *)(void *)slot)->script->vm->loop);
+    uint64_t start = exchange_of(slot)->facts.start_ns;
+    return now > start ? (double)(now - start) / 1e9 : 0;
+}
+
+PERI_EXPORT double peri_ffi_number(struct peri_ffi_slot *slot, int32_t which)
+{
+    const struct peri_exchange *x = exchange_of(slot);
+    switch (which) {
+    case PERI_FFI_VERSION: return x->req.version;
+    case PERI_FFI_CLIENT_PORT: return x->peer.port;
+    case PERI_FFI_ATTEMPTS: return x->facts.attempts;
+    case PERI_FFI_STATUS: return x->res.status;
+    case PERI_FFI_DURATION: return duration(slot);
+    case PERI_FFI_BYTES_IN: return (double)x->facts.bytes_in;
+    case PERI_FFI_BYTES_OUT: return (double)x->facts.bytes_out;
+    default: return 0;
+    }
+}
+
+static peri_err_t set_method(struct peri_exchange *x, struct peri_slice name)
+{
+    if (!peri_header_is_name(name) || peri_method_parse(name) == PERI_METHOD_CONNECT)
+        return PERI_ERR_INVALID;
+    x->req.method_name = name;
+    x->req.method = peri_method_parse(name);
+    return PERI_OK;
+}
+
+static peri_err_t set_scheme(struct peri_exchange *x, struct peri_slice scheme)
+{
+    if (!peri_slice_eq(scheme, PERI_SLICE("http")) && !peri_slice_eq(scheme, PERI_SLICE("https")))
+        return PERI_ERR_INVALID;
+    x->req.scheme = scheme;
+    return PERI_OK;
+}
+
+static peri_err_t set_host(struct peri_exchange *x, struct peri_slice authority)
+{
+    struct peri_slice host;
+    uint16_t port;
+    peri_err_t err = peri_url_parse_authority(&x->arena, authority, &host, &port);
+    if (err != PERI_OK)
+        return err;
+    struct peri_header *header = peri_headers_find(&x->req.headers, PERI_H_HOST);
+    if (header) {
+        header->value = authority.ptr;
+        header->value_len = (uint32_t)authority.len;
+    }
+    x->req.authority = authority;
+    x->req.host = host;
+    return PERI_OK;
+}
+
+static peri_err_t set_path(struct peri_exchange *x, struct peri_slice path)
+{
+    struct peri_slice normal;
+    if (path.len == 0 || path.ptr[0] != '/')
+        return PERI_ERR_BAD_PATH;
+    peri_err_t err = peri_url_normalize_path(&x->arena, path, &normal);
+    if (err == PERI_OK)
+        x->req.path = normal;
+    return err;
+}
+
+static peri_err_t set_query(struct peri_exchange *x, struct peri_slice query)
+{
+    for (size_t i = 0; i < query.len; i++) {
+        unsigned char c = (unsigned char)query.ptr[i];
+        if (c <= 0x20 || c == 0x7f || c == '#')
+            return PERI_ERR_INVALID;
+    }
+    x->req.query = query;
+    return PERI_OK;
+}
+
+PERI_EXPORT int32_t peri_ffi_set_text(struct peri_ffi_slot *slot, int32_t which, const char *ptr, size_t len)
+{
+    struct peri_exchange *x = exchange_of(slot);
+    if (!is_open(x))
+        return PERI_ERR_CLOSED;
+    if (!peri_header_is_value(peri_slice(ptr, len)))
+        return PERI_ERR_INVALID;
+    struct peri_slice text = peri_arena_copy(&x->arena, peri_slice(ptr, len));
+    if (!text.ptr)
+        return PERI_ERR_NOMEM;
+    switch (which) {
+    case PERI_FFI_METHOD: return set_method(x, text);
+    case PERI_FFI_SCHEME: return set_scheme(x, text);
+    case PERI_FFI_HOST: return set_host(x, text);
+    case PERI_FFI_PATH: return set_path(x, text);
+    case PERI_FFI_QUERY: return set_query(x, text);
+    case PERI_FFI_CONSUMER: x->consumer = text; return PERI_OK;
+    case PERI_FFI_REQUEST_ID: x->request_id = text; return PERI_OK;
+    default: return PERI_ERR_INVALID;
+    }
+}
+
+PERI_EXPORT int32_t peri_ffi_capture(struct peri_ffi_slot *slot, int32_t index)
+{
+    if (index < 0 || index >= PERI_CAPTURES_MAX)
+        return 0;
+    return answer(slot, exchange_of(slot)->captures[index]);
+}
+
+static struct peri_headers *list_of(struct peri_exchange *x, int32_t list)
+{
+    switch (list) {
+    case PERI_FFI_REQUEST_HEADERS: return &x->req.headers;
+    case PERI_FFI_RESPONSE_HEADERS: return &x->res.headers;
+    case PERI_FFI_REQUEST_TRAILERS: return &x->req.trailers;
+    default: return &x->res.trailers;
+    }
+}
+
+// Scripts nearly always write names in lower case, as they are kept: compare bytes first.
+static const struct peri_header *find_header(const struct peri_headers *headers, struct peri_slice name, unsigned from,
+                                             unsigned *at)
+{
+    for (unsigned i = from; i < headers->count; i++) {
+        const struct peri_header *header = &headers->items[i];
+        if (header->name_len == name.len && memcmp(header->name, name.ptr, name.len) == 0) {
+            *at = i;
+            return header;
+        }
+    }
+    for (size_t i = 0; i < name.len; i++)
+        if (name.ptr[i] >= 'A' && name.ptr[i] <= 'Z')
+            return peri_headers_find_name(headers, name, from, at);
+    return NULL;
+}
+
+PERI_EXPORT int32_t peri_ffi_header_get(struct peri_ffi_slot *slot, int32_t list, const char *name, size_t len)
+{
+    return peri_ffi_header_next(slot, list, name, len, 0) > 0;
+}
+
+PERI_EXPORT int32_t peri_ffi_header_next(struct peri_ffi_slot *slot, int32_t list, const char *name, size_t len,
+                                         int32_t from)
+{
+    unsigned at = 0;
+    const struct peri_header *header =
+        find_header(list_of(exchange_of(slot), list), peri_slice(name, len), (unsigned)from, &at);
+    if (!header)
+        return 0;
+    slot->ptr = header->value;
+    slot->len = header->value_len;
+    return (int32_t)at + 1;
+}
+
+PERI_EXPORT int32_t peri_ffi_header_at(struct peri_ffi_slot *slot, int32_t list, int32_t index, struct peri_ffi_str *name)
+{
+    const struct peri_headers *headers = list_of(exchange_of(slot), list);
+    if (index < 0 || index >= headers->count)
+        return 0;
+    const struct peri_header *header = &headers->items[index];
+    *name = (struct peri_ffi_str){header->name, header->name_len};
+    slot->ptr = header->value;
+    slot->len = header->value_len;
+    return 1;
+}
+
+// May the list be changed? The response's only when there is one.
+static peri_err_t check_list(const struct peri_exchange *x, int32_t list)
+{
+    bool is_response = list == PERI_FFI_RESPONSE_HEADERS || list == PERI_FFI_RESPONSE_TRAILERS;
+    return is_open(x) && (!is_response || x->res.status != 0) ? PERI_OK : PERI_ERR_CLOSED;
+}
+
+// Framing belongs to the codecs: a script that could set it could smuggle.
+static bool is_framing(struct peri_slice name)
+{
+    static const struct peri_slice framing[] = {
+        PERI_SLICE("connection"),       PERI_SLICE("content-length"), PERI_SLICE("keep-alive"),
+        PERI_SLICE("proxy-connection"), PERI_SLICE("te"),             PERI_SLICE("trailer"),
+        PERI_SLICE("transfer-encoding"), PERI_SLICE("upgrade"),
+    };
+    for (size_t i = 0; i < PERI_COUNT(framing); i++)
+        if (framing[i].len == name.len && peri_slice_ieq(framing[i], name))
+            return true;
+    return false;
+}
+
+PERI_EXPORT int32_t peri_ffi_header_set(struct peri_ffi_slot *slot, int32_t list, const char *name, size_t name_len,
+                                        const char *value, size_t value_len)
+{
+    struct peri_exchange *x = exchange_of(slot);
+    peri_err_t err = check_list(x, list);
+    if (err != PERI_OK || is_framing(peri_slice(name, name_len)))
+        return err != PERI_OK ? err : PERI_ERR_INVALID;
+    return peri_headers_set(list_of(x, list), peri_slice(name, name_len), peri_slice(value, value_len));
+}
+
+PERI_EXPORT int32_t peri_ffi_header_add(struct peri_ffi_slot *slot, int32_t list, const char *name, size_t name_len,
+                                        const char *value, size_t value_len)
+{
+    struct peri_exchange *x = exchange_of(slot);
+    peri_err_t err = check_list(x, list);
+    if (err != PERI_OK || is_framing(peri_slice(name, name_len)))
+        return err != PERI_OK ? err : PERI_ERR_INVALID;
+    return peri_headers_add(list_of(x, list), peri_slice(name, name_len), peri_slice(value, value_len));
+}
+
+PERI_EXPORT int32_t peri_ffi_header_remove(struct peri_ffi_slot *slot, int32_t list, const char *name, size_t len)
+{
+    struct peri_exchange *x = exchange_of(slot);
+    peri_err_t err = check_list(x, list);
+    if (err == PERI_OK)
+        peri_headers_remove(list_of(x, list), peri_slice(name, len));
+    return err;
+}
+
+PERI_EXPORT int32_t peri_ffi_query_get(struct peri_ffi_slot *slot, const char *name, size_t len)
+{
+    struct peri_slice raw;
+    if (!peri_url_find_query(exchange_of(slot)->req.query, peri_slice(name, len), &raw))
+        return 0;
+    return answer(slot, raw.len > 0 ? raw : PERI_SLICE(""));
+}
+
+// The value of `name` in one Cookie header (RFC 6265 4.2.1); ptr is NULL when it is not there.
+static struct peri_slice find_cookie(struct peri_slice rest, struct peri_slice name)
+{
+    while (rest.len > 0) {
+        const char *end = memchr(rest.ptr, ';', rest.len);
+        size_t len = end ? (size_t)(end - rest.ptr) : rest.len;
+        struct peri_slice pair = peri_slice_trim(peri_slice(rest.ptr, len));
+        if (pair.len > name.len && pair.ptr[name.len] == '=' && memcmp(pair.ptr, name.ptr, name.len) == 0) {
+            struct peri_slice value = peri_slice(pair.ptr + name.len + 1, pair.len - name.len - 1);
+            bool is_quoted = value.len >= 2 && value.ptr[0] == '"' && value.ptr[value.len - 1] == '"';
+            return is_quoted ? peri_slice(value.ptr + 1, value.len - 2) : value;
+        }
+        rest.ptr += end ? len + 1 : len;
+        rest.len -= end ? len + 1 : len;
+    }
+    return peri_slice(NULL, 0);
+}
+
+PERI_EXPORT int32_t peri_ffi_cookie_get(struct peri_ffi_slot *slot, const char *name, size_t len)
+{
+    const struct peri_headers *headers = &exchange_of(slot)->req.headers;
+    for (unsigned i = 0; len > 0 && i < headers->count; i++) {
+        const struct peri_header *header = &headers->items[i];
+        struct peri_slice value = {NULL, 0};
+        if (header->id == PERI_H_COOKIE)
+            value = find_cookie(peri_slice(header->value, header->value_len), peri_slice(name, len));
+        if (value.ptr)
+            return answer(slot, value);
+    }
+    return 0;
+}
+
+PERI_EXPORT int32_t peri_ffi_set_status(struct peri_ffi_slot *slot, int32_t status)
+{
+    struct peri_exchange *x = exchange_of(slot);
+    if (check_list(x, PERI_FFI_RESPONSE_HEADERS) != PERI_OK)
+        return PERI_ERR_CLOSED;
+    if (status < 200 || status > 599)
+        return PERI_ERR_INVALID;
+    x->res.status = status;
+    return PERI_OK;
+}
+
+PERI_EXPORT int32_t peri_ffi_reply(struct peri_ffi_slot *slot, int32_t status, const char *body, size_t len)
+{
+    struct peri_exchange *x = exchange_of(slot);
+    if (!is_open(x))
+        return PERI_ERR_CLOSED;
+    if (status < 200 || status > 599 || ((status == 204 || status == 304) && len > 0))
+        return PERI_ERR_INVALID;
+    x->res = (struct peri_response){.status = status, .content_length = (int64_t)len};
+    peri_headers_init(&x->res.headers, &x->arena);
+    peri_headers_init(&x->res.trailers, &x->arena);
+    return host_of(slot)->set_body(x, PERI_SIDE_RESPONSE, peri_slice(body, len));
+}
+
+PERI_EXPORT void peri_ffi_fail(struct peri_ffi_slot *slot, int32_t is_handler)
+{
+    exchange_of(slot)->facts.err = is_handler ? PERI_ERR_HANDLER : PERI_ERR_POLICY;
+}
+
+PERI_EXPORT int32_t peri_ffi_choose(struct peri_ffi_slot *slot, const char *upstream, size_t upstream_len,
+                                    const char *endpoint, size_t endpoint_len)
+{
+    struct peri_exchange *x = exchange_of(slot);
+    if (x->state > PERI_X_FORWARD)
+        return PERI_ERR_CLOSED;
+    return host_of(slot)->choose_upstream(x, peri_slice(upstream, upstream_len), peri_slice(endpoint, endpoint_len));
+}
+
+static struct peri_body *body_of(struct peri_ffi_slot *slot, int32_t side)
+{
+    struct peri_exchange *x = exchange_of(slot);
+    return side == PERI_FFI_REQUEST ? &x->req_body : &x->res_body;
+}
+
+PERI_EXPORT int32_t peri_ffi_body_want(struct peri_ffi_slot *slot, int32_t side, double limit)
+{
+    struct peri_exchange *x = exchange_of(slot);
+    bool is_request = side == PERI_FFI_REQUEST;
+    if (!is_open(x) || (!is_request && x->res.status == 0))
+        return PERI_ERR_CLOSED;
+    if (!(limit >= 0 && limit < 1e15))
+        return PERI_ERR_INVALID;
+    struct peri_fiber *fiber = peri_fiber_wait(is_request ? PERI_WAIT_REQUEST_BODY : PERI_WAIT_RESPONSE_BODY);
+    if (!fiber)
+        return PERI_ERR_INVALID;
+    peri_err_t err =
+        host_of(slot)->read_body(x, is_request ? PERI_SIDE_REQUEST : PERI_SIDE_RESPONSE, (uint64_t)limit);
+    if (err == PERI_ERR_AGAIN)
+        return -1;
+    fiber->wait = PERI_WAIT_NONE;
+    return err;
+}
+
+PERI_EXPORT double peri_ffi_body_len(struct peri_ffi_slot *slot, int32_t side)
+{
+    return (double)body_of(slot, side)->queue.len;
+}
+
+PERI_EXPORT void peri_ffi_body_copy(struct peri_ffi_slot *slot, int32_t side, char *out)
+{
+    peri_body_copy(body_of(slot, side), out);
+}
+
+PERI_EXPORT int32_t peri_ffi_body_set(struct peri_ffi_slot *slot, int32_t side, const char *ptr, size_t len)
+{
+    struct peri_exchange *x = exchange_of(slot);
+    bool is_request = side == PERI_FFI_REQUEST;
+    if (!is_open(x) || (!is_request && x->res.status == 0))
+        return PERI_ERR_CLOSED;
+    return host_of(slot)->set_body(x, is_request ? PERI_SIDE_REQUEST : PERI_SIDE_RESPONSE, peri_slice(ptr, len));
+}
+
+PERI_EXPORT void peri_ffi_body_limit(struct peri_ffi_slot *slot, double limit)
+{
+    if (limit >= 0 && limit < 1e15)
+        host_of(slot)->limit_body(exchange_of(slot), (uint64_t)limit);
+}
+
+PERI_EXPORT void peri_ffi_step(int32_t policy, int32_t is_error)
+{
+    struct peri_fiber *fiber = peri_fiber_current();
+    uint64_t now = peri_ffi_ticks();
+    peri_ffi_policy_count(policy, now - fiber->mark, is_error);
+    fiber->mark = now;
+}
+
+PERI_EXPORT const char *peri_ffi_error_text(int32_t code)
+{
+    switch (code) {
+    case PERI_ERR_INVALID: return "the value is not allowed here";
+    case PERI_ERR_CLOSED: return "it is too late: the head of the response was sent, or there is none yet";
+    case PERI_ERR_NOT_FOUND: return "there is no such thing";
+    case PERI_ERR_NOMEM: return "the memory of the exchange is exhausted";
+    case PERI_ERR_IDLE_TIMEOUT: return "timeout";
+    case PERI_ERR_LIMIT: return "a limit is reached";
+    default: return code > 0 && code < PERI_ERR_COUNT ? peri_err_info((peri_err_t)code)->text : "unknown error";
+    }
+}
