@@ -167,7 +167,7 @@ enum { PERI_FFI_NONE = 0, PERI_FFI_STRING = 1, PERI_FFI_NUMBER = 2, PERI_FFI_BOO
 
 /** A value of a dictionary. A string that is read is valid until the next peri_ffi_shared function. */
 struct peri_ffi_value {
-    int32_t type; /**< PERI_FFI_NONE … */
+    int32_t type;  /**< PERI_FFI_NONE … */
     double number; /**< of a number; 0 or 1 of a boolean */
     const char *ptr;
     size_t len;
@@ -194,7 +194,8 @@ int32_t peri_ffi_shared_swap(int32_t dict, const char *key, size_t len, const st
                              const struct peri_ffi_value *value, double ttl);
 
 /** Adds to a number, which begins as `init` with `ttl` seconds to live (0: for ever), and gives the sum: 0 or an error. */
-int32_t peri_ffi_shared_incr(int32_t dict, const char *key, size_t len, double by, double init, double ttl, double *sum);
+int32_t peri_ffi_shared_incr(int32_t dict, const char *key, size_t len, double by, double init, double ttl,
+                             double *sum);
 
 /** Removes an entry: 1, or 0 when there was none. */
 int32_t peri_ffi_shared_remove(int32_t dict, const char *key, size_t len);

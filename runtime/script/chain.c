@@ -6,6 +6,8 @@
 //                              FAILED: FAIL
 #include "script/chain.h"
 
+#include <lauxlib.h>
+
 #include "base/assert.h"
 #include "exchange/exchange.h"
 #include "script/fiber.h"

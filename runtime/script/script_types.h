@@ -30,7 +30,7 @@ enum {
     PERI_ANCHOR_JOBS,         ///< task object by task id
     PERI_ANCHOR_FIBERS,       ///< coroutine by fiber id
     PERI_ANCHOR_RUN_TASK,     ///< function (task id)
-    PERI_ANCHOR_TRACEBACK,    ///< function (message, coroutine) -> text
+    PERI_ANCHOR_COLLECT,      ///< C function of script/vm
     PERI_ANCHOR_GENERATION,   ///< module perigee._core.generation
     PERI_ANCHOR_COUNT = PERI_ANCHOR_GENERATION
 };
@@ -74,6 +74,7 @@ struct peri_script_generation {
     struct peri_vm *vm;
     uint64_t number;
     int self; ///< reference of the Lua half
+    bool is_started;
     struct peri_script_chain *chains;
     uint32_t chain_count;
     uint32_t task_count;     ///< in `tasks`

@@ -62,8 +62,9 @@ struct peri_shm {
     char *base;
     size_t size;
     uint32_t workers;
-    uint32_t shards;      ///< a power of two
-    uint64_t shard_bytes; ///< index and chunks of one shard
+    uint32_t shards;       ///< a power of two
+    uint32_t shard_places; ///< of the index of one shard; a power of two
+    uint64_t shard_bytes;  ///< index and chunks of one shard
     struct peri_shm_head *head;
     struct peri_shm_slot *slots;
     struct peri_names routes;

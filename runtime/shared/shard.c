@@ -37,19 +37,18 @@ static uint32_t shard_chunks(size_t bytes)
     return (uint32_t)(1 + (bytes - PERI_SHARD_INLINE + per_chunk - 1) / per_chunk);
 }
 
-// As many places as the shard has chunks, rounded down to a power of two.
-static uint32_t shard_index_size(uint64_t shard_bytes)
+uint32_t peri_shard_places(uint64_t shard_bytes)
 {
-    uint32_t size = 1;
-    while ((uint64_t)size * 2 * sizeof(struct peri_entry) <= shard_bytes)
-        size *= 2;
-    return size;
+    uint32_t places = 1;
+    while ((uint64_t)places * 2 * sizeof(struct peri_entry) <= shard_bytes)
+        places *= 2;
+    return places;
 }
 
 static void shard_view(const struct peri_shm *shm, uint32_t number, struct peri_shard *shard)
 {
     peri_assert(number < shm->shards);
-    uint32_t places = shard_index_size(shm->shard_bytes);
+    uint32_t places = shm->shard_places;
     char *data = shm->shard_data + (uint64_t)number * shm->shard_bytes;
     size_t index_bytes = (size_t)places * sizeof(uint32_t);
     shard->head = &shm->shard_heads[number];

@@ -75,6 +75,9 @@ struct peri_shard {
     uint32_t count;             ///< chunks there are
 };
 
+/// Places of the index of a shard with `shard_bytes`: as many as it has chunks, rounded down to a power of two.
+uint32_t peri_shard_places(uint64_t shard_bytes);
+
 /// Prepares shard `number` of fresh (zeroed) memory. False when the system refuses.
 bool peri_shard_init(struct peri_shm *shm, uint32_t number);
 

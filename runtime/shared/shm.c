@@ -66,6 +66,7 @@ static void shm_size_shards(struct peri_shm *shm, uint64_t dict_bytes)
     while (shm->shards < PERI_SHM_SHARDS_MAX && dict_bytes / (shm->shards * 2) >= PERI_SHARD_BYTES_MIN)
         shm->shards *= 2;
     shm->shard_bytes = dict_bytes / shm->shards & ~(uint64_t)(SHM_PAGE - 1);
+    shm->shard_places = peri_shard_places(shm->shard_bytes);
 }
 
 static bool are_sizes(uint64_t workers, uint64_t dict_bytes)
