@@ -46,14 +46,14 @@ def has_lua_module():
 
 
 def build_tools():
-    """Compiles relay and tester when their source is newer than the program."""
+    """Compiles the C files here whose source is newer than what was made of it."""
     os.makedirs(DIR, exist_ok=True)
     compiler = os.environ.get("CC", "cc")
-    for name in ("relay", "tester"):
+    for name, flags in (("relay", []), ("tester", []), ("exec_self", ["-shared", "-fPIC"])):
         source, program = os.path.join(HERE, name + ".c"), os.path.join(DIR, name)
         if os.path.exists(program) and os.path.getmtime(program) >= os.path.getmtime(source):
             continue
-        command = [compiler, "-O2", "-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-o", program, source]
+        command = [compiler, "-O2", "-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", *flags, "-o", program, source]
         if subprocess.run(command).returncode != 0:
             raise BenchError(f"cannot compile {source}")
 
@@ -146,8 +146,13 @@ class Proxy:
         self.process = None
         self.log = os.path.join(self.dir, "output")
 
+    def start_under(self, *tool):
+        """Starts it under a tool such as valgrind, which takes longer."""
+        self.env.update(LD_PRELOAD=os.path.join(DIR, "exec_self"), BENCH_BINARY=self.command[0])
+        self.start(tool)
+
     def start(self, prefix=()):
-        """Starts it, under `prefix` (a tool such as valgrind) if given, and waits until it accepts."""
+        """Starts it and waits until it accepts."""
         command = ["taskset", "-c", str(PROXY_CPU), *prefix, *self.command]
         with open(self.log, "wb") as log:
             streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}

@@ -355,7 +355,7 @@ void peri_ffi_hex_encode(const char *data, size_t len, char *out);
 /** The bytes of hex `text` (either case) into `out` (room for len / 2); how many, or -1. */
 int64_t peri_ffi_hex_decode(const char *text, size_t len, char *out);
 
-/* ---- text: regex, ip, uri (script/ffi_text.c) -------------------------------------------------------------- */
+/* ---- text: regex, ip, uri, json (script/ffi_text.c, script/lua_json.c) --------------------------------------- */
 
 /** Flags of peri_ffi_regex_new. */
 enum {
@@ -416,6 +416,9 @@ enum { PERI_FFI_IP_TEXT = 46 };
 /** Canonical text of an address into `out` (room for PERI_FFI_IP_TEXT), NUL-terminated: its version, 4 or 6, or 0 when it is no
  *  address. */
 int32_t peri_ffi_ip_parse(const char *text, size_t len, char *out);
+
+/** Writes `text` as a JSON string with its quotes into `out` (room for 6 * len + 2); its length, or -1 when it is not UTF-8. */
+int64_t peri_ffi_json_quote(const char *text, size_t len, char *out);
 
 /** The parts of a URL. */
 struct peri_ffi_uri {

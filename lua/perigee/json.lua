@@ -4,11 +4,13 @@
 -- levels. Encoding is deterministic (names sorted) and refuses what JSON cannot say instead of guessing. Null is json.null;
 -- arrays know that they are arrays, so an empty one comes back as one.
 
-local native = require "perigee._core.json_native"
+local ffi = require "ffi"
 local buffer = require "string.buffer"
+local native = require "perigee._core.json_native"
+local scratch = require "perigee._core.scratch"
 
 local floor, format, tonumber, type, next = math.floor, string.format, tonumber, type, next
-local byte, find, gsub, getmetatable, sort = string.byte, string.find, string.gsub, getmetatable, table.sort
+local C, getmetatable, sort = ffi.C, getmetatable, table.sort
 
 local DEPTH = 128
 local SIZE = 16 * 1024 * 1024
@@ -48,51 +50,13 @@ end
 
 -- ------------------------------------------------------------------ encoding
 
-local ESCAPES = {
-    ['"'] = '\\"', ["\\"] = "\\\\", ["\b"] = "\\b", ["\f"] = "\\f", ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t",
-}
-for code = 0, 31 do
-    local char = string.char(code)
-    ESCAPES[char] = ESCAPES[char] or format("\\u%04x", code)
-end
-
--- Bytes of the UTF-8 sequence at `at`, or nil when it is broken (RFC 3629: no overlong forms, no surrogates).
-local function sequence_length(text, at)
-    local a, b, c, d = byte(text, at, at + 3)
-    local function is_tail(code, low, high)
-        return code ~= nil and code >= (low or 0x80) and code <= (high or 0xbf)
-    end
-    if a < 0x80 then
-        return 1
-    elseif a >= 0xc2 and a <= 0xdf then
-        return is_tail(b) and 2 or nil
-    elseif a >= 0xe0 and a <= 0xef then
-        return is_tail(b, a == 0xe0 and 0xa0, a == 0xed and 0x9f) and is_tail(c) and 3 or nil
-    elseif a >= 0xf0 and a <= 0xf4 then
-        return is_tail(b, a == 0xf0 and 0x90, a == 0xf4 and 0x8f) and is_tail(c) and is_tail(d) and 4 or nil
-    end
-end
-
-local function is_utf8(text)
-    local at = find(text, "[\128-\255]")
-    while at and at <= #text do
-        local len = sequence_length(text, at)
-        if not len then
-            return false
-        end
-        at = at + len
-    end
-    return true
-end
-
 local function put_string(out, text)
-    if find(text, '[%z\1-\31"\\\128-\255]') then
-        if not is_utf8(text) then
-            return "a string that is not UTF-8"
-        end
-        text = gsub(text, '[%z\1-\31"\\]', ESCAPES)
+    local quoted = scratch(6 * #text + 2)
+    local len = tonumber(C.peri_ffi_json_quote(text, #text, quoted))
+    if len < 0 then
+        return "a string that is not UTF-8"
     end
-    out:put('"', text, '"')
+    out:putcdata(quoted, len)
 end
 
 -- The shortest form that reads back as the same number.

@@ -44,6 +44,9 @@ local HEADERS, TRAILERS, QUERY, COOKIES, BODY, CLIENT, PARAMS, CTX, RESPONSE = 3
 --- Places where the body hooks keep what they passed on last, so that its bytes stay.
 request.REQUEST_CHUNK, request.RESPONSE_CHUNK = 12, 13
 
+-- An empty place. A variable on purpose: with the constant, LuaJIT would copy a template that has a hash part as well.
+local NONE = false
+
 local VERSIONS = { [10] = "1.0", [11] = "1.1", [20] = "2" }
 
 local METHOD, SCHEME, HOST, PATH = C.PERI_FFI_METHOD, C.PERI_FFI_SCHEME, C.PERI_FFI_HOST, C.PERI_FFI_PATH
@@ -193,8 +196,7 @@ end
 ---@param gen integer
 ---@return perigee.Request
 function request.new(id, gen)
-    return setmetatable(
-        { id, gen, false, false, false, false, false, false, false, false, false, false, false }, Request)
+    return setmetatable({ id, gen, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE }, Request)
 end
 
 --- The response of the exchange behind a request.

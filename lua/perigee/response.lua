@@ -21,6 +21,7 @@ local enter, fail = slot.enter, slot.fail
 local response = {}
 
 local HEADERS, TRAILERS, BODY = 3, 4, 5
+local NONE = false -- a variable: see request.lua
 local FIELDS = { "body", "endpoint", "headers", "status", "trailers", "upstream" }
 local STATUS = C.PERI_FFI_STATUS
 local RESPONSE_SIDE = tonumber(C.PERI_FFI_RESPONSE)
@@ -96,7 +97,7 @@ end
 --- The response of the exchange behind `owner`.
 ---@return perigee.Response
 function response.new(owner)
-    return setmetatable({ owner[1], owner[2], false, false, false }, Response)
+    return setmetatable({ owner[1], owner[2], NONE, NONE, NONE }, Response)
 end
 
 return response

@@ -91,19 +91,15 @@ void peri_address_format(const struct peri_address *address, char text[PERI_ADDR
         inet_ntop(AF_INET6, &address->socket.in6.sin6_addr, host, sizeof(host));
         snprintf(text, PERI_ADDRESS_TEXT, "[%s]:%u", host, ntohs(address->socket.in6.sin6_port));
         break;
-    default:
-        snprintf(text, PERI_ADDRESS_TEXT, UNIX_PREFIX "%.107s", address->socket.un.sun_path);
+    default: snprintf(text, PERI_ADDRESS_TEXT, UNIX_PREFIX "%.107s", address->socket.un.sun_path);
     }
 }
 
 bool peri_address_is_local(const struct peri_address *address)
 {
     switch (address->socket.any.sa_family) {
-    case AF_INET:
-        return ntohl(address->socket.in.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
-    case AF_INET6:
-        return IN6_IS_ADDR_LOOPBACK(&address->socket.in6.sin6_addr);
-    default:
-        return true;
+    case AF_INET: return ntohl(address->socket.in.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+    case AF_INET6: return IN6_IS_ADDR_LOOPBACK(&address->socket.in6.sin6_addr);
+    default: return true;
     }
 }

@@ -4,11 +4,11 @@
 #ifndef PERI_APP_ADDRESS_H
 #define PERI_APP_ADDRESS_H
 
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <netinet/in.h>
 
 #include "base/err.h"
 #include "base/slice.h"

@@ -255,19 +255,17 @@ struct endpoint {
     void (*answer)(struct peri_exchange *x);
 };
 
-#define PATH(text) {text, sizeof(text) - 1}
+#define PATH(text)                                                                                                     \
+    {                                                                                                                  \
+        text, sizeof(text) - 1                                                                                         \
+    }
 
 static const struct endpoint endpoints[] = {
-    {PATH("/healthz"), PERI_METHOD_GET, get_healthz},
-    {PATH("/readyz"), PERI_METHOD_GET, get_readyz},
-    {PATH("/metrics"), PERI_METHOD_GET, get_metrics},
-    {PATH("/status"), PERI_METHOD_GET, get_status},
-    {PATH("/generations"), PERI_METHOD_GET, get_generations},
-    {PATH("/routes"), PERI_METHOD_GET, get_routes},
-    {PATH("/upstreams"), PERI_METHOD_GET, get_upstreams},
-    {PATH("/policies"), PERI_METHOD_GET, get_policies},
-    {PATH("/reload"), PERI_METHOD_POST, post_reload},
-    {PATH("/rollback"), PERI_METHOD_POST, post_rollback},
+    {PATH("/healthz"), PERI_METHOD_GET, get_healthz},         {PATH("/readyz"), PERI_METHOD_GET, get_readyz},
+    {PATH("/metrics"), PERI_METHOD_GET, get_metrics},         {PATH("/status"), PERI_METHOD_GET, get_status},
+    {PATH("/generations"), PERI_METHOD_GET, get_generations}, {PATH("/routes"), PERI_METHOD_GET, get_routes},
+    {PATH("/upstreams"), PERI_METHOD_GET, get_upstreams},     {PATH("/policies"), PERI_METHOD_GET, get_policies},
+    {PATH("/reload"), PERI_METHOD_POST, post_reload},         {PATH("/rollback"), PERI_METHOD_POST, post_rollback},
     {PATH("/drain"), PERI_METHOD_POST, post_drain},
 };
 
@@ -321,8 +319,10 @@ static void on_request(struct peri_exchange *x)
         answer_problem(x, 404, "There is no such endpoint.");
     } else if (!has_method(endpoint, x->req.method)) {
         bool is_get = endpoint->method == PERI_METHOD_GET;
-        peri_headers_append(&x->res.headers, PERI_SLICE("allow"), is_get ? PERI_SLICE("GET, HEAD") : PERI_SLICE("POST"));
-        answer_problem(x, 405, is_get ? "This endpoint is read with GET." : "This endpoint changes something: use POST.");
+        peri_headers_append(&x->res.headers, PERI_SLICE("allow"),
+                            is_get ? PERI_SLICE("GET, HEAD") : PERI_SLICE("POST"));
+        answer_problem(x, 405,
+                       is_get ? "This endpoint is read with GET." : "This endpoint changes something: use POST.");
     } else if (is_foreign(x)) {
         answer_problem(x, 403, "Requests of other web sites are refused.");
     } else {

@@ -30,8 +30,10 @@ static int connect_to(const char *text, char *message, size_t size)
             return fd;
     }
     snprintf(message, size,
-             "cannot reach the admin interface at %s: %s; is Perigee running with this `admin` address? Name another one with "
-             "--admin ADDRESS or PERIGEE_ADMIN", text, strerror(errno));
+             "cannot reach the admin interface at %s: %s; is Perigee running with this `admin` address? Name another "
+             "one with "
+             "--admin ADDRESS or PERIGEE_ADMIN",
+             text, strerror(errno));
     if (fd >= 0)
         close(fd);
     return -1;
@@ -40,9 +42,9 @@ static int connect_to(const char *text, char *message, size_t size)
 static peri_err_t send_request(int fd, const char *method, const char *target)
 {
     char request[1024];
-    int len = snprintf(request, sizeof(request),
-                       "%s %s HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 0\r\n\r\n", method,
-                       target);
+    int len =
+        snprintf(request, sizeof(request),
+                 "%s %s HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 0\r\n\r\n", method, target);
     if (len < 0 || (size_t)len >= sizeof(request))
         return PERI_ERR_INVALID;
     return send(fd, request, (size_t)len, MSG_NOSIGNAL) == len ? PERI_OK : PERI_ERR_CLOSED;

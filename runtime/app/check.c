@@ -88,8 +88,10 @@ static void on_late(struct peri_timer *timer)
 {
     struct peri_check *check = PERI_CONTAINER(timer, struct peri_check, timer);
     struct peri_check_result result = {
-        .errors = peri_errors_new(NULL, "loading the configuration takes longer than %llu ms; is there an endless loop at "
-                                        "the top level of a file?", (unsigned long long)check->limit_ms),
+        .errors = peri_errors_new(NULL,
+                                  "loading the configuration takes longer than %llu ms; is there an endless loop at "
+                                  "the top level of a file?",
+                                  (unsigned long long)check->limit_ms),
     };
     finish(check, &result);
 }

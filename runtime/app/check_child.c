@@ -91,7 +91,8 @@ static bool is_readable(const struct peri_check_options *options, const struct p
     return false;
 }
 
-static void record(const struct peri_check_options *options, const struct place *place, struct peri_check_result *result)
+static void record(const struct peri_check_options *options, const struct place *place,
+                   struct peri_check_result *result)
 {
     struct peri_recorder *recorder = peri_recorder_new(place->directory);
     if (!recorder) {
@@ -117,11 +118,12 @@ void peri_check_run(const struct peri_check_options *options, struct peri_check_
         record(options, &place, result);
     else
         result->errors = peri_errors_new(NULL, "out of memory");
+    if (result->errors) {
+        result->errors = peri_errors_locate(result->errors, peri_slice_from(place.name));
+        free(result->config);
+        result->config = NULL;
+    }
     close_place(&place);
-    if (!result->errors)
-        return;
-    free(result->config);
-    result->config = NULL;
 }
 
 int peri_check_child(const struct peri_check_options *options)

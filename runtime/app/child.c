@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: MIT
-// posix_spawn of /proc/self/exe, which stays valid when the file was replaced, and waitpid on SIGCHLD. Every other
+// posix_spawn of this same program, and waitpid on SIGCHLD. Every other
 // descriptor of this process is close-on-exec.
 #include "app/child.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "app/control.h"
 #include "event/signal.h"
-
-#define BINARY "/proc/self/exe"
 
 extern char **environ;
 
@@ -22,6 +23,22 @@ struct peri_children {
     struct peri_list list;
     struct peri_signal *signal;
 };
+
+// Path of the program that runs, through a descriptor kept open from the first use: it stays this program when the file is
+// replaced. Not /proc/self/exe itself, which under a debugger's or profiler's loader is the loader.
+static const char *binary(void)
+{
+    static char path[32];
+    char real[PATH_MAX];
+    if (path[0] == '\0') {
+        ssize_t len = readlink("/proc/self/exe", real, sizeof(real) - 1);
+        int fd = len > 0 ? (real[len] = '\0', open(real, O_PATH | O_CLOEXEC)) : -1;
+        if (fd < 0)
+            return "/proc/self/exe";
+        snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    }
+    return path;
+}
 
 static void reap(struct peri_child *child, int options)
 {
@@ -98,7 +115,7 @@ static int spawn(pid_t *pid, const char *const *args, int fd)
     if (error == 0)
         error = posix_spawn_file_actions_adddup2(&actions, fd, PERI_CONTROL_CHILD_FD);
     if (error == 0)
-        error = posix_spawn(pid, BINARY, &actions, &attributes, (char *const *)args, environ);
+        error = posix_spawn(pid, binary(), &actions, &attributes, (char *const *)args, environ);
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attributes);
     return error;

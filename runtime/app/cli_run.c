@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Commands that evaluate or serve a configuration: run, gateway, sidecar, check, and the processes behind them.
 #include <fcntl.h>
-#include <libgen.h>
 #include <linux/close_range.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,24 +60,22 @@ int peri_cli_run(int argc, char **argv)
     return peri_supervisor_run(&options);
 }
 
+// ", 1 route", ", 2 routes": how many there are of what `plural` names.
+static void print_count(const struct peri_json *json, const char *plural)
+{
+    size_t count = peri_json_count(peri_json_get(json, plural));
+    printf(", %zu %.*s", count, (int)strlen(plural) - (count == 1), plural);
+}
+
 static void print_summary(const char *file, const char *text)
 {
     struct peri_json *json = peri_json_parse(peri_slice_from(text), false, NULL, 0);
-    printf("%s: %sok%s, %zu listeners, %zu routes, %zu upstreams\n", file, peri_cli_color(stdout, "32"),
-           peri_cli_color(stdout, "0"), peri_json_count(peri_json_get(json, "listeners")),
-           peri_json_count(peri_json_get(json, "routes")), peri_json_count(peri_json_get(json, "upstreams")));
+    printf("%s: %sok%s", file, peri_cli_color(stdout, "32"), peri_cli_color(stdout, "0"));
+    print_count(json, "listeners");
+    print_count(json, "routes");
+    print_count(json, "upstreams");
+    printf("\n");
     peri_json_free(json);
-}
-
-static void print_errors(const char *file, const char *errors)
-{
-    char prefix[4096] = "";
-    char *copy = strdup(file);
-    const char *directory = copy ? dirname(copy) : ".";
-    if (strcmp(directory, ".") != 0)
-        snprintf(prefix, sizeof(prefix), "%s%s", directory, strcmp(directory, "/") == 0 ? "" : "/");
-    peri_errors_print(stderr, prefix, errors);
-    free(copy);
 }
 
 int peri_cli_check(int argc, char **argv)
@@ -90,7 +87,7 @@ int peri_cli_check(int argc, char **argv)
     peri_check_run(&options, &result);
     int status = result.errors ? PERI_EXIT_FAILED : PERI_EXIT_OK;
     if (result.errors)
-        print_errors(options.file, result.errors);
+        peri_errors_print(stderr, options.file, result.errors);
     else
         print_summary(options.file, result.config);
     peri_check_result_close(&result);

@@ -37,8 +37,10 @@ static char *read_listener(struct peri_config *config, size_t index, struct peri
     char path[64];
     snprintf(path, sizeof(path), "listeners[%zu].address", index + 1);
     if (peri_address_parse(text, &address) != PERI_OK)
-        return peri_errors_new(path, "\"%.*s\" is not an address; write \"127.0.0.1:8080\", \"[::1]:8080\", \"*:8080\" or "
-                                     "\"unix:/path\"", (int)text.len, text.ptr);
+        return peri_errors_new(path,
+                               "\"%.*s\" is not an address; write \"127.0.0.1:8080\", \"[::1]:8080\", \"*:8080\" or "
+                               "\"unix:/path\"",
+                               (int)text.len, text.ptr);
     if (peri_config_has_listener(config, text))
         return peri_errors_new(path, "another listener has the address \"%.*s\"", (int)text.len, text.ptr);
     if (config->listener_count == PERI_CONFIG_LISTENERS)
@@ -65,8 +67,9 @@ static char *read_admin(struct peri_config *config)
     if (config->admin.len == 0)
         return NULL;
     if (peri_address_parse(config->admin, &address) != PERI_OK || !peri_address_is_local(&address))
-        return peri_errors_new("admin", "expected a loopback address such as \"127.0.0.1:9901\" or \"unix:/path\"; whoever "
-                                        "reaches this address controls the proxy");
+        return peri_errors_new("admin",
+                               "expected a loopback address such as \"127.0.0.1:9901\" or \"unix:/path\"; whoever "
+                               "reaches this address controls the proxy");
     return NULL;
 }
 

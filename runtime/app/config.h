@@ -15,13 +15,13 @@
 struct peri_json;
 
 struct peri_config {
-    struct peri_json *json;    ///< owned; the whole configuration
-    struct peri_slice admin;   ///< address, borrowed from json; empty for none
-    uint32_t workers;          ///< processes that serve, at least 1
-    bool is_auto;              ///< workers was "auto"
-    bool is_single;            ///< one process, without a supervisor
-    bool is_watched;           ///< reload when a file changes
-    uint64_t watchdog_ms;      ///< 0: off
+    struct peri_json *json;  ///< owned; the whole configuration
+    struct peri_slice admin; ///< address, borrowed from json; empty for none
+    uint32_t workers;        ///< processes that serve, at least 1
+    bool is_auto;            ///< workers was "auto"
+    bool is_single;          ///< one process, without a supervisor
+    bool is_watched;         ///< reload when a file changes
+    uint64_t watchdog_ms;    ///< 0: off
     uint64_t drain_ms;
     uint64_t shared_memory;    ///< bytes for dictionaries
     uint64_t lua_memory;       ///< bytes of Lua heap of each worker

@@ -16,9 +16,9 @@
 #include "base/err.h"
 #include "base/slice.h"
 
-#define PERI_CONTROL_FDS 128                   ///< most descriptors of one message
+#define PERI_CONTROL_FDS 128                  ///< most descriptors of one message
 #define PERI_CONTROL_TEXT (16u * 1024 * 1024) ///< most bytes of one message
-#define PERI_CONTROL_CHILD_FD 3                ///< where a child finds its end
+#define PERI_CONTROL_CHILD_FD 3               ///< where a child finds its end
 
 enum peri_control_type {
     PERI_CONTROL_START,    ///< number: index of the worker; text: struct peri_worker_settings; fd: shared memory

@@ -13,11 +13,15 @@
 /// of memory, which every reader takes for an empty list.
 char *peri_errors_new(const char *path, const char *format, ...) PERI_PRINTF(2, 3);
 
+/// The same list with `file` put into every error that has a path but no file. `errors` is taken, the result malloc'ed; NULL
+/// stays NULL.
+char *peri_errors_locate(char *errors, struct peri_slice file);
+
 /// Logs every error.
 void peri_errors_log(const char *errors);
 
-/// Writes every error as one line to `out`, `prefix` (a directory with its slash, or "") before the file's name. Control
-/// bytes are escaped.
-void peri_errors_print(FILE *out, const char *prefix, const char *errors);
+/// Writes every error as one line to `out`. The files' names, which are relative to the place of the configuration, are
+/// written from where `config` (its path) is seen from; "" for as they are. Control bytes are escaped.
+void peri_errors_print(FILE *out, const char *config, const char *errors);
 
 #endif

@@ -49,12 +49,12 @@ struct peri_link {
 };
 
 struct peri_link_options {
-    struct peri_loop *loop;                        ///< borrowed
-    struct peri_shm *shm;                          ///< borrowed
-    struct peri_children *children;                ///< borrowed; for processes only
-    const struct peri_worker_settings *settings;   ///< borrowed for the call
-    const struct peri_link_events *events;         ///< borrowed
-    void *data;                                    ///< borrowed
+    struct peri_loop *loop;                      ///< borrowed
+    struct peri_shm *shm;                        ///< borrowed
+    struct peri_children *children;              ///< borrowed; for processes only
+    const struct peri_worker_settings *settings; ///< borrowed for the call
+    const struct peri_link_events *events;       ///< borrowed
+    void *data;                                  ///< borrowed
     uint32_t index;
 };
 

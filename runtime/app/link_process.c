@@ -87,18 +87,10 @@ static void tell(struct process_link *self, const struct peri_control_message *m
 {
     struct peri_link *link = &self->base;
     switch (message->type) {
-    case PERI_CONTROL_READY:
-        link->events->on_ready(link, message->number);
-        break;
-    case PERI_CONTROL_FAILED:
-        link->events->on_failed(link, message->number, message->text.ptr);
-        break;
-    case PERI_CONTROL_SWITCHED:
-        link->events->on_switched(link, message->number);
-        break;
-    default:
-        peri_error("worker %u sent an answer that is none: killed", link->index);
-        on_kill(link);
+    case PERI_CONTROL_READY: link->events->on_ready(link, message->number); break;
+    case PERI_CONTROL_FAILED: link->events->on_failed(link, message->number, message->text.ptr); break;
+    case PERI_CONTROL_SWITCHED: link->events->on_switched(link, message->number); break;
+    default: peri_error("worker %u sent an answer that is none: killed", link->index); on_kill(link);
     }
 }
 
@@ -171,8 +163,8 @@ struct peri_link *peri_link_open_process(const struct peri_link_options *options
     struct process_link *self = calloc(1, sizeof(*self));
     if (!self)
         return NULL;
-    self->base = (struct peri_link){
-        .ops = &ops, .events = options->events, .data = options->data, .index = options->index};
+    self->base =
+        (struct peri_link){.ops = &ops, .events = options->events, .data = options->data, .index = options->index};
     if (spawn(self, options->children) != PERI_OK) {
         peri_error("cannot start worker %u: %s", options->index, strerror(errno));
         free(self);

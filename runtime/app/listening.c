@@ -38,18 +38,13 @@ static void explain(struct peri_slice address, int error, char *message, size_t 
         advice = "; a port below 1024 needs the capability CAP_NET_BIND_SERVICE, a unix socket a directory that can be "
                  "written";
         break;
-    case EADDRNOTAVAIL:
-        text = "no interface of this machine has the address";
-        break;
-    case ENOENT:
-        text = "the directory does not exist";
-        break;
+    case EADDRNOTAVAIL: text = "no interface of this machine has the address"; break;
+    case ENOENT: text = "the directory does not exist"; break;
     case EINVAL:
         text = "not an address";
         advice = "; write \"127.0.0.1:8080\", \"[::1]:8080\", \"*:8080\" or \"unix:/path\"";
         break;
-    default:
-        break;
+    default: break;
     }
     snprintf(message, size, "cannot listen on %.*s: %s%s", (int)address.len, address.ptr, text, advice);
 }
@@ -171,8 +166,8 @@ static struct peri_listening *new_listening(struct peri_slice address, uint32_t 
     return listening;
 }
 
-peri_err_t peri_listening_open(struct peri_slice text, uint32_t workers, unsigned mode,
-                               struct peri_listening **out, char *message, size_t size)
+peri_err_t peri_listening_open(struct peri_slice text, uint32_t workers, unsigned mode, struct peri_listening **out,
+                               char *message, size_t size)
 {
     struct peri_address address;
     struct peri_listening *listening = new_listening(text, workers);

@@ -62,7 +62,8 @@ struct peri_reload {
 };
 
 /// Prepares a transaction that is idle. Borrows everything.
-void peri_reload_init(struct peri_reload *reload, struct peri_loop *loop, const struct peri_reload_ops *ops, void *data);
+void peri_reload_init(struct peri_reload *reload, struct peri_loop *loop, const struct peri_reload_ops *ops,
+                      void *data);
 
 /// Ends a transaction that is under way without a word (the process ends).
 void peri_reload_close(struct peri_reload *reload);

@@ -15,8 +15,8 @@
 
 struct peri_snapshot_head {
     uint64_t magic;
-    uint32_t count;     ///< records
-    uint32_t entry_len; ///< bytes of the entry's name
+    uint32_t count;                         ///< records
+    uint32_t entry_len;                     ///< bytes of the entry's name
     unsigned char digest[PERI_DIGEST_SIZE]; ///< of all that follows the head
 };
 

@@ -17,6 +17,7 @@ struct peri_listening;
 struct peri_signal;
 struct peri_watcher;
 struct peri_workers;
+struct peri_workers_ops;
 
 #define PERI_SUPERVISOR_SIGNALS 3 ///< SIGTERM, SIGINT, SIGHUP
 
@@ -31,17 +32,32 @@ struct peri_supervisor {
     struct peri_workers *workers;
     struct peri_listeners listeners;
     struct peri_history history;
-    struct peri_check *check;        ///< under way; NULL for none
+    struct peri_check *check; ///< under way; NULL for none
     struct peri_reload reload;
-    struct peri_edition *candidate;  ///< owned; of the reload under way
-    struct peri_defer revive;        ///< a rollback's candidate waits to be prepared
+    struct peri_edition *candidate; ///< owned; of the reload under way
+    struct peri_defer revive;       ///< a rollback's candidate waits to be prepared
     struct peri_reload_waiter *waiter;
-    bool wants_reload;               ///< a signal or a change of files asked for one while another was under way
-    struct peri_watcher *watcher;    ///< NULL unless the configuration is watched
+    bool wants_reload;            ///< a signal or a change of files asked for one while another was under way
+    struct peri_watcher *watcher; ///< NULL unless the configuration is watched
     struct peri_listening *admin_socket;
     struct peri_admin *admin;
     struct peri_signal *signals[PERI_SUPERVISOR_SIGNALS];
 };
+
+/// Calls of the workers, with the supervisor as data (supervisor_workers.c).
+extern const struct peri_workers_ops peri_supervisor_workers_ops;
+
+/// Changes the state; asserts that the change is legal.
+void peri_supervisor_set_state(struct peri_supervisor *supervisor, enum peri_supervisor_state state);
+
+/// Ends the process with `status` after this turn of the loop.
+void peri_supervisor_stop(struct peri_supervisor *supervisor, int status);
+
+/// Starts to load the configuration for the first time. False when the system refuses.
+bool peri_supervisor_load(struct peri_supervisor *supervisor);
+
+/// Tells on stderr why the process does not start.
+void peri_supervisor_refuse(struct peri_supervisor *supervisor, const char *errors);
 
 /// Prepares what reloads need in a supervisor that has a loop.
 void peri_supervisor_init_reload(struct peri_supervisor *supervisor);

@@ -152,7 +152,8 @@ static void log_outcome(const struct peri_reload_outcome *outcome)
         peri_error("reload %s: generation %llu goes on", peri_reload_result_name(outcome->result), number);
         peri_errors_log(outcome->errors);
     } else {
-        peri_info("%s: generation %llu serves", outcome->result == PERI_RELOAD_ROLLBACK ? "rollback" : "reload", number);
+        peri_info("%s: generation %llu serves", outcome->result == PERI_RELOAD_ROLLBACK ? "rollback" : "reload",
+                  number);
     }
 }
 
@@ -167,15 +168,18 @@ static void tell_waiter(struct peri_supervisor *supervisor, const struct peri_re
 static void done(void *data, enum peri_reload_result result, const char *errors)
 {
     struct peri_supervisor *supervisor = data;
+    const struct peri_edition *current = peri_history_current(&supervisor->history);
+    char *located = errors ? peri_errors_locate(strdup(errors), peri_snapshot_entry(current->snapshot)) : NULL;
     struct peri_reload_outcome outcome = {
         .result = result,
-        .generation = peri_history_current(&supervisor->history)->number,
-        .errors = errors,
+        .generation = current->number,
+        .errors = located ? located : errors,
     };
     peri_metrics_reload(supervisor->shm, result);
     log_outcome(&outcome);
     peri_workers_hold(supervisor->workers, false);
     tell_waiter(supervisor, &outcome);
+    free(located);
     if (supervisor->wants_reload)
         peri_supervisor_reload_soon(supervisor);
 }
@@ -224,8 +228,8 @@ peri_err_t peri_supervisor_rollback(struct peri_supervisor *supervisor, uint64_t
     const struct peri_edition *edition = peri_history_find(&supervisor->history, number);
     if (!edition)
         return PERI_ERR_NOT_FOUND;
-    supervisor->candidate = peri_edition_new(&supervisor->history, peri_snapshot_ref(edition->snapshot),
-                                             strdup(edition->text), &errors);
+    supervisor->candidate =
+        peri_edition_new(&supervisor->history, peri_snapshot_ref(edition->snapshot), strdup(edition->text), &errors);
     free(errors);
     if (!supervisor->candidate)
         return PERI_ERR_NOMEM;

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Drives a server. The snapshots of the last generations are kept mapped, because a generation may read a file (a module
-// that is required late) as long as an exchange is on it.
+// Drives a server and tells shared memory about it.
 #include "app/worker.h"
 
 #include <stdlib.h>
@@ -21,8 +20,6 @@ struct peri_worker {
     uint32_t index;
     struct peri_worker_settings settings;
     struct peri_timer beat;
-    struct peri_snapshot *current;
-    struct peri_snapshot *candidate;
 };
 
 static void on_beat(struct peri_timer *timer)
@@ -65,19 +62,10 @@ struct peri_worker *peri_worker_new(struct peri_loop *loop, struct peri_shm *shm
     return worker;
 }
 
-static void set_candidate(struct peri_worker *worker, struct peri_snapshot *snapshot)
-{
-    peri_snapshot_unref(worker->candidate);
-    worker->candidate = snapshot;
-}
-
 peri_err_t peri_worker_build(struct peri_worker *worker, uint64_t number, struct peri_snapshot *snapshot, char **errors)
 {
-    *errors = NULL;
-    peri_err_t err = peri_server_build(worker->server, peri_snapshot_source(snapshot), peri_snapshot_entry(snapshot),
-                                       number, peri_snapshot_digest(snapshot), errors);
-    set_candidate(worker, err == PERI_OK ? peri_snapshot_ref(snapshot) : NULL);
-    return err;
+    return peri_server_build(worker->server, peri_snapshot_source(snapshot), peri_snapshot_entry(snapshot), number,
+                             peri_snapshot_digest(snapshot), errors);
 }
 
 static void listen_all(struct peri_worker *worker, const struct peri_listen_plan *plan, const int *fds)
@@ -93,9 +81,6 @@ static void listen_all(struct peri_worker *worker, const struct peri_listen_plan
 void peri_worker_switch(struct peri_worker *worker, const struct peri_listen_plan *plan, const int *fds)
 {
     peri_server_switch(worker->server);
-    peri_snapshot_unref(worker->current);
-    worker->current = worker->candidate;
-    worker->candidate = NULL;
     listen_all(worker, plan, fds);
     peri_shm_worker_set_generation(worker->shm, worker->index, peri_server_generation(worker->server));
     peri_shm_worker_set_state(worker->shm, worker->index, PERI_WORKER_READY);
@@ -104,7 +89,6 @@ void peri_worker_switch(struct peri_worker *worker, const struct peri_listen_pla
 void peri_worker_drop(struct peri_worker *worker)
 {
     peri_server_drop(worker->server);
-    set_candidate(worker, NULL);
 }
 
 void peri_worker_drain(struct peri_worker *worker, uint64_t ms, void (*on_drained)(void *data), void *data)
@@ -119,7 +103,5 @@ void peri_worker_free(struct peri_worker *worker)
         return;
     peri_timer_stop(&worker->beat);
     peri_server_free(worker->server);
-    peri_snapshot_unref(worker->candidate);
-    peri_snapshot_unref(worker->current);
     free(worker);
 }

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What serves traffic, seen by the processes: a server with the snapshots its generations were built from, its listeners and
-// its heartbeat. A worker process is one of these driven over a control socket (worker_main.c); the single process drives
+// What serves traffic, seen by the processes: a server with its listeners and its heartbeat. A worker process is one of these driven over a control socket (worker_main.c); the single process drives
 // its own (link_local.c).
 #ifndef PERI_APP_WORKER_H
 #define PERI_APP_WORKER_H
@@ -26,7 +25,7 @@ struct peri_worker_settings {
 struct peri_worker *peri_worker_new(struct peri_loop *loop, struct peri_shm *shm, uint32_t index,
                                     const struct peri_worker_settings *settings);
 
-/// Builds generation `number` from `snapshot` (referenced) as the candidate. PERI_OK, or PERI_ERR_INVALID with a malloc'ed
+/// Builds generation `number` from `snapshot` (borrowed for the call) as the candidate. PERI_OK, or PERI_ERR_INVALID with a malloc'ed
 /// list of errors in *errors.
 peri_err_t peri_worker_build(struct peri_worker *worker, uint64_t number, struct peri_snapshot *snapshot,
                              char **errors);

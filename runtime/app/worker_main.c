@@ -123,21 +123,14 @@ static void carry_out(struct process *process, struct peri_control_message *mess
     if (!process->worker || process->is_draining)
         return;
     switch (message->type) {
-    case PERI_CONTROL_BUILD:
-        on_build(process, message);
-        break;
-    case PERI_CONTROL_SWITCH:
-        on_switch(process, message);
-        break;
+    case PERI_CONTROL_BUILD: on_build(process, message); break;
+    case PERI_CONTROL_SWITCH: on_switch(process, message); break;
     case PERI_CONTROL_DROP:
         peri_worker_drop(process->worker);
         process->ready = 0;
         break;
-    case PERI_CONTROL_DRAIN:
-        drain(process, message->number);
-        break;
-    default:
-        end(process, 1);
+    case PERI_CONTROL_DRAIN: drain(process, message->number); break;
+    default: end(process, 1);
     }
 }
 

@@ -12,12 +12,13 @@
 #include "base/log.h"
 #include "event/loop.h"
 #include "event/timer.h"
+#include "shared/shm.h"
 
-#define BACKOFF_MS 10         ///< pause before the second replacement in a row; doubles
-#define BACKOFF_MAX_MS 5000   ///< longest pause
-#define GOOD_MS 10000         ///< a worker that lived this long ends a row of failures
-#define START_MS 5000         ///< time without a heartbeat for a worker that starts, beyond the watchdog's
-#define KILL_GRACE_MS 1000    ///< time beyond a drain before what is left is killed
+#define BACKOFF_MS 10       ///< pause before the second replacement in a row; doubles
+#define BACKOFF_MAX_MS 5000 ///< longest pause
+#define GOOD_MS 10000       ///< a worker that lived this long ends a row of failures
+#define START_MS 5000       ///< time without a heartbeat for a worker that starts, beyond the watchdog's
+#define KILL_GRACE_MS 1000  ///< time beyond a drain before what is left is killed
 
 struct seat {
     struct peri_workers *workers;
@@ -34,11 +35,11 @@ struct peri_workers {
     struct peri_worker_settings settings;
     struct peri_timer watch;
     struct peri_timer grace;
-    uint64_t watched_ms;  ///< when the watchdog last looked
-    uint64_t excused_ms;  ///< the watchdog does nothing before
-    bool was_serving;     ///< on_serving was called
+    uint64_t watched_ms; ///< when the watchdog last looked
+    uint64_t excused_ms; ///< the watchdog does nothing before
+    bool was_serving;    ///< on_serving was called
     bool is_held;
-    bool is_ending;       ///< draining or killed
+    bool is_ending; ///< draining or killed
     struct seat seats[];
 };
 

@@ -9,11 +9,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "shared/shm.h"
-
 struct peri_children;
 struct peri_link;
 struct peri_loop;
+struct peri_shm;
 struct peri_workers;
 
 /// What the owner is asked and told. All but `brief` run from the loop.
@@ -39,10 +38,10 @@ struct peri_workers_options {
     struct peri_shm *shm;           ///< borrowed; has a slot for each
     struct peri_children *children; ///< borrowed
     uint32_t count;
-    bool is_local;        ///< the one worker is this process
-    uint64_t lua_memory;  ///< bytes of Lua heap of each
-    uint64_t watchdog_ms; ///< a worker without a heartbeat for this long is killed; 0: never
-    const char *role;     ///< default of the setting "role"; borrowed
+    bool is_local;                      ///< the one worker is this process
+    uint64_t lua_memory;                ///< bytes of Lua heap of each
+    uint64_t watchdog_ms;               ///< a worker without a heartbeat for this long is killed; 0: never
+    const char *role;                   ///< default of the setting "role"; borrowed
     const struct peri_workers_ops *ops; ///< borrowed
     void *data;                         ///< borrowed
 };

@@ -10,18 +10,27 @@ static const char alphabets[2][65] = {
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_",
 };
 
-// Value of a character + 1; 0 for a character of neither alphabet. '+' '/' and '-' '_' are told apart by the caller.
+// Bits of each character, with marks for a character that an alphabet does not have; neither has those with both marks.
+#define NOT_STANDARD 0x40
+#define NOT_URL 0x80
 static const uint8_t values[256] = {
-    ['A'] = 1,  ['B'] = 2,  ['C'] = 3,  ['D'] = 4,  ['E'] = 5,  ['F'] = 6,  ['G'] = 7,  ['H'] = 8,  ['I'] = 9,
-    ['J'] = 10, ['K'] = 11, ['L'] = 12, ['M'] = 13, ['N'] = 14, ['O'] = 15, ['P'] = 16, ['Q'] = 17, ['R'] = 18,
-    ['S'] = 19, ['T'] = 20, ['U'] = 21, ['V'] = 22, ['W'] = 23, ['X'] = 24, ['Y'] = 25, ['Z'] = 26, ['a'] = 27,
-    ['b'] = 28, ['c'] = 29, ['d'] = 30, ['e'] = 31, ['f'] = 32, ['g'] = 33, ['h'] = 34, ['i'] = 35, ['j'] = 36,
-    ['k'] = 37, ['l'] = 38, ['m'] = 39, ['n'] = 40, ['o'] = 41, ['p'] = 42, ['q'] = 43, ['r'] = 44, ['s'] = 45,
-    ['t'] = 46, ['u'] = 47, ['v'] = 48, ['w'] = 49, ['x'] = 50, ['y'] = 51, ['z'] = 52, ['0'] = 53, ['1'] = 54,
-    ['2'] = 55, ['3'] = 56, ['4'] = 57, ['5'] = 58, ['6'] = 59, ['7'] = 60, ['8'] = 61, ['9'] = 62,
+    0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0,
+    0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0,
+    0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xbe, 0xc0, 0x7e, 0xc0, 0xbf, 0x34, 0x35, 0x36, 0x37, 0x38, 0x39, 0x3a, 0x3b, 0x3c,
+    0x3d, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a,
+    0x0b, 0x0c, 0x0d, 0x0e, 0x0f, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0x19, 0xc0, 0xc0, 0xc0, 0xc0,
+    0x7f, 0xc0, 0x1a, 0x1b, 0x1c, 0x1d, 0x1e, 0x1f, 0x20, 0x21, 0x22, 0x23, 0x24, 0x25, 0x26, 0x27, 0x28, 0x29, 0x2a,
+    0x2b, 0x2c, 0x2d, 0x2e, 0x2f, 0x30, 0x31, 0x32, 0x33, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0,
+    0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0,
+    0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0,
+    0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0,
+    0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0,
+    0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0,
+    0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0,
+    0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0,
 };
 
-static uint32_t value_of(char c, bool is_url);
+static uint32_t value_of(char c);
 static int hex_value(char c);
 
 size_t peri_base64_encode(struct peri_slice data, bool is_url, char *out)
@@ -60,39 +69,34 @@ bool peri_base64_decode(struct peri_slice text, bool is_url, char *out, size_t *
         size -= size > 0 && size < text.len && text.ptr[size - 1] == '=';
     }
     size_t rest = size % 4, i = 0;
-    uint32_t bad = rest == 1;
+    uint32_t marks = 0, unused = rest == 1;
     char *start = out;
     for (; i + 4 <= size; i += 4) {
-        uint32_t a = value_of(text.ptr[i], is_url), b = value_of(text.ptr[i + 1], is_url);
-        uint32_t c = value_of(text.ptr[i + 2], is_url), d = value_of(text.ptr[i + 3], is_url);
-        bad |= (a | b | c | d) >> 6;
-        uint32_t bits = a << 18 | b << 12 | c << 6 | d;
+        uint32_t a = value_of(text.ptr[i]), b = value_of(text.ptr[i + 1]);
+        uint32_t c = value_of(text.ptr[i + 2]), d = value_of(text.ptr[i + 3]);
+        uint32_t bits = (a & 63) << 18 | (b & 63) << 12 | (c & 63) << 6 | (d & 63);
+        marks |= a | b | c | d;
         *out++ = (char)(bits >> 16);
         *out++ = (char)(bits >> 8);
         *out++ = (char)bits;
     }
     if (rest >= 2) {
-        uint32_t a = value_of(text.ptr[i], is_url), b = value_of(text.ptr[i + 1], is_url);
-        uint32_t c = rest == 3 ? value_of(text.ptr[i + 2], is_url) : 0;
-        uint32_t bits = a << 18 | b << 12 | c << 6;
-        bad |= (a | b | c) >> 6 | (bits & (rest == 3 ? 0xffu : 0xffffu));
+        uint32_t a = value_of(text.ptr[i]), b = value_of(text.ptr[i + 1]);
+        uint32_t c = rest == 3 ? value_of(text.ptr[i + 2]) : 0;
+        uint32_t bits = (a & 63) << 18 | (b & 63) << 12 | (c & 63) << 6;
+        marks |= a | b | c;
+        unused |= bits & (rest == 3 ? 0xffu : 0xffffu);
         *out++ = (char)(bits >> 16);
         if (rest == 3)
             *out++ = (char)(bits >> 8);
     }
     *len = (size_t)(out - start);
-    return bad == 0;
+    return unused == 0 && (marks & (is_url ? NOT_URL : NOT_STANDARD)) == 0;
 }
 
-/// 0 … 63, or 64 for a character outside the alphabet.
-static uint32_t value_of(char c, bool is_url)
+static uint32_t value_of(char c)
 {
-    uint32_t value = values[(uint8_t)c];
-    if (value > 0)
-        return value - 1;
-    if (c == (is_url ? '-' : '+'))
-        return 62;
-    return c == (is_url ? '_' : '/') ? 63 : 64;
+    return values[(uint8_t)c];
 }
 
 void peri_hex_encode(struct peri_slice data, char *out)

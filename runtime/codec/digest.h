@@ -6,7 +6,7 @@
 #include "base/err.h"
 #include "base/slice.h"
 
-#define PERI_DIGEST_SIZE 32                      ///< bytes of a SHA-256 digest
+#define PERI_DIGEST_SIZE 32                     ///< bytes of a SHA-256 digest
 #define PERI_DIGEST_TEXT (2 * PERI_DIGEST_SIZE) ///< characters of its lower-case hex form
 
 /// Stores the SHA-256 digest (FIPS 180-4) of `data` in `out`. PERI_ERR_SYSTEM when the library refuses.

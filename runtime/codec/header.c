@@ -12,22 +12,38 @@ static const struct peri_slice header_names[PERI_H_COUNT] = {
 #undef X
 };
 
-// First known id of each name length; ids are sorted by length, so the run ends where the length changes.
-static const uint8_t first_of_length[] = {
-    [2] = PERI_H_TE,
-    [3] = PERI_H_AGE,
-    [4] = PERI_H_HOST,
-    [6] = PERI_H_ACCEPT,
-    [7] = PERI_H_TRAILER,
-    [8] = PERI_H_LOCATION,
-    [10] = PERI_H_CONNECTION,
-    [11] = PERI_H_RETRY_AFTER,
-    [12] = PERI_H_CONTENT_TYPE,
-    [13] = PERI_H_AUTHORIZATION,
-    [14] = PERI_H_CONTENT_LENGTH,
-    [15] = PERI_H_X_FORWARDED_FOR,
-    [16] = PERI_H_X_FORWARDED_HOST,
-    [17] = PERI_H_X_FORWARDED_PROTO,
+// Known names by a hash that no two of them share (a unit test looks each one up): one place to look, one comparison. A new
+// name may need other factors.
+#define HASH(len, first, last) (((unsigned)(len)*2u + (unsigned char)(first)*18u + (unsigned char)(last)*29u) & 63u)
+
+static const uint8_t by_hash[64] = {
+    [HASH(2, 't', 'e')] = PERI_H_TE,
+    [HASH(3, 'a', 'e')] = PERI_H_AGE,
+    [HASH(3, 'v', 'a')] = PERI_H_VIA,
+    [HASH(4, 'h', 't')] = PERI_H_HOST,
+    [HASH(4, 'd', 'e')] = PERI_H_DATE,
+    [HASH(6, 'a', 't')] = PERI_H_ACCEPT,
+    [HASH(6, 'c', 'e')] = PERI_H_COOKIE,
+    [HASH(6, 'e', 't')] = PERI_H_EXPECT,
+    [HASH(6, 'o', 'n')] = PERI_H_ORIGIN,
+    [HASH(6, 's', 'r')] = PERI_H_SERVER,
+    [HASH(7, 't', 'r')] = PERI_H_TRAILER,
+    [HASH(7, 'u', 'e')] = PERI_H_UPGRADE,
+    [HASH(8, 'l', 'n')] = PERI_H_LOCATION,
+    [HASH(10, 'c', 'n')] = PERI_H_CONNECTION,
+    [HASH(10, 'k', 'e')] = PERI_H_KEEP_ALIVE,
+    [HASH(10, 's', 'e')] = PERI_H_SET_COOKIE,
+    [HASH(10, 'u', 't')] = PERI_H_USER_AGENT,
+    [HASH(11, 'r', 'r')] = PERI_H_RETRY_AFTER,
+    [HASH(12, 'c', 'e')] = PERI_H_CONTENT_TYPE,
+    [HASH(12, 'x', 'd')] = PERI_H_X_REQUEST_ID,
+    [HASH(13, 'a', 'n')] = PERI_H_AUTHORIZATION,
+    [HASH(14, 'c', 'h')] = PERI_H_CONTENT_LENGTH,
+    [HASH(15, 'x', 'r')] = PERI_H_X_FORWARDED_FOR,
+    [HASH(16, 'x', 't')] = PERI_H_X_FORWARDED_HOST,
+    [HASH(16, 'p', 'n')] = PERI_H_PROXY_CONNECTION,
+    [HASH(17, 'x', 'o')] = PERI_H_X_FORWARDED_PROTO,
+    [HASH(17, 't', 'g')] = PERI_H_TRANSFER_ENCODING,
 };
 
 // tchar of RFC 9110 5.6.2.
@@ -39,12 +55,10 @@ static const bool is_tchar[256] = {
 
 uint16_t peri_header_id(const char *name, size_t len)
 {
-    if (len >= PERI_COUNT(first_of_length) || first_of_length[len] == 0)
+    if (len == 0)
         return PERI_H_OTHER;
-    for (uint16_t id = first_of_length[len]; id < PERI_H_COUNT && header_names[id].len == len; id++)
-        if (name[0] == header_names[id].ptr[0] && memcmp(name, header_names[id].ptr, len) == 0)
-            return id;
-    return PERI_H_OTHER;
+    uint16_t id = by_hash[HASH(len, name[0], name[len - 1])];
+    return header_names[id].len == len && memcmp(name, header_names[id].ptr, len) == 0 ? id : PERI_H_OTHER;
 }
 
 struct peri_slice peri_header_name(uint16_t id)

@@ -12,7 +12,7 @@
 #include "base/err.h"
 #include "base/slice.h"
 
-// Sorted by length within the lookup; add names only when C code asks for them.
+// Add names only when C code asks for them.
 #define PERI_HEADER_TABLE(X)                                                                                           \
     X(PERI_H_TE, "te")                                                                                                 \
     X(PERI_H_AGE, "age")                                                                                               \

@@ -116,7 +116,7 @@ static int log_failure(lua_State *L)
 static enum peri_fiber_end fiber_failed(struct peri_fiber *fiber)
 {
     if (lua_cpcall(fiber->vm->work, log_failure, fiber) != 0) {
-        peri_error("script: out of memory");
+        peri_error("script: not enough memory");
         lua_pop(fiber->vm->work, 1);
     }
     return PERI_FIBER_FAILED;

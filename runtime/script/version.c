@@ -6,5 +6,5 @@
 
 const char *peri_vm_version(void)
 {
-    return LUAJIT_VERSION;
+    return LUAJIT_VERSION + sizeof("LuaJIT ") - 1;
 }

@@ -2,6 +2,7 @@
 """Connections on both sides: keep-alive, pipelining, pools, retries, aborts, tunnels, unix sockets."""
 
 import base64
+import contextlib
 import hashlib
 import os
 import threading
@@ -21,16 +22,18 @@ return {
   listeners = { { address = "127.0.0.1:0" }, { address = "unix:$dir/front.sock" } },
   upstreams = {
     origin = { endpoints = { "$origin" } },
-    unix = { endpoints = { "unix:$back" } },
-    brief = { endpoints = { "$origin" }, pool = { idle = "100ms" } },
-    twice = { endpoints = { "$origin" }, pool = { max_requests = 2 } },
-    single = { endpoints = { "$origin" }, pool = { max_idle = 0 } },
+    unix = { endpoints = { "$back" } },
+    brief = { endpoints = { "$brief" }, pool = { idle = "100ms" } },
+    twice = { endpoints = { "$twice" }, pool = { max_requests = 2 } },
+    single = { endpoints = { "$single" }, pool = { max_idle = 0 } },
+    again = { endpoints = { "$origin" }, pool = { max_idle = 0 } },
   },
   routes = {
     { name = "unix", match = { path = "/unix/*" }, upstream = "unix" },
     { name = "brief", match = { path = "/brief/*" }, upstream = "brief" },
     { name = "twice", match = { path = "/twice/*" }, upstream = "twice" },
     { name = "single", match = { path = "/single/*" }, upstream = "single" },
+    { name = "again", match = { path = "/again/*" }, upstream = "again" },
     { name = "all", match = {}, upstream = "origin" },
   },
 }
@@ -38,15 +41,17 @@ return {
 
 
 @pytest.fixture(scope="module")
-def back(tmp_path_factory):
-    path = f"/tmp/perigee-back-{os.getpid()}.sock"
-    with Upstream("back", address=f"unix:{path}"):
-        yield path
+def others():
+    """Upstreams beside the origin, by name: the pools of two upstreams are told apart by their addresses here."""
+    with contextlib.ExitStack() as stack:
+        back = stack.enter_context(Upstream("back", address=f"unix:/tmp/perigee-back-{os.getpid()}.sock"))
+        yield {"back": back, **{name: stack.enter_context(Upstream(name)) for name in ("brief", "twice", "single")}}
 
 
 @pytest.fixture(scope="module")
-def gateway(origin, back):
-    with Gateway(CONFIG, values={"origin": origin.address, "back": back}) as started:
+def gateway(origin, others):
+    values = {"origin": origin.address, **{name: upstream.address for name, upstream in others.items()}}
+    with Gateway(CONFIG, values=values) as started:
         yield started
 
 
@@ -90,7 +95,7 @@ def test_requests_of_several_connections_run_side_by_side(gateway, origin):
 
     def answer(wire, request):
         if request.target == "/waits":
-            assert first_is_done.wait(10)
+            assert first_is_done.wait(wait.PATIENCE)
         describe(wire, request)
 
     origin.answer = answer
@@ -143,7 +148,7 @@ def test_http_1_0_gets_no_chunks(gateway, origin):
         assert response.body == b"abcdef"
 
 
-def test_a_request_is_sent_again_after_the_client_half_closed_nothing(gateway):
+def test_blank_lines_before_a_request_are_skipped(gateway):
     with gateway.connect() as client:
         client.send(b"\r\n\r\nGET /after-blank-lines HTTP/1.1\r\nHost: a\r\n\r\n")
         assert Seen(client.read_response()).target == "/after-blank-lines"
@@ -185,9 +190,9 @@ def test_a_connection_is_used_again_after_every_framing(gateway, origin):
     assert len(origin.connections) == number
 
 
-def test_an_idle_upstream_connection_is_closed_in_time(gateway, origin):
+def test_an_idle_upstream_connection_is_closed_in_time(gateway, others):
     number = Seen(gateway.get("/brief/")).connection
-    assert origin.connections[number].is_closed.wait(wait.PATIENCE)
+    assert others["brief"].connections[number].is_closed.wait(wait.PATIENCE)
     assert Seen(gateway.get("/brief/")).connection != number
 
 
@@ -198,6 +203,11 @@ def test_a_connection_carries_only_as_many_requests_as_allowed(gateway):
 
 def test_without_a_pool_each_request_has_its_connection(gateway):
     assert len({Seen(gateway.get("/single/")).connection for _ in range(3)}) == 3
+
+
+def test_two_upstreams_at_one_address_keep_their_own_pool_settings(gateway):
+    assert len({Seen(gateway.get("/again/")).connection for _ in range(3)}) == 3
+    assert len({Seen(gateway.get("/")).connection for _ in range(3)}) == 1
 
 
 def test_an_upstream_that_closes_after_a_response_is_not_used_again(gateway, origin):
@@ -263,11 +273,13 @@ def test_the_retry_is_not_retried(gateway, origin):
     assert origin.targets == ["/twice-only", "/twice-only"]
 
 
-def test_a_fresh_connection_that_is_closed_is_no_stale_one(gateway, origin):
-    origin.close_connections()
-    origin.answer = lambda wire, _: wire.close()
+def test_a_fresh_connection_that_is_closed_is_no_stale_one(gateway, others):
+    single = others["single"]
+    single.forget()
+    single.answer = lambda wire, _: wire.close()
     check_problem(gateway.get("/single/"), 502, "upstream_reset")
-    assert origin.targets == ["/single/"]
+    assert single.targets == ["/single/"]
+    single.forget()
 
 
 # ---------------------------------------------------------------- aborts
@@ -426,7 +438,7 @@ def test_bytes_sent_early_wait_for_the_101(gateway, origin):
     def answer(wire, request):
         if request.target != "/socket":
             return describe(wire, request)
-        assert may_answer.wait(10)
+        assert may_answer.wait(wait.PATIENCE)
         seen_early.append(bytes(wire.log).partition(b"\r\n\r\n")[2])
         return echo_tunnel(wire, request)
 

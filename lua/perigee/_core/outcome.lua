@@ -8,7 +8,7 @@ local current = require "perigee._core.current"
 local reply = require "perigee.reply"
 local request = require "perigee.request"
 
-local C, xpcall, type, tostring = ffi.C, xpcall, type, tostring
+local C, collectgarbage, xpcall, type, tostring = ffi.C, collectgarbage, xpcall, type, tostring
 local traceback = debug.traceback
 local response_of = request.response
 
@@ -17,6 +17,7 @@ local outcome = {}
 local CONTINUE, REPLY, FAIL = 0, 1, 3 -- PERI_FFI_CONTINUE …
 local IDLE, ENTERED, SKIPPED = 0, 1, 2 -- PERI_FFI_STEP_IDLE …
 local WARN, INFO = 2, 1
+local NO_MEMORY = "not enough memory"
 
 outcome.CONTINUE, outcome.REPLY, outcome.FAIL = CONTINUE, REPLY, FAIL
 outcome.IDLE, outcome.ENTERED, outcome.SKIPPED = IDLE, ENTERED, SKIPPED
@@ -50,6 +51,9 @@ local report = outcome.report
 --- Reads what a hook returned: "reply" and the answer, "failure" and a message, or nothing.
 local function classify(ok, a, b)
     if not ok then
+        if a == NO_MEMORY then
+            collectgarbage() -- what the hook held is garbage now; without it there is no room even for a message
+        end
         return "failure", tostring(a)
     elseif a == nil then
         if b ~= nil then

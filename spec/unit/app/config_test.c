@@ -81,7 +81,8 @@ static void refuses_what_is_out_of_bounds(void **state)
     assert_refused("{\"admin\":\"0.0.0.0:9901\"}", "loopback");
     assert_refused("{\"admin\":\"nonsense\"}", "admin");
     assert_refused("{\"listeners\":[{\"address\":\"example.org:80\"}]}", "listeners[1].address");
-    assert_refused("{\"listeners\":[{\"address\":\"127.0.0.1:80\"},{\"address\":\"127.0.0.1:80\"}]}", "another listener");
+    assert_refused("{\"listeners\":[{\"address\":\"127.0.0.1:80\"},{\"address\":\"127.0.0.1:80\"}]}",
+                   "another listener");
     assert_refused("[", "line 1");
 }
 
@@ -91,7 +92,8 @@ static void refuses_more_listeners_than_a_message_carries(void **state)
     char text[8192];
     int len = snprintf(text, sizeof(text), "{\"listeners\":[");
     for (int i = 0; i <= PERI_CONFIG_LISTENERS; i++)
-        len += snprintf(text + len, sizeof(text) - (size_t)len, "%s{\"address\":\"127.0.0.1:%d\"}", i ? "," : "", 8000 + i);
+        len += snprintf(text + len, sizeof(text) - (size_t)len, "%s{\"address\":\"127.0.0.1:%d\"}", i ? "," : "",
+                        8000 + i);
     snprintf(text + len, sizeof(text) - (size_t)len, "]}");
     assert_refused(text, "at most 64");
 }
@@ -126,7 +128,8 @@ static void a_listen_plan_is_the_difference_and_survives_its_text_form(void **st
     (void)state;
     struct peri_listen_plan plan, read;
     struct peri_config *from = parse("{\"listeners\":[{\"address\":\"127.0.0.1:1\"},{\"address\":\"127.0.0.1:2\"}]}");
-    struct peri_config *to = parse("{\"listeners\":[{\"address\":\"127.0.0.1:2\"},{\"address\":\"unix:/x\"},{\"address\":\"[::1]:3\"}]}");
+    struct peri_config *to =
+        parse("{\"listeners\":[{\"address\":\"127.0.0.1:2\"},{\"address\":\"unix:/x\"},{\"address\":\"[::1]:3\"}]}");
     peri_listen_plan_make(&plan, from, to);
     assert_int_equal(plan.add_count, 2);
     assert_int_equal(plan.remove_count, 1);

@@ -44,7 +44,8 @@ static unsigned count_descriptors(void)
 static void carries_type_number_and_text(void **state)
 {
     (void)state;
-    struct peri_control_message in, out = {.type = PERI_CONTROL_FAILED, .number = 1ull << 40, .text = PERI_SLICE("a\0b")};
+    struct peri_control_message in,
+        out = {.type = PERI_CONTROL_FAILED, .number = 1ull << 40, .text = PERI_SLICE("a\0b")};
     assert_int_equal(peri_control_send(ends[0], &out), PERI_OK);
     assert_int_equal(peri_control_receive(ends[1], &in), PERI_OK);
     assert_int_equal(in.type, PERI_CONTROL_FAILED);
@@ -85,7 +86,8 @@ static void carries_a_long_text_beside_descriptors(void **state)
     char *text = malloc(len);
     unsigned before = count_descriptors();
     memset(text, 'e', len);
-    struct peri_control_message in, out = {.type = PERI_CONTROL_REFUSED, .text = peri_slice(text, len), .fd_count = 1, .fds = {0}};
+    struct peri_control_message in,
+        out = {.type = PERI_CONTROL_REFUSED, .text = peri_slice(text, len), .fd_count = 1, .fds = {0}};
     assert_int_equal(peri_control_send(ends[0], &out), PERI_OK);
     assert_int_equal(peri_control_receive(ends[1], &in), PERI_OK);
     assert_true(peri_slice_eq(in.text, out.text));
@@ -100,7 +102,9 @@ static void keeps_the_order_and_the_borders_of_messages(void **state)
     (void)state;
     struct peri_control_message in;
     for (uint64_t i = 0; i < 20; i++)
-        assert_int_equal(peri_control_send(ends[0], &(struct peri_control_message){.type = PERI_CONTROL_DROP, .number = i}), PERI_OK);
+        assert_int_equal(
+            peri_control_send(ends[0], &(struct peri_control_message){.type = PERI_CONTROL_DROP, .number = i}),
+            PERI_OK);
     for (uint64_t i = 0; i < 20; i++) {
         assert_int_equal(peri_control_receive(ends[1], &in), PERI_OK);
         assert_int_equal(in.number, i);
@@ -153,7 +157,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(carries_a_long_text_beside_descriptors, open_pair, close_pair),
         cmocka_unit_test_setup_teardown(keeps_the_order_and_the_borders_of_messages, open_pair, close_pair),
         cmocka_unit_test_setup_teardown(refuses_more_than_the_bounds, open_pair, close_pair),
-        cmocka_unit_test_setup_teardown(refuses_bytes_that_are_no_message_and_keeps_no_descriptor, open_pair, close_pair),
+        cmocka_unit_test_setup_teardown(refuses_bytes_that_are_no_message_and_keeps_no_descriptor, open_pair,
+                                        close_pair),
         cmocka_unit_test_setup_teardown(tells_a_peer_that_does_not_read_from_one_that_is_gone, open_pair, close_pair),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -131,9 +131,12 @@ static void assert_printed(const char *prefix, const char *errors, const char *e
 static void errors_are_printed_with_their_place(void **state)
 {
     (void)state;
-    assert_printed("conf/", "[{\"file\":\"g.lua\",\"line\":3,\"path\":\"routes[1]\",\"message\":\"no target\"},{\"message\":\"x\"}]",
-                   "conf/g.lua:3: routes[1]: no target\nx\n");
-    assert_printed("conf/", "[{\"file\":\"/etc/g.lua\",\"message\":\"a\\u001b[2Jb\\nc\"}]", "/etc/g.lua: a\\x1b[2Jb\nc\n");
+    assert_printed(
+        "conf/",
+        "[{\"file\":\"g.lua\",\"line\":3,\"path\":\"routes[1]\",\"message\":\"no target\"},{\"message\":\"x\"}]",
+        "conf/g.lua:3: routes[1]: no target\nx\n");
+    assert_printed("conf/", "[{\"file\":\"/etc/g.lua\",\"message\":\"a\\u001b[2Jb\\nc\"}]",
+                   "/etc/g.lua: a\\x1b[2Jb\nc\n");
     assert_printed("", NULL, "the reason is not known (out of memory?)\n");
 }
 

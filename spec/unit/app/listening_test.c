@@ -52,8 +52,12 @@ static void reads_every_form_of_an_address(void **state)
 {
     (void)state;
     static const char *const rows[][2] = {
-        {"127.0.0.1:8080", "127.0.0.1:8080"}, {"localhost:80", "127.0.0.1:80"}, {"*:1", "0.0.0.0:1"},
-        {"[::1]:443", "[::1]:443"},           {"[::]:0", "[::]:0"},             {"unix:/a/b", "unix:/a/b"},
+        {"127.0.0.1:8080", "127.0.0.1:8080"},
+        {"localhost:80", "127.0.0.1:80"},
+        {"*:1", "0.0.0.0:1"},
+        {"[::1]:443", "[::1]:443"},
+        {"[::]:0", "[::]:0"},
+        {"unix:/a/b", "unix:/a/b"},
         {"0.0.0.0:65535", "0.0.0.0:65535"},
     };
     for (size_t i = 0; i < PERI_COUNT(rows); i++) {
@@ -68,9 +72,22 @@ static void reads_every_form_of_an_address(void **state)
 static void refuses_what_is_no_address(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"", "8080", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:-1",
-                                      "127.0.0.1:80x", "1.2.3:80", "::1:80", "[::1]", "[]:80", "[::1:80", "unix:",
-                                      "example.org:80", ":80", "127.0.0.1:000080"};
+    static const char *const bad[] = {"",
+                                      "8080",
+                                      "127.0.0.1",
+                                      "127.0.0.1:",
+                                      "127.0.0.1:65536",
+                                      "127.0.0.1:-1",
+                                      "127.0.0.1:80x",
+                                      "1.2.3:80",
+                                      "::1:80",
+                                      "[::1]",
+                                      "[]:80",
+                                      "[::1:80",
+                                      "unix:",
+                                      "example.org:80",
+                                      ":80",
+                                      "127.0.0.1:000080"};
     struct peri_address address;
     for (size_t i = 0; i < PERI_COUNT(bad); i++)
         if (peri_address_parse(peri_slice_from(bad[i]), &address) == PERI_OK)
@@ -86,8 +103,8 @@ static void knows_which_addresses_only_this_machine_reaches(void **state)
     static const struct {
         const char *text;
         bool is_local;
-    } rows[] = {{"127.9.9.9:1", true}, {"[::1]:1", true}, {"unix:/x", true}, {"0.0.0.0:1", false}, {"10.0.0.1:1", false},
-                {"[::]:1", false}};
+    } rows[] = {{"127.9.9.9:1", true}, {"[::1]:1", true},     {"unix:/x", true},
+                {"0.0.0.0:1", false},  {"10.0.0.1:1", false}, {"[::]:1", false}};
     for (size_t i = 0; i < PERI_COUNT(rows); i++) {
         struct peri_address address;
         assert_int_equal(peri_address_parse(peri_slice_from(rows[i].text), &address), PERI_OK);
@@ -195,7 +212,8 @@ static void the_mode_of_a_unix_socket_is_set_before_anybody_can_connect(void **s
     struct peri_listening *listening;
     make_path(address, sizeof(address));
     mode_t mask = umask(0);
-    assert_int_equal(peri_listening_open(peri_slice_from(address), 1, 0600, &listening, message, sizeof(message)), PERI_OK);
+    assert_int_equal(peri_listening_open(peri_slice_from(address), 1, 0600, &listening, message, sizeof(message)),
+                     PERI_OK);
     assert_int_equal(umask(mask), 0);
     assert_int_equal(stat(address + 5, &info), 0);
     assert_int_equal(info.st_mode & 0777, 0600);

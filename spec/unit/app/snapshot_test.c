@@ -140,7 +140,8 @@ static void a_recorder_gives_the_same_bytes_again_after_the_file_changed(void **
 static void never_leaves_the_directory_by_a_relative_path(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"../x", "policies/../gateway.lua", "./gateway.lua", "policies//a.lua", "", "policies/", ".."};
+    static const char *const bad[] = {
+        "../x", "policies/../gateway.lua", "./gateway.lua", "policies//a.lua", "", "policies/", ".."};
     struct peri_slice bytes;
     struct peri_recorder *recorder = peri_recorder_new(directory);
     for (size_t i = 0; i < PERI_COUNT(bad); i++)

@@ -157,10 +157,13 @@ static void refuses_what_is_not_json(void **state)
     assert_refused(PERI_SLICE("{\"a\\u0000b\":1}"), "line 1: ");
 }
 
-static void a_zero_byte_does_not_end_the_text(void **state)
+static void refuses_a_zero_byte_anywhere(void **state)
 {
     (void)state;
-    assert_refused(PERI_SLICE("1\0002"), "line 1: ");
+    assert_refused(PERI_SLICE("1\0002"), "zero byte");
+    assert_refused(PERI_SLICE("1\000"), "zero byte");
+    assert_refused(PERI_SLICE("\0001"), "zero byte");
+    assert_refused(PERI_SLICE("\"\000\""), "zero byte");
 }
 
 static void writes_a_tree_in_the_order_it_was_made(void **state)
@@ -214,7 +217,7 @@ int main(void)
         cmocka_unit_test(refuses_a_hundred_thousand_levels_of_either_kind),
         cmocka_unit_test(brackets_in_strings_are_not_levels),
         cmocka_unit_test(refuses_what_is_not_json),
-        cmocka_unit_test(a_zero_byte_does_not_end_the_text),
+        cmocka_unit_test(refuses_a_zero_byte_anywhere),
         cmocka_unit_test(writes_a_tree_in_the_order_it_was_made),
         cmocka_unit_test(a_value_that_could_not_be_made_fails_where_it_is_put),
         cmocka_unit_test(bytes_that_are_not_utf8_are_written_as_replacement_characters),
