@@ -10,7 +10,6 @@ local cookies = require "perigee.cookies"
 local headers = require "perigee.headers"
 local params = require "perigee.params"
 local query = require "perigee.query"
-local response = require "perigee.response"
 local slot = require "perigee._core.slot"
 local suggest = require "perigee._core.suggest"
 
@@ -37,15 +36,6 @@ local enter, fail = slot.enter, slot.fail
 ---@field duration number seconds since the first byte of the request
 ---@field ctx table room for policies, for as long as the exchange lasts
 local request = {}
-
--- Places in the table of a request object; [1] and [2] are the slot's.
-local HEADERS, TRAILERS, QUERY, COOKIES, BODY, CLIENT, PARAMS, CTX, RESPONSE = 3, 4, 5, 6, 7, 8, 9, 10, 11
-
---- Places where the body hooks keep what they passed on last, so that its bytes stay.
-request.REQUEST_CHUNK, request.RESPONSE_CHUNK = 12, 13
-
--- An empty place. A variable on purpose: with the constant, LuaJIT would copy a template that has a hash part as well.
-local NONE = false
 
 local VERSIONS = { [10] = "1.0", [11] = "1.1", [20] = "2" }
 
@@ -103,48 +93,36 @@ function getters.route(self)
 end
 
 function getters.headers(self)
-    local part = self[HEADERS]
-    if not part then
-        part = headers.new(self, REQUEST_HEADERS)
-        self[HEADERS] = part
-    end
-    return part
+    return headers.new(self, REQUEST_HEADERS)
 end
 
 function getters.trailers(self)
-    self[TRAILERS] = self[TRAILERS] or headers.new(self, REQUEST_TRAILERS)
-    return self[TRAILERS]
+    return headers.new(self, REQUEST_TRAILERS)
 end
 
 function getters.query(self)
-    self[QUERY] = self[QUERY] or query.new(self)
-    return self[QUERY]
+    return query.new(self)
 end
 
 function getters.cookies(self)
-    self[COOKIES] = self[COOKIES] or cookies.new(self)
-    return self[COOKIES]
+    return cookies.new(self)
 end
 
 function getters.body(self)
-    self[BODY] = self[BODY] or body.new(self, REQUEST_SIDE)
-    return self[BODY]
+    return body.new(self, REQUEST_SIDE)
 end
 
 function getters.client(self)
-    self[CLIENT] = self[CLIENT] or client.new(self)
-    return self[CLIENT]
+    return client.new(self)
 end
 
 function getters.params(self)
-    self[PARAMS] = self[PARAMS] or params.new(self)
-    return self[PARAMS]
+    return params.new(self)
 end
 
 function getters.ctx(self)
     enter(self)
-    self[CTX] = self[CTX] or {}
-    return self[CTX]
+    return slot.state(self).ctx
 end
 
 -- Text fields that may be set, and those that nil clears.
@@ -162,6 +140,11 @@ local function unknown(name)
 end
 
 local Request = { __metatable = "perigee.Request" }
+
+--- Hooks of one exchange may get different tables; they are the same request.
+function Request.__eq(a, b)
+    return a[1] == b[1] and a[2] == b[2]
+end
 
 function Request.__index(self, name)
     local get = getters[name]
@@ -196,19 +179,7 @@ end
 ---@param gen integer
 ---@return perigee.Request
 function request.new(id, gen)
-    return setmetatable({ id, gen, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE }, Request)
-end
-
---- The response of the exchange behind a request.
----@param req perigee.Request
----@return perigee.Response
-function request.response(req)
-    local part = req[RESPONSE]
-    if not part then
-        part = response.new(req)
-        req[RESPONSE] = part
-    end
-    return part
+    return setmetatable({ id, gen }, Request)
 end
 
 return request

@@ -20,8 +20,6 @@ local enter, fail = slot.enter, slot.fail
 ---@field endpoint string|nil its address
 local response = {}
 
-local HEADERS, TRAILERS, BODY = 3, 4, 5
-local NONE = false -- a variable: see request.lua
 local FIELDS = { "body", "endpoint", "headers", "status", "trailers", "upstream" }
 local STATUS = C.PERI_FFI_STATUS
 local RESPONSE_SIDE = tonumber(C.PERI_FFI_RESPONSE)
@@ -34,22 +32,15 @@ function getters.status(self)
 end
 
 function getters.headers(self)
-    local part = self[HEADERS]
-    if not part then
-        part = headers.new(self, RESPONSE_HEADERS)
-        self[HEADERS] = part
-    end
-    return part
+    return headers.new(self, RESPONSE_HEADERS)
 end
 
 function getters.trailers(self)
-    self[TRAILERS] = self[TRAILERS] or headers.new(self, RESPONSE_TRAILERS)
-    return self[TRAILERS]
+    return headers.new(self, RESPONSE_TRAILERS)
 end
 
 function getters.body(self)
-    self[BODY] = self[BODY] or body.new(self, RESPONSE_SIDE)
-    return self[BODY]
+    return body.new(self, RESPONSE_SIDE)
 end
 
 local function text(self, which)
@@ -70,6 +61,10 @@ local function unknown(name)
 end
 
 local Response = { __metatable = "perigee.Response" }
+
+function Response.__eq(a, b)
+    return a[1] == b[1] and a[2] == b[2]
+end
 
 function Response.__index(self, name)
     local get = getters[name]
@@ -97,7 +92,7 @@ end
 --- The response of the exchange behind `owner`.
 ---@return perigee.Response
 function response.new(owner)
-    return setmetatable({ owner[1], owner[2], NONE, NONE, NONE }, Response)
+    return setmetatable({ owner[1], owner[2] }, Response)
 end
 
 return response

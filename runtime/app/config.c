@@ -133,6 +133,8 @@ const char *peri_config_fixed_change(const struct peri_config *from, const struc
         return "workers";
     if (!peri_slice_eq(from->admin, to->admin))
         return "admin";
+    if (from->watchdog_ms != to->watchdog_ms)
+        return "watchdog";
     if (from->shared_memory != to->shared_memory)
         return "shared_memory";
     if (from->lua_memory != to->lua_memory)

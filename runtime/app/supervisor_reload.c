@@ -119,6 +119,7 @@ static void commit(void *data)
     peri_history_add(&supervisor->history, edition, edition->config->keep_generations);
     peri_listeners_keep(&supervisor->listeners, edition->config);
     peri_metrics_set_generation(supervisor->shm, edition->number);
+    peri_supervisor_watch(supervisor, edition->snapshot);
 }
 
 static void drop_one(void *data, struct peri_link *link)
@@ -276,16 +277,24 @@ static void on_change(void *data)
     peri_supervisor_reload_soon(data);
 }
 
+static struct peri_watcher *make_watcher(struct peri_supervisor *supervisor)
+{
+    char *copy = strdup(supervisor->options->file);
+    struct peri_watcher *watcher =
+        copy ? peri_watcher_new(supervisor->loop, dirname(copy), on_change, supervisor) : NULL;
+    free(copy);
+    return watcher;
+}
+
 void peri_supervisor_watch(struct peri_supervisor *supervisor, struct peri_snapshot *snapshot)
 {
-    if (!peri_history_current(&supervisor->history)->config->is_watched)
+    if (!peri_history_current(&supervisor->history)->config->is_watched) {
+        peri_watcher_free(supervisor->watcher);
+        supervisor->watcher = NULL;
         return;
-    if (!supervisor->watcher) {
-        char *copy = strdup(supervisor->options->file);
-        if (copy)
-            supervisor->watcher = peri_watcher_new(supervisor->loop, dirname(copy), on_change, supervisor);
-        free(copy);
     }
+    if (!supervisor->watcher)
+        supervisor->watcher = make_watcher(supervisor);
     if (supervisor->watcher)
         peri_watcher_set(supervisor->watcher, snapshot);
 }

@@ -11,6 +11,7 @@
 #include "event/loop.h"
 #include "event/timer.h"
 #include "proxy/server.h"
+#include "shared/metrics.h"
 #include "shared/shm.h"
 
 struct peri_worker {
@@ -26,14 +27,15 @@ static void on_beat(struct peri_timer *timer)
 {
     struct peri_worker *worker = PERI_CONTAINER(timer, struct peri_worker, beat);
     peri_shm_worker_beat(worker->shm, worker->index, peri_loop_now_ms(worker->loop));
+    peri_shm_worker_set_lua_bytes(worker->shm, worker->index, peri_server_lua_bytes(worker->server));
+    peri_shm_metrics(worker->shm, worker->index)->connections = peri_server_connections(worker->server);
     peri_timer_start(worker->loop, timer, worker->settings.beat_ms);
 }
 
 static void start_beat(struct peri_worker *worker)
 {
     peri_shm_worker_begin(worker->shm, worker->index, (int32_t)getpid(), peri_loop_now_ms(worker->loop));
-    if (worker->settings.beat_ms > 0)
-        on_beat(&worker->beat);
+    on_beat(&worker->beat);
 }
 
 struct peri_worker *peri_worker_new(struct peri_loop *loop, struct peri_shm *shm, uint32_t index,

@@ -17,7 +17,7 @@ struct peri_worker;
 /// Settings that a worker keeps for its life; handed to worker processes as these bytes.
 struct peri_worker_settings {
     uint64_t lua_memory; ///< bytes of Lua heap
-    uint64_t beat_ms;    ///< time between two heartbeats; 0 for none
+    uint64_t beat_ms;    ///< time between two heartbeats, which also tell what the worker uses
     char role[16];       ///< default of the setting "role"
 };
 

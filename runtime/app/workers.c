@@ -27,6 +27,7 @@ struct seat {
     bool is_serving;
     uint32_t failures; ///< in a row
     uint64_t started_ms;
+    uint64_t building_ms; ///< the worker builds, and need not beat, until then
     struct peri_timer restart;
 };
 
@@ -79,6 +80,7 @@ static void start(struct seat *seat)
         .index = seat->index,
     };
     seat->is_serving = false;
+    seat->building_ms = 0;
     seat->started_ms = now_ms(workers);
     seat->link = workers->options.is_local ? peri_link_open_local(&options) : peri_link_open_process(&options);
     if (seat->link) {
@@ -115,6 +117,7 @@ void peri_workers_start(struct peri_workers *workers)
 static void on_ready(struct peri_link *link, uint64_t number)
 {
     struct seat *seat = link->data;
+    seat->building_ms = 0;
     seat->workers->options.ops->on_built(seat->workers->options.data, seat->index, number, NULL);
 }
 
@@ -122,6 +125,7 @@ static void on_failed(struct peri_link *link, uint64_t number, const char *error
 {
     struct seat *seat = link->data;
     struct peri_workers *workers = seat->workers;
+    seat->building_ms = 0;
     if (seat->is_serving) {
         workers->options.ops->on_built(workers->options.data, seat->index, number, errors);
         return;
@@ -206,14 +210,18 @@ static const struct peri_link_events events = {
 
 // ---- the watchdog ----
 
+static uint64_t last_sign(const struct seat *seat, struct peri_worker_info *info)
+{
+    peri_shm_worker_get(seat->workers->options.shm, seat->index, info);
+    return info->heartbeat_ms > seat->started_ms ? info->heartbeat_ms : seat->started_ms;
+}
+
 static void watch_seat(struct seat *seat, uint64_t now)
 {
-    struct peri_workers *workers = seat->workers;
     struct peri_worker_info info;
-    peri_shm_worker_get(workers->options.shm, seat->index, &info);
-    uint64_t seen = info.heartbeat_ms > seat->started_ms ? info.heartbeat_ms : seat->started_ms;
-    uint64_t limit = workers->options.watchdog_ms + (seat->is_serving ? 0 : START_MS);
-    if (now < seen + limit)
+    uint64_t seen = last_sign(seat, &info);
+    uint64_t limit = seat->workers->options.watchdog_ms + (seat->is_serving ? 0 : START_MS);
+    if (now < seen + limit || now < seat->building_ms)
         return;
     peri_error("worker %u (pid %d) is stuck: no heartbeat for %llu ms; killed", seat->index, (int)info.pid,
                (unsigned long long)(now - seen));
@@ -228,7 +236,7 @@ static void on_watch(struct peri_timer *timer)
     workers->watched_ms = now;
     // When this process itself stood still (a stopped machine, a debugger), so did the workers.
     if (since > workers->options.watchdog_ms)
-        peri_workers_excuse(workers, workers->options.watchdog_ms);
+        workers->excused_ms = now + workers->options.watchdog_ms;
     for (uint32_t i = 0; i < workers->options.count && now >= workers->excused_ms; i++)
         if (workers->seats[i].link)
             watch_seat(&workers->seats[i], now);
@@ -237,9 +245,11 @@ static void on_watch(struct peri_timer *timer)
 
 void peri_workers_excuse(struct peri_workers *workers, uint64_t ms)
 {
-    uint64_t until = now_ms(workers) + ms;
-    if (until > workers->excused_ms)
-        workers->excused_ms = until;
+    struct peri_worker_info info;
+    uint64_t now = now_ms(workers);
+    for (uint32_t i = 0; i < workers->options.count; i++)
+        if (now < last_sign(&workers->seats[i], &info) + 2 * workers->settings.beat_ms)
+            workers->seats[i].building_ms = now + ms;
 }
 
 // ---- the whole ----
@@ -268,7 +278,7 @@ struct peri_workers *peri_workers_new(const struct peri_workers_options *options
     peri_assert(options->count > 0 && (!options->is_local || options->count == 1));
     workers->options = *options;
     workers->settings.lua_memory = options->lua_memory;
-    workers->settings.beat_ms = options->is_local ? 0 : beat_ms(options->watchdog_ms);
+    workers->settings.beat_ms = beat_ms(options->watchdog_ms);
     strncpy(workers->settings.role, options->role, sizeof(workers->settings.role) - 1);
     workers->watched_ms = now_ms(workers);
     peri_timer_init(&workers->watch, on_watch);

@@ -64,7 +64,7 @@ struct peri_link *peri_workers_link(const struct peri_workers *workers, uint32_t
 /// While held, no worker is started; those that wait are when the hold ends.
 void peri_workers_hold(struct peri_workers *workers, bool is_held);
 
-/// Lets heartbeats pause for `ms` from now: the workers build something.
+/// Lets the heartbeat of every worker that has one now pause until it has built something, at most for `ms`.
 void peri_workers_excuse(struct peri_workers *workers, uint64_t ms);
 
 /// Lets every worker finish what is open, at most `ms`, and end. Nobody is replaced from now on.

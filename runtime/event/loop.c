@@ -82,6 +82,7 @@ struct peri_loop *peri_loop_new(bool is_virtual)
     }
     loop->is_virtual = is_virtual;
     loop->now_ns = is_virtual ? PERI_VIRTUAL_START_NS : 0;
+    loop->wall_start_ns = PERI_VIRTUAL_START_NS;
     peri_list_init(&loop->deferred);
     peri_list_init(&loop->dirty);
     loop_open_handles(loop);
@@ -171,6 +172,27 @@ void peri_loop_advance(struct peri_loop *loop, uint64_t ms)
     loop_settle(loop);
 }
 
+uint64_t peri_loop_next_ms(struct peri_loop *loop)
+{
+    return peri_wheel_next_ms(loop);
+}
+
+void peri_loop_reset_wall(struct peri_loop *loop)
+{
+    peri_assert(loop->is_virtual);
+    loop->wall_start_ns = loop->now_ns;
+}
+
+uint32_t peri_loop_timers(const struct peri_loop *loop)
+{
+    return peri_wheel_count(loop);
+}
+
+uint32_t peri_loop_streams(const struct peri_loop *loop)
+{
+    return loop->stream_count;
+}
+
 uint64_t peri_loop_now_ns(struct peri_loop *loop)
 {
     if (loop->now_ns == 0) {
@@ -184,7 +206,7 @@ uint64_t peri_loop_now_ns(struct peri_loop *loop)
 uint64_t peri_loop_wall_ms(struct peri_loop *loop)
 {
     if (loop->is_virtual)
-        return PERI_VIRTUAL_WALL_MS + (loop->now_ns - PERI_VIRTUAL_START_NS) / 1000000;
+        return PERI_VIRTUAL_WALL_MS + (loop->now_ns - loop->wall_start_ns) / 1000000;
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;

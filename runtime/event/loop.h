@@ -41,6 +41,16 @@ void peri_loop_wait(struct peri_loop *loop, uint64_t ms);
 /// Virtual mode: moves time forward by `ms`, running what falls due in order and all deferred work in between.
 void peri_loop_advance(struct peri_loop *loop, uint64_t ms);
 
+/// Virtual mode: monotonic time in milliseconds at which a timer may be due; UINT64_MAX when no timer is active.
+uint64_t peri_loop_next_ms(struct peri_loop *loop);
+
+/// Virtual mode: the wall clock stands at 2026-01-01T00:00:00Z again; monotonic time goes on.
+void peri_loop_reset_wall(struct peri_loop *loop);
+
+/// Timers that are active, and streams that are open: for those who look for leaks.
+uint32_t peri_loop_timers(const struct peri_loop *loop);
+uint32_t peri_loop_streams(const struct peri_loop *loop);
+
 /// Monotonic time in nanoseconds, read at most once a turn.
 uint64_t peri_loop_now_ns(struct peri_loop *loop);
 

@@ -19,7 +19,6 @@ struct peri_wheel {
     uint64_t tick;                        ///< last tick that was run
     uint64_t tick_ms;                     ///< length of a tick
     uint64_t armed_ms;                    ///< when the libuv timer fires; UINT64_MAX for never
-    unsigned count;                       ///< timers in slots
 };
 
 struct peri_loop {
@@ -30,6 +29,8 @@ struct peri_loop {
     uv_timer_t timer;
     bool is_virtual;
     uint64_t now_ns;          ///< 0: to be read when asked for
+    uint64_t wall_start_ns;   ///< virtual mode: now_ns when the wall clock began
+    uint32_t stream_count;    ///< open
     struct peri_wheel wheel;
     struct peri_list deferred;
     struct peri_list dirty; ///< streams with corked bytes
@@ -48,6 +49,9 @@ void peri_wheel_run(struct peri_loop *loop);
 
 /// Time of the earliest slot that may hold a timer; UINT64_MAX for none.
 uint64_t peri_wheel_next_ms(const struct peri_loop *loop);
+
+/// Timers that are active.
+uint32_t peri_wheel_count(const struct peri_loop *loop);
 
 /// Writes what the dirty streams have corked.
 void peri_streams_flush(struct peri_loop *loop);

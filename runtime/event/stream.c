@@ -57,6 +57,7 @@ static void on_linger(struct peri_timer *timer)
 void peri_stream_init(struct peri_stream *stream, struct peri_loop *loop, const struct peri_stream_ops *ops)
 {
     *stream = (struct peri_stream){.ops = ops, .loop = loop};
+    loop->stream_count++;
     peri_list_init(&stream->dirty);
     peri_defer_init(&stream->report, on_report);
     peri_timer_init(&stream->linger, on_linger);
@@ -71,6 +72,11 @@ void peri_stream_set_owner(struct peri_stream *stream, const struct peri_stream_
 void *peri_stream_data(const struct peri_stream *stream)
 {
     return stream->data;
+}
+
+void peri_stream_peer(const struct peri_stream *stream, char ip[46], uint16_t *port)
+{
+    stream->ops->peer(stream, ip, port);
 }
 
 void peri_stream_read_start(struct peri_stream *stream)
@@ -261,6 +267,7 @@ void peri_stream_close(struct peri_stream *stream)
 void peri_stream_closed(struct peri_stream *stream)
 {
     peri_buf_close(&stream->queue);
+    stream->loop->stream_count--;
     if (stream->events)
         stream->events->on_close(stream);
     free(stream);

@@ -45,6 +45,12 @@ struct peri_stream *peri_stream_connect_unix(struct peri_loop *loop, const char 
 /// Two memory streams joined back to back. False when out of memory.
 bool peri_stream_open_pair(struct peri_loop *loop, struct peri_stream *pair[2]);
 
+/// What peri_stream_peer says of a memory stream: "memory" and 0 until this is called. `ip` is cut at 45 bytes.
+void peri_stream_set_peer(struct peri_stream *stream, struct peri_slice ip, uint16_t port);
+
+/// Bytes that a memory stream has sent and its peer has not read.
+size_t peri_stream_unread(const struct peri_stream *stream);
+
 /// Gives the stream (accepted or one of a pair) its owner.
 void peri_stream_set_owner(struct peri_stream *stream, const struct peri_stream_events *events, void *data);
 
@@ -83,7 +89,7 @@ void peri_stream_close(struct peri_stream *stream);
 /// peer still sends is read and dropped until it ends its own, so that a last response is not lost to a reset (RFC 9112 9.6).
 void peri_stream_close_gently(struct peri_stream *stream, uint64_t max_ms, bool waits_for_peer);
 
-/// Text form of the peer's address, NUL-terminated ("unix", "memory" where there is none); *port may be 0.
+/// Text form of the peer's address, NUL-terminated ("unix", "memory" where there is none; see peri_stream_set_peer); *port may be 0.
 void peri_stream_peer(const struct peri_stream *stream, char ip[46], uint16_t *port);
 
 /// A listening socket that hands out streams.

@@ -20,6 +20,7 @@ struct peri_stream_ops {
     void (*read_stop)(struct peri_stream *stream);
     void (*shutdown)(struct peri_stream *stream);
     void (*close)(struct peri_stream *stream);
+    void (*peer)(const struct peri_stream *stream, char ip[46], uint16_t *port);
 };
 
 struct peri_stream {

@@ -18,6 +18,8 @@ struct memory_stream {
     struct peri_defer gone;
     bool is_reading;
     bool has_eof; ///< the peer ended its direction
+    char peer_ip[46];
+    uint16_t peer_port;
 };
 
 static struct memory_stream *memory(struct peri_stream *stream)
@@ -131,6 +133,13 @@ static void memory_close(struct peri_stream *stream)
     peri_defer_schedule(stream->loop, &self->gone);
 }
 
+static void memory_peer(const struct peri_stream *stream, char ip[46], uint16_t *port)
+{
+    const struct memory_stream *self = PERI_CONTAINER(stream, const struct memory_stream, base);
+    memcpy(ip, self->peer_ip, sizeof(self->peer_ip));
+    *port = self->peer_port;
+}
+
 static const struct peri_stream_ops memory_ops = {
     .try_write = memory_try_write,
     .send_queue = memory_send_queue,
@@ -138,7 +147,25 @@ static const struct peri_stream_ops memory_ops = {
     .read_stop = memory_read_stop,
     .shutdown = memory_shutdown,
     .close = memory_close,
+    .peer = memory_peer,
 };
+
+void peri_stream_set_peer(struct peri_stream *stream, struct peri_slice ip, uint16_t port)
+{
+    peri_assert(stream->ops == &memory_ops);
+    struct memory_stream *self = memory(stream);
+    size_t len = ip.len < sizeof(self->peer_ip) ? ip.len : sizeof(self->peer_ip) - 1;
+    memcpy(self->peer_ip, ip.ptr, len);
+    self->peer_ip[len] = '\0';
+    self->peer_port = port;
+}
+
+size_t peri_stream_unread(const struct peri_stream *stream)
+{
+    peri_assert(stream->ops == &memory_ops);
+    const struct memory_stream *self = PERI_CONTAINER(stream, const struct memory_stream, base);
+    return peri_stream_pending(stream) + (self->peer ? self->peer->inbox.len : 0);
+}
 
 static struct memory_stream *memory_new(struct peri_loop *loop)
 {
@@ -150,6 +177,7 @@ static struct memory_stream *memory_new(struct peri_loop *loop)
     peri_defer_init(&self->turn, on_memory_turn);
     peri_defer_init(&self->writable, on_memory_writable);
     peri_defer_init(&self->gone, on_memory_gone);
+    memcpy(self->peer_ip, "memory", sizeof("memory"));
     return self;
 }
 
@@ -158,6 +186,7 @@ bool peri_stream_open_pair(struct peri_loop *loop, struct peri_stream *pair[2])
     struct memory_stream *a = memory_new(loop);
     struct memory_stream *b = memory_new(loop);
     if (!a || !b) {
+        loop->stream_count -= (a != NULL) + (b != NULL);
         free(a);
         free(b);
         return false;

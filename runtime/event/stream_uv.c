@@ -139,6 +139,23 @@ static void uv_backend_close(struct peri_stream *stream)
     uv_close(&backend(stream)->handle.any, on_uv_close);
 }
 
+static void uv_backend_peer(const struct peri_stream *stream, char ip[46], uint16_t *port)
+{
+    const struct uv_stream_backend *self = PERI_CONTAINER(stream, const struct uv_stream_backend, base);
+    *port = 0;
+    struct sockaddr_storage address;
+    int len = sizeof(address);
+    if (self->is_pipe || uv_tcp_getpeername(&self->handle.tcp, (struct sockaddr *)&address, &len) < 0) {
+        memcpy(ip, "unix", sizeof("unix"));
+        return;
+    }
+    uv_ip_name((struct sockaddr *)&address, ip, 46);
+    if (strncmp(ip, "::ffff:", 7) == 0 && strchr(ip, '.'))
+        memmove(ip, ip + 7, strlen(ip + 7) + 1);
+    *port = ntohs(address.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&address)->sin6_port
+                                                : ((struct sockaddr_in *)&address)->sin_port);
+}
+
 static const struct peri_stream_ops uv_backend_ops = {
     .try_write = uv_backend_try_write,
     .send_queue = uv_backend_send_queue,
@@ -146,6 +163,7 @@ static const struct peri_stream_ops uv_backend_ops = {
     .read_stop = uv_backend_read_stop,
     .shutdown = uv_backend_shutdown,
     .close = uv_backend_close,
+    .peer = uv_backend_peer,
 };
 
 static struct uv_stream_backend *backend_new(struct peri_loop *loop, bool is_pipe)
@@ -156,6 +174,7 @@ static struct uv_stream_backend *backend_new(struct peri_loop *loop, bool is_pip
     peri_stream_init(&self->base, loop, &uv_backend_ops);
     int err = is_pipe ? uv_pipe_init(&loop->uv, &self->handle.pipe, 0) : uv_tcp_init(&loop->uv, &self->handle.tcp);
     if (err < 0) {
+        loop->stream_count--;
         free(self);
         return NULL;
     }
@@ -199,27 +218,6 @@ struct peri_stream *peri_stream_connect_unix(struct peri_loop *loop, const char 
     peri_stream_set_owner(&self->base, events, data);
     uv_pipe_connect(&self->req.connect, &self->handle.pipe, path, on_uv_connect);
     return &self->base;
-}
-
-void peri_stream_peer(const struct peri_stream *stream, char ip[46], uint16_t *port)
-{
-    *port = 0;
-    if (stream->ops != &uv_backend_ops) {
-        memcpy(ip, "memory", sizeof("memory"));
-        return;
-    }
-    const struct uv_stream_backend *self = PERI_CONTAINER(stream, const struct uv_stream_backend, base);
-    struct sockaddr_storage address;
-    int len = sizeof(address);
-    if (self->is_pipe || uv_tcp_getpeername(&self->handle.tcp, (struct sockaddr *)&address, &len) < 0) {
-        memcpy(ip, "unix", sizeof("unix"));
-        return;
-    }
-    uv_ip_name((struct sockaddr *)&address, ip, 46);
-    if (strncmp(ip, "::ffff:", 7) == 0 && strchr(ip, '.'))
-        memmove(ip, ip + 7, strlen(ip + 7) + 1);
-    *port = ntohs(address.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&address)->sin6_port
-                                                : ((struct sockaddr_in *)&address)->sin_port);
 }
 
 static void acceptor_take(struct peri_acceptor *acceptor)

@@ -112,6 +112,17 @@ uint64_t peri_wheel_next_ms(const struct peri_loop *loop)
     return UINT64_MAX;
 }
 
+uint32_t peri_wheel_count(const struct peri_loop *loop)
+{
+    uint32_t count = 0;
+    for (unsigned i = 0; i < PERI_WHEEL_SLOTS; i++) {
+        const struct peri_list *slot = &loop->wheel.slots[i];
+        for (const struct peri_list *link = slot->next; link != slot; link = link->next)
+            count++;
+    }
+    return count;
+}
+
 void peri_wheel_run(struct peri_loop *loop)
 {
     struct peri_wheel *wheel = &loop->wheel;

@@ -12,6 +12,7 @@
 
 static struct peri_list pool = {&pool, &pool};
 static unsigned pool_count;
+static uint32_t live_count;
 static uint64_t next_id;
 
 static const char *const state_names[PERI_X_STATE_COUNT] = {
@@ -66,6 +67,7 @@ struct peri_exchange *peri_exchange_new(void)
         peri_arena_init(&x->arena, PERI_EXCHANGE_MEMORY);
     }
     x->id = ++next_id;
+    live_count++;
     peri_list_init(&x->link);
     exchange_init_messages(x);
     return x;
@@ -79,6 +81,7 @@ void peri_exchange_free(struct peri_exchange *x)
     peri_body_close(&x->res_body);
     peri_list_remove(&x->link);
     peri_arena_reset(&x->arena);
+    live_count--;
     if (pool_count >= PERI_EXCHANGE_POOL) {
         peri_arena_close(&x->arena);
         free(x);
@@ -86,6 +89,11 @@ void peri_exchange_free(struct peri_exchange *x)
     }
     peri_list_prepend(&pool, &x->link);
     pool_count++;
+}
+
+uint32_t peri_exchange_count(void)
+{
+    return live_count;
 }
 
 void peri_exchange_set_state(struct peri_exchange *x, enum peri_exchange_state state)

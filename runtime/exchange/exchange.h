@@ -131,6 +131,9 @@ struct peri_exchange *peri_exchange_new(void);
 /// Gives everything back to the pool. The exchange is in PERI_X_DONE or PERI_X_IDLE.
 void peri_exchange_free(struct peri_exchange *x);
 
+/// Exchanges that are not in the pool: for those who look for leaks.
+uint32_t peri_exchange_count(void);
+
 /// Changes the state; asserts that the change is legal.
 void peri_exchange_set_state(struct peri_exchange *x, enum peri_exchange_state state);
 

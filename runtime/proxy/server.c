@@ -14,7 +14,6 @@
 #include "proxy/accesslog.h"
 #include "proxy/fetch.h"
 #include "proxy/forward.h"
-#include "proxy/memory.h"
 #include "proxy/pipeline.h"
 #include "proxy/server_internal.h"
 #include "script/vm.h"
@@ -30,6 +29,11 @@ static const struct peri_script_host script_host = {
     .fetch_start = peri_fetch_start,
     .fetch_cancel = peri_fetch_cancel,
 };
+
+const struct peri_script_host *peri_server_script_host(void)
+{
+    return &script_host;
+}
 
 static void on_idle(void *data)
 {
@@ -56,13 +60,14 @@ static bool server_open_vm(struct peri_server *server, const struct peri_server_
     return server->vm != NULL;
 }
 
-static bool server_open_pools(struct peri_server *server)
+static bool server_open_pools(struct peri_server *server, const struct peri_server_options *options)
 {
-    struct peri_pools_options options = {.loop = server->loop, .connect_memory = peri_memory_connect, .data = server};
-    server->dns = peri_dns_new(server->loop);
-    options.dns = server->dns;
-    server->pools = peri_pools_new(&options);
-    return server->dns && server->pools;
+    bool is_memory = options->connect != NULL;
+    server->dns = is_memory ? NULL : peri_dns_new(server->loop);
+    struct peri_pools_options pools = {
+        .loop = server->loop, .dns = server->dns, .connect = options->connect, .data = options->connect_data};
+    server->pools = peri_pools_new(&pools);
+    return (server->dns || is_memory) && server->pools;
 }
 
 static void on_drain_timeout(struct peri_timer *timer);
@@ -77,9 +82,8 @@ struct peri_server *peri_server_new(const struct peri_server_options *options)
     server->worker = options->worker;
     server->page = peri_shm_metrics(options->shm, (uint32_t)options->worker);
     peri_list_init(&server->listeners);
-    peri_list_init(&server->memory);
     peri_timer_init(&server->drain_timer, on_drain_timeout);
-    if (!server_open_pools(server) || !server_open_vm(server, options)) {
+    if (!server_open_pools(server, options) || !server_open_vm(server, options)) {
         peri_server_free(server);
         return NULL;
     }
@@ -199,7 +203,8 @@ static void server_switch_listeners(struct peri_server *server, const struct per
     }
 }
 
-peri_err_t peri_server_listen(struct peri_server *server, int fd, struct peri_slice address)
+// Makes a listener of the server; `fd` is -1 for one without a socket (taken otherwise).
+static peri_err_t server_add_listener(struct peri_server *server, int fd, struct peri_slice address)
 {
     struct peri_server_listener *l = calloc(1, sizeof(*l));
     char *copy = malloc(address.len + 1);
@@ -208,7 +213,8 @@ peri_err_t peri_server_listen(struct peri_server *server, int fd, struct peri_sl
     if (!l || !copy)
         goto fail;
     struct peri_listener_settings settings = find_settings(config, address);
-    l->listener = peri_listener_open(server->loop, fd, &settings, &peri_pipeline_owner, server);
+    l->listener = fd < 0 ? peri_listener_open_memory(server->loop, &settings, &peri_pipeline_owner, server)
+                         : peri_listener_open(server->loop, fd, &settings, &peri_pipeline_owner, server);
     if (!l->listener)
         goto fail;
     memcpy(copy, address.ptr, address.len);
@@ -223,6 +229,38 @@ fail:
     free(l);
     free(copy);
     return PERI_ERR_SYSTEM;
+}
+
+peri_err_t peri_server_listen(struct peri_server *server, int fd, struct peri_slice address)
+{
+    peri_assert(fd >= 0);
+    return server_add_listener(server, fd, address);
+}
+
+peri_err_t peri_server_listen_memory(struct peri_server *server, struct peri_slice address)
+{
+    return server_add_listener(server, -1, address) == PERI_OK ? PERI_OK : PERI_ERR_NOMEM;
+}
+
+static struct peri_server_listener *find_listener(struct peri_server *server, struct peri_slice address)
+{
+    for (struct peri_list *link = server->listeners.next; link != &server->listeners; link = link->next) {
+        struct peri_server_listener *l = PERI_LIST_ITEM(link, struct peri_server_listener, link);
+        if (peri_slice_eq(l->address, address))
+            return l;
+    }
+    return NULL;
+}
+
+struct peri_stream *peri_server_connect(struct peri_server *server, struct peri_slice address, struct peri_slice ip)
+{
+    struct peri_server_listener *l = find_listener(server, address);
+    struct peri_stream *pair[2];
+    if (!l || !peri_stream_open_pair(server->loop, pair))
+        return NULL;
+    peri_stream_set_peer(pair[1], ip, 0);
+    peri_listener_adopt(l->listener, pair[1]);
+    return pair[0];
 }
 
 static void listener_remove(struct peri_server_listener *l)
@@ -240,13 +278,9 @@ static void on_listener_gone(void *data)
 
 void peri_server_unlisten(struct peri_server *server, struct peri_slice address)
 {
-    for (struct peri_list *link = server->listeners.next; link != &server->listeners; link = link->next) {
-        struct peri_server_listener *l = PERI_LIST_ITEM(link, struct peri_server_listener, link);
-        if (peri_slice_eq(l->address, address)) {
-            peri_listener_drain(l->listener, on_listener_gone, l);
-            return;
-        }
-    }
+    struct peri_server_listener *l = find_listener(server, address);
+    if (l)
+        peri_listener_drain(l->listener, on_listener_gone, l);
 }
 
 uint32_t peri_server_connections(const struct peri_server *server)
@@ -255,6 +289,11 @@ uint32_t peri_server_connections(const struct peri_server *server)
     for (const struct peri_list *link = server->listeners.next; link != &server->listeners; link = link->next)
         count += peri_listener_connections(PERI_CONTAINER(link, struct peri_server_listener, link)->listener);
     return count;
+}
+
+uint64_t peri_server_lua_bytes(const struct peri_server *server)
+{
+    return peri_vm_bytes(server->vm);
 }
 
 // ---- the end ----
@@ -309,7 +348,6 @@ void peri_server_free(struct peri_server *server)
 {
     peri_timer_stop(&server->drain_timer);
     server_close_listeners(server);
-    peri_memory_close_all(server);
     peri_server_drop(server);
     if (server->current)
         peri_generation_unref(server->current);

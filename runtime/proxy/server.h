@@ -12,9 +12,11 @@
 #include "base/slice.h"
 
 struct peri_loop;
+struct peri_script_host;
 struct peri_server;
 struct peri_shm;
 struct peri_source;
+struct peri_stream;
 struct peri_vm;
 
 struct peri_server_options {
@@ -24,7 +26,13 @@ struct peri_server_options {
     int worker;             ///< index of the worker in shared memory
     uint64_t lua_memory;    ///< bytes of Lua heap; 0 for the default
     const char *role;       ///< default of the setting "role"; borrowed; NULL for "gateway"
+    /// Opens memory streams to upstreams in place of sockets (test kit), NULL when nobody is at `address`. NULL for sockets.
+    struct peri_stream *(*connect)(void *data, struct peri_slice address);
+    void *connect_data; ///< for `connect`
 };
+
+/// What a VM that is given to servers is made with (peri_vm_options.host).
+const struct peri_script_host *peri_server_script_host(void);
 
 /// NULL when out of memory or the VM cannot start (logged).
 struct peri_server *peri_server_new(const struct peri_server_options *options);
@@ -55,6 +63,13 @@ uint64_t peri_server_generation(const struct peri_server *server);
 /// `address` in the current generation. PERI_ERR_SYSTEM.
 peri_err_t peri_server_listen(struct peri_server *server, int fd, struct peri_slice address);
 
+/// As peri_server_listen, but without a socket: for peri_server_connect. PERI_ERR_NOMEM.
+peri_err_t peri_server_listen_memory(struct peri_server *server, struct peri_slice address);
+
+/// A client's memory stream to the listener `address`, which sees the client at `ip`. NULL when there is no such listener, or
+/// out of memory.
+struct peri_stream *peri_server_connect(struct peri_server *server, struct peri_slice address, struct peri_slice ip);
+
 /// Stops accepting on `address` and drains its connections; others are not touched.
 void peri_server_unlisten(struct peri_server *server, struct peri_slice address);
 
@@ -64,5 +79,8 @@ void peri_server_drain(struct peri_server *server, uint64_t ms, void (*on_draine
 
 /// Open client connections.
 uint32_t peri_server_connections(const struct peri_server *server);
+
+/// Bytes of Lua heap in use.
+uint64_t peri_server_lua_bytes(const struct peri_server *server);
 
 #endif

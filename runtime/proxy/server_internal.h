@@ -36,7 +36,6 @@ struct peri_server {
     struct peri_generation *current;
     struct peri_generation *candidate;
     struct peri_list listeners;
-    struct peri_list memory; ///< named memory listeners of tests
     struct peri_timer drain_timer;
     void (*on_drained)(void *data);
     void *drained_data;

@@ -128,7 +128,7 @@ void peri_chain_end(struct peri_exchange *x)
     memset(slot->runs, 0, sizeof(slot->runs));
     if (slot->is_known) {
         lua_pushboolean(anchor, 0);
-        lua_rawseti(anchor, PERI_ANCHOR_REQUESTS, slot->ffi.id);
+        lua_rawseti(anchor, PERI_ANCHOR_STATES, slot->ffi.id);
     }
     peri_slot_release(slot);
 }

@@ -186,21 +186,28 @@ static struct peri_headers *list_of(struct peri_exchange *x, int32_t list)
     }
 }
 
-// Scripts nearly always write names in lower case, as they are kept: compare bytes first.
-static const struct peri_header *find_header(const struct peri_headers *headers, struct peri_slice name, unsigned from,
-                                             unsigned *at)
+// The first field of this name, in lower case, at or behind place `from`; its place goes to *at.
+static struct peri_header *find_lower(const struct peri_headers *headers, struct peri_slice name, unsigned from, unsigned *at)
 {
     for (unsigned i = from; i < headers->count; i++) {
-        const struct peri_header *header = &headers->items[i];
+        struct peri_header *header = &headers->items[i];
         if (header->name_len == name.len && memcmp(header->name, name.ptr, name.len) == 0) {
             *at = i;
             return header;
         }
     }
-    for (size_t i = 0; i < name.len; i++)
+    return NULL;
+}
+
+// The same for a name in any case. Scripts nearly always write lower case, as the names are kept.
+static struct peri_header *find_header(const struct peri_headers *headers, struct peri_slice name, unsigned from,
+                                       unsigned *at)
+{
+    struct peri_header *header = find_lower(headers, name, from, at);
+    for (size_t i = 0; !header && i < name.len; i++)
         if (name.ptr[i] >= 'A' && name.ptr[i] <= 'Z')
             return peri_headers_find_name(headers, name, from, at);
-    return NULL;
+    return header;
 }
 
 PERI_EXPORT int32_t peri_ffi_header_get(struct peri_ffi_slot *slot, int32_t list, const char *name, size_t len)
@@ -240,38 +247,79 @@ static peri_err_t check_list(const struct peri_exchange *x, int32_t list)
     return is_open(x) && (!is_response || x->res.status != 0) ? PERI_OK : PERI_ERR_CLOSED;
 }
 
-// Framing belongs to the codecs: a script that could set it could smuggle.
-static bool is_framing(struct peri_slice name)
+// Framing belongs to the codecs: a script that could set it could smuggle. Host is what req.host says.
+static bool is_reserved(uint16_t id, int32_t list)
 {
-    static const struct peri_slice framing[] = {
-        PERI_SLICE("connection"),       PERI_SLICE("content-length"), PERI_SLICE("keep-alive"),
-        PERI_SLICE("proxy-connection"), PERI_SLICE("te"),             PERI_SLICE("trailer"),
-        PERI_SLICE("transfer-encoding"), PERI_SLICE("upgrade"),
-    };
-    for (size_t i = 0; i < PERI_COUNT(framing); i++)
-        if (framing[i].len == name.len && peri_slice_ieq(framing[i], name))
-            return true;
-    return false;
+    switch (id) {
+    case PERI_H_CONNECTION:
+    case PERI_H_CONTENT_LENGTH:
+    case PERI_H_KEEP_ALIVE:
+    case PERI_H_PROXY_CONNECTION:
+    case PERI_H_TE:
+    case PERI_H_TRAILER:
+    case PERI_H_TRANSFER_ENCODING:
+    case PERI_H_UPGRADE: return true;
+    default: return id == PERI_H_HOST && list == PERI_FFI_REQUEST_HEADERS;
+    }
+}
+
+// A field as a script gave it, copied: the name in lower case, the value behind it. PERI_ERR_INVALID, PERI_ERR_NOMEM.
+static peri_err_t copy_field(struct peri_arena *arena, struct peri_slice *name, struct peri_slice *value)
+{
+    if (!peri_header_is_name(*name) || !peri_header_is_value(*value))
+        return PERI_ERR_INVALID;
+    char *copy = peri_arena_alloc(arena, name->len + value->len);
+    if (!copy)
+        return PERI_ERR_NOMEM;
+    for (size_t i = 0; i < name->len; i++)
+        copy[i] = peri_ascii_lower(name->ptr[i]);
+    memcpy(copy + name->len, value->ptr, value->len);
+    *name = peri_slice(copy, name->len);
+    *value = peri_slice(copy + name->len, value->len);
+    return PERI_OK;
+}
+
+// Puts the value into the first field of this name and removes the others; false when there is none.
+static bool replace_field(struct peri_headers *headers, struct peri_slice name, struct peri_slice value)
+{
+    unsigned at;
+    struct peri_header *header = find_lower(headers, name, 0, &at);
+    if (!header)
+        return false;
+    header->value = value.ptr;
+    header->value_len = (uint32_t)value.len;
+    while (find_lower(headers, name, at + 1, &at))
+        peri_headers_remove_at(headers, at--);
+    return true;
+}
+
+static peri_err_t put_field(struct peri_exchange *x, int32_t list, struct peri_slice name, struct peri_slice value,
+                            bool is_set)
+{
+    struct peri_headers *headers = list_of(x, list);
+    peri_err_t err = check_list(x, list);
+    if (err == PERI_OK)
+        err = copy_field(&x->arena, &name, &value);
+    if (err != PERI_OK)
+        return err;
+    uint16_t id = peri_header_id(name.ptr, name.len);
+    if (is_reserved(id, list))
+        return PERI_ERR_INVALID;
+    if (is_set && replace_field(headers, name, value))
+        return PERI_OK;
+    return peri_headers_append(headers, name, value);
 }
 
 PERI_EXPORT int32_t peri_ffi_header_set(struct peri_ffi_slot *slot, int32_t list, const char *name, size_t name_len,
                                         const char *value, size_t value_len)
 {
-    struct peri_exchange *x = exchange_of(slot);
-    peri_err_t err = check_list(x, list);
-    if (err != PERI_OK || is_framing(peri_slice(name, name_len)))
-        return err != PERI_OK ? err : PERI_ERR_INVALID;
-    return peri_headers_set(list_of(x, list), peri_slice(name, name_len), peri_slice(value, value_len));
+    return put_field(exchange_of(slot), list, peri_slice(name, name_len), peri_slice(value, value_len), true);
 }
 
 PERI_EXPORT int32_t peri_ffi_header_add(struct peri_ffi_slot *slot, int32_t list, const char *name, size_t name_len,
                                         const char *value, size_t value_len)
 {
-    struct peri_exchange *x = exchange_of(slot);
-    peri_err_t err = check_list(x, list);
-    if (err != PERI_OK || is_framing(peri_slice(name, name_len)))
-        return err != PERI_OK ? err : PERI_ERR_INVALID;
-    return peri_headers_add(list_of(x, list), peri_slice(name, name_len), peri_slice(value, value_len));
+    return put_field(exchange_of(slot), list, peri_slice(name, name_len), peri_slice(value, value_len), false);
 }
 
 PERI_EXPORT int32_t peri_ffi_header_remove(struct peri_ffi_slot *slot, int32_t list, const char *name, size_t len)

@@ -4,19 +4,21 @@
 
 #include <lua.h>
 
+#include "base/attr.h"
 #include "script/script_types.h"
 
+// Calls in tail position: this stands before every allocation and every free of the VM. Should LuaJIT's allocator fail, its
+// bytes stay counted, which does not matter any more then.
 static void *counted_alloc(void *data, void *ptr, size_t old_size, size_t new_size)
 {
     struct peri_lua_memory *memory = data;
-    if (new_size > old_size && memory->used + (new_size - old_size) > memory->limit) {
+    size_t used = memory->used + new_size - old_size;
+    if (PERI_UNLIKELY(used > memory->limit && new_size > old_size)) {
         memory->is_short = true;
         return NULL;
     }
-    void *fresh = memory->alloc(memory->data, ptr, old_size, new_size);
-    if (fresh || new_size == 0)
-        memory->used += new_size - old_size;
-    return fresh;
+    memory->used = used;
+    return memory->alloc(memory->data, ptr, old_size, new_size);
 }
 
 void peri_lua_memory_init(struct peri_lua_memory *memory, struct lua_State *L, size_t limit)

@@ -26,7 +26,7 @@ struct peri_shm;
 /// Places on the stack of vm->anchor, a coroutine that never runs: its stack keeps these tables at fixed places, whatever the
 /// other coroutines are doing.
 enum {
-    PERI_ANCHOR_REQUESTS = 1, ///< request object by slot id
+    PERI_ANCHOR_STATES = 1, ///< what Lua keeps of an exchange, by slot id
     PERI_ANCHOR_JOBS,         ///< task object by task id
     PERI_ANCHOR_FIBERS,       ///< coroutine by fiber id
     PERI_ANCHOR_RUN_TASK,     ///< function (task id)
@@ -87,7 +87,7 @@ struct peri_script_generation {
 struct peri_slot {
     struct peri_ffi_slot ffi; ///< what Lua sees; first
     struct peri_exchange *x;  ///< NULL when free
-    bool is_known;            ///< Lua keeps a request object, or false, for this id
+    bool is_known;            ///< Lua keeps a state, or false, for this id
     struct peri_script_generation *script;
     struct peri_fiber *runs[PERI_PHASE_COUNT]; ///< the fiber of each phase under way
     struct peri_list fibers;                   ///< all fibers of this exchange

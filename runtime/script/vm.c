@@ -65,7 +65,7 @@ static int start(lua_State *L)
     lua_getglobal(L, "require");
     lua_pushliteral(L, "perigee._core.boot");
     lua_call(L, 1, 1);
-    anchor_field(L, vm, "requests");
+    anchor_field(L, vm, "states");
     anchor_field(L, vm, "jobs");
     lua_newtable(L);
     lua_xmove(L, vm->anchor, 1);

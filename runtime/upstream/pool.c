@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Pools by address, and how a connection comes to be:
 //
-//   take idle | connect: literal -> TCP;  name -> DNS -> TCP;  unix:/path;  memory:NAME  -> attempt -> put idle | close
+//   take idle | connect: literal -> TCP;  name -> DNS -> TCP;  unix:/path;  memory (tests)  -> attempt -> put idle | close
 #include "upstream/pool.h"
 
 #include <stdio.h>
@@ -22,14 +22,14 @@ struct peri_pools {
     bool is_closed; ///< free when the last pool is gone
 };
 
-enum pool_kind { POOL_LITERAL, POOL_NAME, POOL_UNIX, POOL_MEMORY };
+enum pool_kind { POOL_LITERAL, POOL_NAME, POOL_UNIX };
 
 struct peri_pool {
     struct peri_list link; ///< in pools->pools while referenced by a holder
     struct peri_pools *pools;
     char *address; ///< owned, NUL-terminated
     enum pool_kind kind;
-    struct peri_slice host; ///< in `address`: name, path or memory name
+    struct peri_slice host; ///< in `address`: name or path
     uint16_t port;
     struct sockaddr_storage literal;
     struct peri_pool_settings settings;
@@ -83,10 +83,9 @@ static bool parse_port(struct peri_slice text, uint16_t *port)
 static bool parse_address(struct peri_pool *pool)
 {
     struct peri_slice text = peri_slice_from(pool->address);
-    if (peri_slice_starts(text, PERI_SLICE("unix:")) || peri_slice_starts(text, PERI_SLICE("memory:"))) {
-        pool->kind = text.ptr[0] == 'u' ? POOL_UNIX : POOL_MEMORY;
-        size_t prefix = pool->kind == POOL_UNIX ? 5 : 7;
-        pool->host = peri_slice(text.ptr + prefix, text.len - prefix);
+    if (peri_slice_starts(text, PERI_SLICE("unix:"))) {
+        pool->kind = POOL_UNIX;
+        pool->host = peri_slice(text.ptr + 5, text.len - 5);
         return pool->host.len > 0;
     }
     const char *colon = strrchr(pool->address, ':');
@@ -249,7 +248,7 @@ static void on_memory_connected(struct peri_defer *defer)
 static void pending_connect_memory(struct pending_connection *p)
 {
     struct peri_pools *pools = p->base.pool->pools;
-    p->base.stream = pools->options.connect_memory ? pools->options.connect_memory(pools->options.data, p->base.pool->host) : NULL;
+    p->base.stream = pools->options.connect(pools->options.data, peri_pool_address(p->base.pool));
     if (!p->base.stream) {
         pending_fail(p, PERI_ERR_CONNECT);
         return;
@@ -263,6 +262,10 @@ static void pending_connect(struct pending_connection *p)
 {
     struct peri_pool *pool = p->base.pool;
     struct peri_pools *pools = pool->pools;
+    if (pools->options.connect) {
+        pending_connect_memory(p);
+        return;
+    }
     switch (pool->kind) {
     case POOL_LITERAL:
         pending_connect_to(p, &pool->literal);
@@ -280,9 +283,6 @@ static void pending_connect(struct pending_connection *p)
         p->base.stream = peri_stream_connect_unix(pools->options.loop, pool->host.ptr, p->events, &p->base);
         if (!p->base.stream)
             pending_fail(p, PERI_ERR_CONNECT);
-        return;
-    case POOL_MEMORY:
-        pending_connect_memory(p);
         return;
     }
 }

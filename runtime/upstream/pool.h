@@ -20,9 +20,9 @@ struct peri_stream;
 struct peri_pools_options {
     struct peri_loop *loop; ///< borrowed
     struct peri_dns *dns;   ///< borrowed; NULL: only literals
-    /// Opens a stream to the memory listener `name`, or NULL; for "memory:NAME" addresses of tests.
-    struct peri_stream *(*connect_memory)(void *data, struct peri_slice name);
-    void *data;
+    /// Opens a memory stream to `address` in place of a socket, or NULL when nobody is there (test kit). NULL: sockets.
+    struct peri_stream *(*connect)(void *data, struct peri_slice address);
+    void *data; ///< for `connect`
 };
 
 /// Bounds of a pool.
@@ -38,7 +38,7 @@ struct peri_pools *peri_pools_new(const struct peri_pools_options *options);
 /// Frees the set as soon as its last pool is gone: every pool was released, connections may still be closing.
 void peri_pools_free(struct peri_pools *pools);
 
-/// The pool of `address` ("host:port", "unix:/path", "memory:NAME"), made when it does not exist; one reference is the
+/// The pool of `address` ("host:port", "unix:/path"), made when it does not exist; one reference is the
 /// caller's. The settings given last hold. NULL when out of memory or the address is malformed.
 struct peri_pool *peri_pools_get(struct peri_pools *pools, struct peri_slice address, const struct peri_pool_settings *settings);
 

@@ -112,8 +112,8 @@ def test_request_trailers_arrive(gateway):
     assert list(seen.trailers) == [("x-checksum", "900150983"), ("x-two", "b")]
 
 
-def test_hop_by_hop_fields_in_trailers_are_dropped(gateway):
-    body = http1.chunk(b"abc") + b"0\r\nConnection: X-Private\r\nX-Private: 1\r\nKeep-Alive: 1\r\nX-Ok: 1\r\n\r\n"
+def test_framing_and_hop_by_hop_fields_in_trailers_are_dropped(gateway):
+    body = http1.chunk(b"abc") + b"0\r\nConnection: X-Private\r\nX-Private: 1\r\nKeep-Alive: 1\r\nContent-Length: 9\r\nX-Ok: 1\r\n\r\n"
     seen = Seen(gateway.request("POST", "/", [("Transfer-Encoding", "chunked")], body))
     assert list(seen.trailers) == [("x-ok", "1")]
 

@@ -29,7 +29,7 @@ local slot = require "perigee._core.slot"
 local task = require "perigee._core.task"
 
 return {
-    requests = slot.requests,
+    states = slot.states,
     jobs = task.jobs,
     run_task = task.run,
     generation = require "perigee._core.generation",

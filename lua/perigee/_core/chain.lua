@@ -11,12 +11,13 @@ local current = require "perigee._core.current"
 local onion = require "perigee._core.onion"
 local outcome = require "perigee._core.outcome"
 local request = require "perigee.request"
+local response = require "perigee.response"
 local slot = require "perigee._core.slot"
 
 local C, xpcall, type, tostring = ffi.C, xpcall, type, tostring
 local ffi_string = ffi.string
-local new_request, response_of = request.new, request.response
-local requests, chains = slot.requests, slot.chains
+local new_request, response_of = request.new, response.new
+local chains = slot.chains
 local trap, takes_part, classify, failed = outcome.trap, outcome.takes_part, outcome.classify, outcome.failed
 local CONTINUE, REPLY, FAIL = outcome.CONTINUE, outcome.REPLY, outcome.FAIL
 
@@ -30,13 +31,8 @@ chain.PHASES = { request = 1, request_body = 2, upstream = 3, response = 4, resp
 -- The request object and the slot of the exchange that this entry is about.
 local function begin(id, this)
     local s = slot.adopt(id)
-    local req = requests[id]
-    if not req then
-        req = new_request(id, s.gen)
-        requests[id] = req
-        chains[id] = this
-    end
-    return req, s
+    chains[id] = this
+    return new_request(id, s.gen), s
 end
 
 -- ---------------------------------------------------------------- generated phases
@@ -184,9 +180,9 @@ local function filter(this, k, s, hook, chunk, ok, a, b)
     return chunk
 end
 
--- Gives the chunk to the runtime; `place` keeps its bytes alive.
+-- Gives the chunk to the runtime; the state keeps its bytes alive.
 local function pass_on(req, s, place, chunk)
-    req[place] = chunk
+    slot.state(req)[place] = chunk
     s.ptr, s.len = chunk, #chunk
     return CONTINUE
 end
@@ -206,7 +202,7 @@ local function request_body_entry(this)
                 end
             end
         end
-        return pass_on(req, s, request.REQUEST_CHUNK, chunk)
+        return pass_on(req, s, "request_chunk", chunk)
     end
 end
 
@@ -226,7 +222,7 @@ local function response_body_entry(this)
                 end
             end
         end
-        return pass_on(req, s, request.RESPONSE_CHUNK, chunk)
+        return pass_on(req, s, "response_chunk", chunk)
     end
 end
 

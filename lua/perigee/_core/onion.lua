@@ -12,12 +12,12 @@ local ffi = require "ffi"
 local async = require "perigee._core.async"
 local current = require "perigee._core.current"
 local outcome = require "perigee._core.outcome"
-local request = require "perigee.request"
+local response = require "perigee.response"
 local slot = require "perigee._core.slot"
 
 local C, xpcall, error, tostring, type = ffi.C, xpcall, error, tostring, type
 local trap, classify, failed, answered = outcome.trap, outcome.classify, outcome.failed, outcome.answered
-local response_of = request.response
+local response_of = response.new
 local CONTINUE, REPLY, FAIL, ABORT = outcome.CONTINUE, outcome.REPLY, outcome.FAIL, outcome.ABORT
 local IDLE, ENTERED = outcome.IDLE, outcome.ENTERED
 

@@ -6,11 +6,11 @@
 local ffi = require "ffi"
 local current = require "perigee._core.current"
 local reply = require "perigee.reply"
-local request = require "perigee.request"
+local response = require "perigee.response"
 
 local C, collectgarbage, xpcall, type, tostring = ffi.C, collectgarbage, xpcall, type, tostring
 local traceback = debug.traceback
-local response_of = request.response
+local response_of = response.new
 
 local outcome = {}
 

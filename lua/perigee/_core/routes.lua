@@ -259,7 +259,7 @@ local function compile_route(build, route, written, index)
     end
     local target = compile_target(build, route, path)
     local chain = append({}, build.global_uses)
-    append(chain, uses.make(build, route.policies or {}, { "routes", index, "policies" }))
+    append(chain, uses.make(build, route.policies or {}, { "routes", index, "policies" }, name))
     if #build.errors > 0 then
         return nil
     end

@@ -1,8 +1,9 @@
 -- SPDX-License-Identifier: MIT
 --
 -- Handles on exchanges. A Lua object holds the number of a slot and the slot's generation, never a pointer: [1] and [2] of
--- its table. `enter` turns that into the slot, or raises an error when the exchange has ended. Each object has its own
--- table, so nothing that a script kept can come to mean another exchange.
+-- its table. `enter` turns that into the slot, or raises an error when the exchange has ended. Every object is a table of its
+-- own, made when it is asked for and kept nowhere: nothing that a script kept can come to mean another exchange, and LuaJIT
+-- does not even make those that stay inside a trace.
 
 local ffi = require "ffi"
 
@@ -13,9 +14,10 @@ local slot = {}
 
 local slots = {} -- cdata by id
 
---- Request object by slot id, or false. The runtime puts false when the exchange ends.
+--- What Lua keeps of an exchange, by slot id: false, or a table with `ctx` and the last chunks of its bodies. The runtime puts
+--- false when the exchange ends.
 ---@type table<integer, table|false>
-slot.requests = {}
+slot.states = {}
 
 --- Chain by slot id; may be of an exchange that has ended.
 ---@type table<integer, table>
@@ -27,7 +29,7 @@ slot.chains = {}
 function slot.adopt(id)
     local found = slots[id]
     if not found then
-        slot.requests[id] = false -- before the runtime is told that it is there
+        slot.states[id] = false -- before the runtime is told that it is there
         found = C.peri_ffi_slot(id)
         slots[id] = found
     end
@@ -53,6 +55,19 @@ end
 ---@return table
 function slot.chain(object)
     return slot.chains[object[1]]
+end
+
+--- The state of the exchange behind an object.
+---@param object table
+---@return table
+function slot.state(object)
+    local id = object[1]
+    local state = slot.states[id]
+    if not state then
+        state = { ctx = {}, request_chunk = "", response_chunk = "" }
+        slot.states[id] = state
+    end
+    return state
 end
 
 --- Forgets the chains of a generation that is about to go.

@@ -19,7 +19,7 @@ local uses = {}
 ---@class perigee.Use one policy in a chain
 ---@field name string
 ---@field definition perigee.Policy
----@field instance table self of its hooks: `conf`, `name`, and the definition behind
+---@field instance table self of its hooks: `conf`, `name`, `id`, and the definition behind
 ---@field when nil|fun(req: table): boolean
 ---@field on_failure "closed"|"open"
 ---@field dry_run boolean
@@ -199,12 +199,14 @@ local function name_of(written)
     return written
 end
 
-local function make_instance(known, conf)
+local function make_instance(known, conf, id)
     local definition = known.definition
-    return setmetatable({ conf = readonly.freeze(definition.schema, conf), name = definition.name }, known.metatable)
+    return setmetatable({
+        conf = readonly.freeze(definition.schema, conf), name = definition.name, id = id,
+    }, known.metatable)
 end
 
-local function make_use(build, known, written, path)
+local function make_use(build, known, written, path, id)
     local definition, before = known.definition, #build.errors
     local record = { type = "table", short = "policy", fields = known.fields }
     local checked = schema.validate_field(record, written, path, build.errors, build.secrets)
@@ -222,7 +224,7 @@ local function make_use(build, known, written, path)
     local use = {
         name = definition.name,
         definition = definition,
-        instance = make_instance(known, conf),
+        instance = make_instance(known, conf, id),
         when = when,
         on_failure = checked.on_failure or definition.on_failure,
         dry_run = checked.dry_run,
@@ -236,16 +238,18 @@ end
 ---@param build table state of _core/config.lua
 ---@param list any[] as written: "name" or { "name", setting = … } or { policy = "name", … }
 ---@param path (string|number)[] where the list stands
----@return perigee.Use[]
-function uses.make(build, list, path)
-    local made = {}
+---@param route string|nil name of the route it belongs to; nil for the policies of every route
+---@return perigee.Use[] uses their `instance.id` names the place of use: the same in every worker and after a reload
+function uses.make(build, list, path, route)
+    local made, counts = {}, {}
     for i, written in ipairs(list) do
         local at, name = below(path, i), name_of(written)
         if type(name) ~= "string" then
             build:error(at, 'expected a policy: "name" or { "name", setting = … }, found ' .. readable.kind(name))
         else
             local known = find_policy(build, name, at)
-            made[#made + 1] = known and make_use(build, known, written, at)
+            counts[name] = (counts[name] or 0) + 1
+            made[#made + 1] = known and make_use(build, known, written, at, (route or "") .. "#" .. counts[name])
         end
     end
     return made

@@ -107,6 +107,7 @@ static void names_the_setting_that_cannot_change(void **state)
         {"{\"workers\":\"auto\"}", "{\"workers\":0}", "workers"},
         {"{\"workers\":\"auto\"}", "{\"workers\":\"auto\"}", NULL},
         {"{\"admin\":\"unix:/a\"}", "{\"admin\":\"unix:/b\"}", "admin"},
+        {"{\"watchdog_ms\":1}", "{\"watchdog_ms\":2}", "watchdog"},
         {"{\"shared_memory\":1}", "{\"shared_memory\":2}", "shared_memory"},
         {"{\"lua_memory\":1}", "{\"lua_memory\":2}", "lua_memory"},
         {"{\"drain_ms\":1,\"watch\":true}", "{\"drain_ms\":2,\"listeners\":[]}", NULL},

@@ -1,0 +1,39 @@
+-- SPDX-License-Identifier: MIT
+--
+-- The edge: who may call what, and how often. Everything behind it trusts the headers x-user and x-role, which only this process
+-- sets: the jwt policy removes what a client sent under those names.
+
+local at = require "addresses"(env)
+
+local authenticated = {
+    "jwt",
+    algorithms = { "HS256" },
+    secret = file "jwt.key",
+    issuer = "shop",
+    forward_claims = { sub = "x-user", role = "x-role" },
+}
+
+return {
+    admin = at.gateway_admin,
+    listeners = { { address = at.gateway, limits = { body = "64k" } } },
+
+    upstreams = {
+        users = { endpoints = { at.sidecars.user } },
+        products = { endpoints = { at.sidecars.product } },
+        orders = { endpoints = { at.sidecars.order } },
+    },
+
+    policies = { "request_id" },
+
+    routes = {
+        { name = "login", match = { path = "/login", methods = { "POST" } }, upstream = "users",
+          policies = { { "rate_limit", limit = 20, window = "1m", by = "client" } } },
+        { name = "products", match = { path = "/products/*", methods = { "GET" } }, upstream = "products",
+          policies = { { "rate_limit", limit = 100, window = "1m", by = "client" } } },
+        { name = "me", match = { path = "/users/me", methods = { "GET" } }, upstream = "users", policies = { authenticated } },
+        { name = "users", match = { path = "/users", methods = { "GET" } }, upstream = "users",
+          policies = { authenticated, { "acl", allow = { "admin" }, claim = "role" } } },
+        { name = "orders", match = { path = "/orders/*", methods = { "GET", "POST" } }, upstream = "orders",
+          policies = { authenticated } },
+    },
+}

@@ -1,0 +1,23 @@
+-- SPDX-License-Identifier: MIT
+--
+-- The payment service, of which two instances run. A charge is made once per order, however often it is asked for.
+
+local perigee = require "perigee"
+local at = require "addresses"(env)
+local instance = env "INSTANCE" or error "set INSTANCE to payment1 or payment2"
+local charges = perigee.shared "charges"
+
+local function charge(req)
+    local given = req.body:json(4096)
+    if type(given) ~= "table" or type(given.order) ~= "string" or type(given.amount) ~= "number" or given.amount <= 0 then
+        return reply(400, { error = "send {\"order\": …, \"amount\": …}" })
+    end
+    charges:add(given.order, given.amount, 86400)
+    return reply(201, { order = given.order, amount = charges:get(given.order), status = "paid", by = instance })
+end
+
+return {
+    workers = 0,
+    listeners = { { address = at.services[instance] } },
+    routes = { { name = "charge", match = { path = "/charges", methods = { "POST" } }, handler = charge } },
+}

@@ -1,0 +1,154 @@
+-- SPDX-License-Identifier: MIT
+--
+-- Cross-origin resource sharing (the Fetch standard, 3.2): answers preflight requests, and says in responses which origins
+-- may read them. It protects browsers' users, not the upstream: a request of another origin still goes through.
+
+local perigee = require "perigee"
+
+local byte, sub = string.byte, string.sub
+
+local function check_origin(origin)
+    local host = origin:match("^%l[%l%d+.-]*://([%l%d*.:%[%]-]+)$")
+    if origin == "*" or host and (not host:find("*", 1, true) or host:find("^%*%.[^*]+$")) then
+        return nil
+    end
+    return "expected an origin such as \"https://app.example\" or \"https://*.example\" in lower case, without a path, "
+        .. "or \"*\""
+end
+
+local function check_token(name)
+    if not name:find("^[%w!#$%%&'*+.^_`|~-]+$") then
+        return "expected a name such as \"GET\" or \"x-total\""
+    end
+end
+
+local function has(list, wanted)
+    for i = 1, #(list or {}) do
+        if list[i] == wanted then
+            return true
+        end
+    end
+    return false
+end
+
+local function check(conf)
+    if has(conf.origins, "*") and #conf.origins > 1 then
+        return "\"*\" is every origin: the others are needless", "origins"
+    end
+    for _, name in ipairs { "origins", "methods", "headers", "expose" } do
+        if conf.credentials and has(conf[name], "*") then
+            return "\"*\" means nothing with credentials: name what is allowed", name
+        end
+    end
+end
+
+local token = { type = "string", check = check_token }
+
+local Cors = perigee.policy {
+    name = "cors",
+    stage = "transform",
+    check = check,
+    schema = {
+        origins = {
+            type = "list", items = { type = "string", check = check_origin }, min = 1, required = true,
+            doc = "Origins that may read responses: exact, `\"https://*.example\"` for every name below it, or `\"*\"`.",
+        },
+        methods = {
+            type = "list", items = token, min = 1, default = { "GET", "HEAD", "PUT", "PATCH", "POST", "DELETE" },
+            doc = "Methods that preflights allow.",
+        },
+        headers = {
+            type = "list", items = token, doc = "Request headers that preflights allow. Without it: those that are asked for.",
+        },
+        expose = { type = "list", items = token, min = 1, doc = "Response headers that scripts may read." },
+        credentials = { type = "boolean", default = false, doc = "Let browsers send cookies and credentials." },
+        max_age = { type = "duration", default = "10m", doc = "How long browsers may remember a preflight." },
+    },
+}
+
+function Cors:init()
+    local conf = self.conf
+    self.is_any, self.exact, self.below = conf.origins[1] == "*", {}, {}
+    for i = 1, #conf.origins do
+        local head, tail = conf.origins[i]:match("^(.*//)%*(%..*)$")
+        if head then
+            self.below[#self.below + 1] = { head = head, tail = tail }
+        else
+            self.exact[conf.origins[i]] = true
+        end
+    end
+    self.credentials = conf.credentials
+    self.expose = conf.expose and table.concat(conf.expose, ", ")
+    self.methods = table.concat(conf.methods, ", ")
+    self.headers = conf.headers and table.concat(conf.headers, ", ")
+    self.max_age = math.floor(conf.max_age)
+end
+
+-- Is it scheme, one or more labels, and the rest that was configured?
+local function is_below(origin, rule)
+    local from, to = #rule.head + 1, #origin - #rule.tail
+    if to < from or sub(origin, 1, from - 1) ~= rule.head or sub(origin, to + 1) ~= rule.tail then
+        return false
+    end
+    for i = from, to do
+        local c = byte(origin, i)
+        if not (c >= 97 and c <= 122 or c >= 48 and c <= 57 or c == 45 or c == 46) then -- a-z 0-9 - .
+            return false
+        end
+    end
+    return true
+end
+
+-- What Access-Control-Allow-Origin says to a request of this origin, or nil.
+local function allowed(self, origin)
+    if self.is_any then
+        return "*"
+    elseif not origin or self.exact[origin] then
+        return origin
+    end
+    for i = 1, #self.below do
+        if is_below(origin, self.below[i]) then
+            return origin
+        end
+    end
+end
+
+local function answer_preflight(self, req, origin)
+    local vary = "Origin, Access-Control-Request-Method, Access-Control-Request-Headers"
+    local answer = allowed(self, origin)
+    if not answer then
+        return perigee.reply(403, {
+            type = "urn:perigee:forbidden", title = "Forbidden", status = 403, detail = "The origin is not allowed.",
+            request_id = req.id,
+        }, { ["content-type"] = "application/problem+json", vary = vary })
+    end
+    return perigee.reply(204, nil, {
+        ["access-control-allow-origin"] = answer,
+        ["access-control-allow-methods"] = self.methods,
+        ["access-control-allow-headers"] = self.headers or req.headers:get("access-control-request-headers"),
+        ["access-control-allow-credentials"] = self.credentials and "true" or nil,
+        ["access-control-max-age"] = self.max_age,
+        vary = vary,
+    })
+end
+
+function Cors:on_request(req)
+    local origin = req.headers:get("origin")
+    if origin and req.method == "OPTIONS" and req.headers:get("access-control-request-method") then
+        return answer_preflight(self, req, origin)
+    end
+end
+
+function Cors:on_response(req, res)
+    local headers, origin = res.headers, allowed(self, req.headers:get("origin"))
+    headers:set("access-control-allow-origin", origin)
+    headers:set("access-control-allow-credentials", origin and self.credentials and "true" or nil)
+    if origin and self.expose then
+        headers:set("access-control-expose-headers", self.expose)
+    end
+    if not self.is_any then
+        headers:add("vary", "Origin")
+    end
+end
+
+return Cors

@@ -1,0 +1,145 @@
+-- SPDX-License-Identifier: MIT
+--
+-- Token buckets, shared by all workers: `limit` requests a `window` on average, `burst` at once. Each use of the policy has
+-- its own buckets, which outlive reloads.
+
+local perigee = require "perigee"
+
+local ceil, floor, max = math.ceil, math.floor, math.max
+
+local KEY_MAX = 256 -- bytes of a key in shared memory
+
+local function check_by(by)
+    local name = by:match("^header:(.+)$")
+    if by ~= "client" and by ~= "consumer" and by ~= "route" and not (name and name:find("^[%w!#$%%&'*+.^_`|~-]+$")) then
+        return "expected \"client\", \"consumer\", \"route\", \"header:NAME\" or a function"
+    end
+end
+
+local function check_name(name)
+    if not name:find("^[%w ._:/-]+$") then
+        return "a name has letters, digits, spaces and ._:/-"
+    end
+end
+
+local RateLimit = perigee.policy {
+    name = "rate_limit",
+    stage = "traffic",
+    schema = {
+        limit = { type = "integer", min = 1, max = 1e9, required = true, doc = "Requests per window." },
+        window = { type = "duration", min = "10ms", default = "1s", doc = "Time in which `limit` requests are fine." },
+        burst = { type = "integer", min = 1, max = 1e9, doc = "Requests that may come at once. Without it: `limit`." },
+        by = {
+            type = "one_of", of = { { type = "string", check = check_by }, "function" }, default = "client",
+            doc = "Whose requests are counted together: `client` (address), `consumer`, `route`, `header:NAME`, or a function of "
+                .. "the request that returns a string. Who has none of these is counted by address.",
+        },
+        headers = {
+            type = "string", enum = { "ietf", "x", "off" }, default = "ietf",
+            doc = "What the client is told: `RateLimit`, `X-RateLimit-*` or nothing.",
+        },
+        name = { type = "string", default = "default", check = check_name, doc = "Name of the limit in `RateLimit`." },
+        redis = { type = "any", unsupported = true, doc = "Comes with a later version." },
+    },
+}
+
+local BY = {}
+
+function BY.client(self, req)
+    return self.address .. (req.client.ip or "")
+end
+
+function BY.consumer(self, req)
+    local consumer = req.consumer
+    return consumer and self.other .. consumer or BY.client(self, req)
+end
+
+function BY.route(self, req)
+    return self.other .. req.route
+end
+
+function BY.header(self, req)
+    local value = req.headers:get(self.header)
+    return value and value ~= "" and self.other .. value or BY.client(self, req)
+end
+
+BY["function"] = function(self, req)
+    local value = self.choose(req)
+    if value == nil then
+        return BY.client(self, req)
+    elseif type(value) ~= "string" and type(value) ~= "number" then
+        error("'by' returned a " .. type(value) .. ", not a string")
+    end
+    return self.other .. value
+end
+
+function RateLimit:init()
+    local conf, by = self.conf, self.conf.by
+    self.buckets = perigee.shared "rate_limit"
+    self.address, self.other, self.digest = self.id .. "@", self.id .. "=", self.id .. "%"
+    if type(by) == "function" then
+        self.choose, self.key_of = by, BY["function"]
+    else
+        self.header = by:match("^header:(.+)$")
+        self.header = self.header and self.header:lower()
+        self.key_of = self.header and BY.header or BY[by]
+    end
+    self.rate, self.burst, self.style = conf.limit / conf.window, conf.burst or conf.limit, conf.headers
+    self.quota = { rate = self.rate, burst = self.burst }
+    self.limit = conf.limit .. ""
+    self.item = '"' .. conf.name .. '";r='
+    self.policy = '"' .. conf.name .. '";q=' .. conf.limit .. (conf.window % 1 == 0 and ";w=" .. conf.window or "")
+end
+
+-- Seconds until the bucket is full again.
+local function reset_of(self, remaining)
+    return ceil((self.burst - remaining) / self.rate)
+end
+
+local function refuse(self, req, remaining, wait)
+    local headers = { ["content-type"] = "application/problem+json", ["retry-after"] = max(1, ceil(wait)) }
+    if self.style == "ietf" then
+        headers["ratelimit-policy"] = self.policy
+        headers["ratelimit"] = self.item .. "0;t=" .. reset_of(self, remaining)
+    elseif self.style == "x" then
+        headers["x-ratelimit-limit"], headers["x-ratelimit-remaining"] = self.limit, 0
+        headers["x-ratelimit-reset"] = reset_of(self, remaining)
+    end
+    return perigee.reply(429, {
+        type = "urn:perigee:rate_limited", title = "Too Many Requests", status = 429,
+        detail = "There were too many requests; try again later.", request_id = req.id,
+    }, headers)
+end
+
+function RateLimit:on_request(req)
+    local key = self.key_of(self, req)
+    if #key > KEY_MAX then
+        key = self.digest .. perigee.crypto.hash("sha256", key)
+    end
+    local is_admitted, remaining, wait = self.buckets:take(key, self.quota)
+    if is_admitted then
+        if self.style ~= "off" then
+            req.ctx[self] = remaining
+        end
+    elseif is_admitted == nil then
+        return nil, "the limit cannot be checked: " .. remaining
+    else
+        return refuse(self, req, remaining, wait)
+    end
+end
+
+function RateLimit:on_response(req, res)
+    local remaining = self.style ~= "off" and req.ctx[self]
+    if not remaining then
+        return
+    elseif self.style == "ietf" then
+        res.headers:add("ratelimit-policy", self.policy)
+        res.headers:add("ratelimit", self.item .. floor(remaining) .. ";t=" .. reset_of(self, remaining))
+    else
+        res.headers:set("x-ratelimit-limit", self.limit)
+        res.headers:set("x-ratelimit-remaining", floor(remaining))
+        res.headers:set("x-ratelimit-reset", reset_of(self, remaining))
+    end
+end
+
+return RateLimit
