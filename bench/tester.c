@@ -683,17 +683,10 @@ static void apply_arguments(int argc, char **argv)
 static bool dispatch(struct source *source, unsigned events)
 {
     switch (source->kind) {
-    case SOURCE_LISTENER:
-        on_accept();
-        break;
-    case SOURCE_ORIGIN:
-        on_origin((struct origin *)source, events);
-        break;
-    case SOURCE_CLIENT:
-        on_client((struct client *)source, events);
-        break;
-    case SOURCE_COMMANDS:
-        return false;
+    case SOURCE_LISTENER: on_accept(); break;
+    case SOURCE_ORIGIN: on_origin((struct origin *)source, events); break;
+    case SOURCE_CLIENT: on_client((struct client *)source, events); break;
+    case SOURCE_COMMANDS: return false;
     }
     return true;
 }

@@ -24,7 +24,7 @@ end
 function Attempt.__index(self, name)
     local s = enter(self)
     if name == "number" then
-        return C.peri_ffi_number(s, C.PERI_FFI_ATTEMPTS) + 1
+        return C.peri_ffi_number(s, C.PERI_FFI_ATTEMPTS)
     elseif name == "upstream" then
         return text(s, C.PERI_FFI_UPSTREAM)
     elseif name == "endpoint" then

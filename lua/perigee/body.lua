@@ -19,7 +19,7 @@ local methods = {}
 local function check_limit(limit)
     if limit == nil then
         return LIMIT
-    elseif type(limit) ~= "number" or not (limit >= 0) then
+    elseif type(limit) ~= "number" or limit ~= limit or limit < 0 then
         error("the limit of a body is a number of bytes", 3)
     end
     return limit

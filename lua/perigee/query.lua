@@ -130,7 +130,11 @@ end
 local Query = { __metatable = "perigee.Query", __tostring = raw, __pairs = methods.iterate }
 
 function Query.__index(_, name)
-    return methods[name] or error("req.query has no method '" .. tostring(name) .. "'; parameters are read with get()", 2)
+    local method = methods[name]
+    if not method then
+        error("req.query has no method '" .. tostring(name) .. "'; parameters are read with get()", 2)
+    end
+    return method
 end
 
 function Query.__newindex()

@@ -27,8 +27,8 @@ local Acl = perigee.policy {
         deny = { type = "set", items = "string", min = 1, doc = "None of these may be there, whatever `allow` says." },
         claim = {
             type = "string", min = 1,
-            doc = "Compare the values of this claim of the token, `\"a.b\"` for b inside of a. Without it: the groups of "
-                .. "the consumer.",
+            doc = 'Compare the values of this claim of the token, `"a.b"` for b inside of a. Without it: the '
+                .. "groups of the consumer.",
         },
     },
 }

@@ -48,7 +48,9 @@ local BasicAuth = perigee.policy {
             secret = true, check = check_users,
             doc = "Salted hash of the password by name, or `{ hash, groups = { \"staff\" } }`.",
         },
-        realm = { type = "string", default = "perigee", check = check_realm, doc = "What the browser shows when it asks." },
+        realm = {
+            type = "string", default = "perigee", check = check_realm, doc = "What the browser shows when it asks.",
+        },
     },
 }
 

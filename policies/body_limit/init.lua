@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 --
--- Bounds the request body: at once by its Content-Length, and while it arrives when it has none.
+-- Bounds the request body. The runtime answers 413: at once when Content-Length announces more, otherwise as soon as more has
+-- arrived.
 
 local perigee = require "perigee"
 
@@ -17,13 +18,6 @@ function BodyLimit:init()
 end
 
 function BodyLimit:on_request(req)
-    local length = req.headers:get("content-length")
-    if length and tonumber(length) > self.max then
-        return perigee.reply(413, {
-            type = "urn:perigee:body_too_large", title = "Content Too Large", status = 413,
-            detail = "The request body is too large.", request_id = req.id,
-        }, { ["content-type"] = "application/problem+json" })
-    end
     req.body:limit(self.max)
 end
 

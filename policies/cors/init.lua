@@ -12,8 +12,7 @@ local function check_origin(origin)
     if origin == "*" or host and (not host:find("*", 1, true) or host:find("^%*%.[^*]+$")) then
         return nil
     end
-    return "expected an origin such as \"https://app.example\" or \"https://*.example\" in lower case, without a path, "
-        .. "or \"*\""
+    return 'expected "*" or an origin such as "https://app.example" or "https://*.example": lower case, no path'
 end
 
 local function check_token(name)
@@ -22,22 +21,14 @@ local function check_token(name)
     end
 end
 
-local function has(list, wanted)
-    for i = 1, #(list or {}) do
-        if list[i] == wanted then
-            return true
-        end
-    end
-    return false
-end
-
 local function check(conf)
-    if has(conf.origins, "*") and #conf.origins > 1 then
-        return "\"*\" is every origin: the others are needless", "origins"
-    end
     for _, name in ipairs { "origins", "methods", "headers", "expose" } do
-        if conf.credentials and has(conf[name], "*") then
-            return "\"*\" means nothing with credentials: name what is allowed", name
+        for _, item in ipairs(conf[name] or {}) do
+            if item == "*" and #conf[name] > 1 then
+                return '"*" is everything: the others are needless', name
+            elseif item == "*" and conf.credentials then
+                return '"*" means nothing with credentials: name what is allowed', name
+            end
         end
     end
 end
@@ -51,14 +42,15 @@ local Cors = perigee.policy {
     schema = {
         origins = {
             type = "list", items = { type = "string", check = check_origin }, min = 1, required = true,
-            doc = "Origins that may read responses: exact, `\"https://*.example\"` for every name below it, or `\"*\"`.",
+            doc = 'Origins that may read responses: exact, `"https://*.example"` for every name below it, or `"*"`.',
         },
         methods = {
             type = "list", items = token, min = 1, default = { "GET", "HEAD", "PUT", "PATCH", "POST", "DELETE" },
             doc = "Methods that preflights allow.",
         },
         headers = {
-            type = "list", items = token, doc = "Request headers that preflights allow. Without it: those that are asked for.",
+            type = "list", items = token,
+            doc = "Request headers that preflights allow. Without it: those that are asked for.",
         },
         expose = { type = "list", items = token, min = 1, doc = "Response headers that scripts may read." },
         credentials = { type = "boolean", default = false, doc = "Let browsers send cookies and credentials." },
@@ -118,8 +110,8 @@ local function answer_preflight(self, req, origin)
     local answer = allowed(self, origin)
     if not answer then
         return perigee.reply(403, {
-            type = "urn:perigee:forbidden", title = "Forbidden", status = 403, detail = "The origin is not allowed.",
-            request_id = req.id,
+            type = "urn:perigee:forbidden", title = "Forbidden", status = 403,
+            detail = "The origin is not allowed.", request_id = req.id,
         }, { ["content-type"] = "application/problem+json", vary = vary })
     end
     return perigee.reply(204, nil, {

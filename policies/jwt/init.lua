@@ -4,7 +4,7 @@
 -- never change it: the requests with the same token share it), its `sub` in `req.consumer`, its groups in `req.ctx.groups`.
 
 local perigee = require "perigee"
-local token = require "jwt.token"
+local token = require "policies.jwt.token"
 
 local ALGORITHMS = {
     "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
@@ -36,19 +36,25 @@ local Jwt = perigee.policy {
     schema = {
         algorithms = {
             type = "list", items = { type = "string", enum = ALGORITHMS }, min = 1,
-            doc = "The only algorithms that are accepted. Without it: HS256 for a secret, the usual one of a public key; RS256, "
-                .. "PS256, ES256 and EdDSA for a JWK set.",
+            doc = "The only algorithms that are accepted. Without it: HS256 for a secret, the usual one of a public "
+                .. "key; RS256, PS256, ES256 and EdDSA for a JWK set.",
         },
-        secret = { type = "string", min = 1, secret = true, doc = "Key of HS algorithms, at least as long as the digest." },
+        secret = {
+            type = "string", min = 1, secret = true, doc = "Key of HS algorithms, at least as long as the digest.",
+        },
         public_key = { type = "string", min = 1, doc = "Public key or certificate as PEM: `file \"key.pem\"`." },
         jwks_file = { type = "string", min = 1, secret = true, doc = "JWK set: `file \"keys.json\"`." },
         jwks_url = { type = "string", unsupported = true, doc = "Comes with a later version." },
         issuer = one_or_more("What `iss` must be, or a list of them. Without it: not looked at."),
         audience = one_or_more("What `aud` must hold, or a list of which it must hold one. Without it: not looked at."),
         leeway = { type = "duration", default = "0s", max = "1h", doc = "How far clocks may differ." },
-        header = { type = "string", default = "authorization", check = check_header, doc = "Header that carries the token." },
+        header = {
+            type = "string", default = "authorization", check = check_header, doc = "Header that carries the token.",
+        },
         cookie = { type = "string", min = 1, doc = "Cookie that may carry the token when the header does not." },
-        required_claims = { type = "list", items = "string", doc = "Claims that must be there, such as `exp` and `sub`." },
+        required_claims = {
+            type = "list", items = "string", doc = "Claims that must be there, such as `exp` and `sub`.",
+        },
         forward_claims = {
             type = "map", values = { type = "string", check = check_header },
             doc = "Header by claim, for the upstream. What the client sends under these names is dropped.",
@@ -72,9 +78,9 @@ local function refuse(self, req, status, title, detail, challenge)
     for i = 1, #self.headers do -- a dry run goes on
         req.headers:remove(self.headers[i])
     end
+    local kind = status == 400 and "urn:perigee:bad_request" or "urn:perigee:unauthorized"
     return perigee.reply(status, {
-        type = status == 400 and "urn:perigee:bad_request" or "urn:perigee:unauthorized", title = title, status = status,
-        detail = detail, request_id = req.id,
+        type = kind, title = title, status = status, detail = detail, request_id = req.id,
     }, { ["content-type"] = "application/problem+json", ["www-authenticate"] = challenge })
 end
 

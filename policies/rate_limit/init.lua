@@ -11,7 +11,8 @@ local KEY_MAX = 256 -- bytes of a key in shared memory
 
 local function check_by(by)
     local name = by:match("^header:(.+)$")
-    if by ~= "client" and by ~= "consumer" and by ~= "route" and not (name and name:find("^[%w!#$%%&'*+.^_`|~-]+$")) then
+    local is_header = name and name:find("^[%w!#$%%&'*+.^_`|~-]+$")
+    if by ~= "client" and by ~= "consumer" and by ~= "route" and not is_header then
         return "expected \"client\", \"consumer\", \"route\", \"header:NAME\" or a function"
     end
 end
@@ -31,8 +32,8 @@ local RateLimit = perigee.policy {
         burst = { type = "integer", min = 1, max = 1e9, doc = "Requests that may come at once. Without it: `limit`." },
         by = {
             type = "one_of", of = { { type = "string", check = check_by }, "function" }, default = "client",
-            doc = "Whose requests are counted together: `client` (address), `consumer`, `route`, `header:NAME`, or a function of "
-                .. "the request that returns a string. Who has none of these is counted by address.",
+            doc = "Whose requests are counted together: `client` (address), `consumer`, `route`, `header:NAME`, or a "
+                .. "function of the request that returns a string. Who has none of these is counted by address.",
         },
         headers = {
             type = "string", enum = { "ietf", "x", "off" }, default = "ietf",
@@ -76,7 +77,7 @@ end
 function RateLimit:init()
     local conf, by = self.conf, self.conf.by
     self.buckets = perigee.shared "rate_limit"
-    self.address, self.other, self.digest = self.id .. "@", self.id .. "=", self.id .. "%"
+    self.address, self.other, self.digest = self.id .. "\1@", self.id .. "\1=", self.id .. "\1#"
     if type(by) == "function" then
         self.choose, self.key_of = by, BY["function"]
     else

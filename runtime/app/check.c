@@ -21,7 +21,6 @@ struct peri_check {
     struct peri_timer timer;
     struct peri_poll *poll;
     int fd;
-    uint64_t limit_ms;
     void (*on_done)(void *data, struct peri_check_result *result);
     void *data;
 };
@@ -88,10 +87,7 @@ static void on_late(struct peri_timer *timer)
 {
     struct peri_check *check = PERI_CONTAINER(timer, struct peri_check, timer);
     struct peri_check_result result = {
-        .errors = peri_errors_new(NULL,
-                                  "loading the configuration takes longer than %llu ms; is there an endless loop at "
-                                  "the top level of a file?",
-                                  (unsigned long long)check->limit_ms),
+        .errors = peri_errors_new(NULL, "%s", PERI_CHECK_LATE),
     };
     finish(check, &result);
 }
@@ -128,14 +124,13 @@ static peri_err_t spawn(struct peri_check *check, struct peri_children *children
 }
 
 struct peri_check *peri_check_start(struct peri_loop *loop, struct peri_children *children,
-                                    const struct peri_check_options *options, uint64_t limit_ms,
+                                    const struct peri_check_options *options,
                                     void (*on_done)(void *data, struct peri_check_result *result), void *data)
 {
     struct peri_check *check = calloc(1, sizeof(*check));
     if (!check)
         return NULL;
     check->child.on_exit = on_child_exit;
-    check->limit_ms = limit_ms;
     peri_timer_init(&check->timer, on_late);
     if (spawn(check, children, options) != PERI_OK) {
         peri_error("cannot start the check of the configuration: %s", strerror(errno));
@@ -145,7 +140,7 @@ struct peri_check *peri_check_start(struct peri_loop *loop, struct peri_children
     check->on_done = on_done;
     check->data = data;
     check->poll = peri_poll_open(loop, check->fd, on_readable, check);
-    peri_timer_start(loop, &check->timer, limit_ms);
+    peri_timer_start(loop, &check->timer, PERI_CHECK_MS);
     return check;
 }
 

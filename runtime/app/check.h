@@ -16,6 +16,10 @@ struct peri_snapshot;
 
 #define PERI_CHECK_MS 5000 ///< time a check may take
 
+/// What is told when a check takes longer.
+#define PERI_CHECK_LATE                                                                                                \
+    "loading the configuration takes longer than 5 s; is there an endless loop at the top level of a file?"
+
 /// What is checked.
 struct peri_check_options {
     const char *file; ///< path of the configuration; borrowed as long as the check runs
@@ -29,10 +33,10 @@ struct peri_check_result {
     char *errors;                   ///< list of errors (app/errors.h); NULL when accepted
 };
 
-/// Starts a check that takes at most `limit_ms`. Calls on_done(data, result) exactly once from the loop, unless cancelled.
+/// Starts a check that takes at most PERI_CHECK_MS. Calls on_done(data, result) exactly once from the loop, unless cancelled.
 /// NULL when the child cannot be started (logged). The check frees itself.
 struct peri_check *peri_check_start(struct peri_loop *loop, struct peri_children *children,
-                                    const struct peri_check_options *options, uint64_t limit_ms,
+                                    const struct peri_check_options *options,
                                     void (*on_done)(void *data, struct peri_check_result *result), void *data);
 
 /// Ends a check whose on_done has not been called; it is not called any more.

@@ -2,6 +2,7 @@
 // Commands that evaluate or serve a configuration: run, gateway, sidecar, check, and the processes behind them.
 #include <fcntl.h>
 #include <linux/close_range.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -78,13 +79,25 @@ static void print_summary(const char *file, const char *text)
     peri_json_free(json);
 }
 
+static void on_late(int number)
+{
+    static const char text[] = "perigee: " PERI_CHECK_LATE "\n";
+    PERI_UNUSED(number);
+    ssize_t written = write(STDERR_FILENO, text, sizeof(text) - 1);
+    PERI_UNUSED(written); // the exit status tells too
+    _exit(PERI_EXIT_FAILED);
+}
+
 int peri_cli_check(int argc, char **argv)
 {
     struct peri_check_result result;
     struct peri_check_options options = {.file = file_argument(argc, argv), .role = "gateway"};
     if (!options.file)
         return PERI_EXIT_USAGE;
+    signal(SIGALRM, on_late);
+    alarm(PERI_CHECK_MS / 1000);
     peri_check_run(&options, &result);
+    alarm(0);
     int status = result.errors ? PERI_EXIT_FAILED : PERI_EXIT_OK;
     if (result.errors)
         peri_errors_print(stderr, options.file, result.errors);

@@ -68,8 +68,7 @@ static bool check(void *data, bool is_rollback)
         return true;
     }
     struct peri_check_options options = {.file = supervisor->options->file, .role = supervisor->options->role};
-    supervisor->check =
-        peri_check_start(supervisor->loop, supervisor->children, &options, PERI_CHECK_MS, on_checked, supervisor);
+    supervisor->check = peri_check_start(supervisor->loop, supervisor->children, &options, on_checked, supervisor);
     return supervisor->check != NULL;
 }
 

@@ -101,7 +101,6 @@ static void on_loaded(void *data, struct peri_check_result *result)
 bool peri_supervisor_load(struct peri_supervisor *supervisor)
 {
     struct peri_check_options options = {.file = supervisor->options->file, .role = supervisor->options->role};
-    supervisor->check =
-        peri_check_start(supervisor->loop, supervisor->children, &options, PERI_CHECK_MS, on_loaded, supervisor);
+    supervisor->check = peri_check_start(supervisor->loop, supervisor->children, &options, on_loaded, supervisor);
     return supervisor->check != NULL;
 }

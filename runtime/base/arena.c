@@ -79,7 +79,7 @@ void *peri_arena_alloc_slow(struct peri_arena *arena, size_t size)
         room = PERI_ARENA_LARGEST;
     if (room < need)
         room = need;
-    if (need < size || arena->used + need > arena->limit)
+    if (need < size || arena->used > arena->limit || need > arena->limit - arena->used)
         return NULL;
     struct peri_arena_block *block = malloc(sizeof(*block) + room);
     if (!block)

@@ -34,7 +34,7 @@ void peri_arena_close(struct peri_arena *arena);
 /// Slow path of peri_arena_alloc: takes a new block. NULL when memory or the limit is exhausted.
 void *peri_arena_alloc_slow(struct peri_arena *arena, size_t size);
 
-/// `size` bytes aligned to 8, uninitialised, borrowed until reset. NULL when memory or the limit is exhausted.
+/// `size` bytes (1 or more) aligned to 8, uninitialised, borrowed until reset. NULL when memory or the limit is exhausted.
 static inline void *peri_arena_alloc(struct peri_arena *arena, size_t size)
 {
     size_t need = (size + 7) & ~(size_t)7;

@@ -83,6 +83,17 @@ unsigned peri_buf_peek_many(const struct peri_buf *buf, struct peri_slice *runs,
     return count;
 }
 
+struct peri_slice peri_buf_peek_at(const struct peri_buf *buf, size_t at)
+{
+    for (const struct peri_buf_chunk *chunk = buf->first; chunk; chunk = chunk->next) {
+        size_t here = chunk->end - chunk->begin;
+        if (at < here)
+            return peri_slice(chunk->data + chunk->begin + at, here - at);
+        at -= here;
+    }
+    return peri_slice(NULL, 0);
+}
+
 void peri_buf_take(struct peri_buf *buf, size_t len)
 {
     peri_assert(len <= buf->len);

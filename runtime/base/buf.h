@@ -30,6 +30,9 @@ struct peri_slice peri_buf_peek(const struct peri_buf *buf);
 /// Fills `runs` with the first runs of bytes, at most `max`; returns how many. Borrowed until they are taken.
 unsigned peri_buf_peek_many(const struct peri_buf *buf, struct peri_slice *runs, unsigned max);
 
+/// The run of bytes that begins `at` bytes behind the first one, borrowed until it is taken; len 0 at the end.
+struct peri_slice peri_buf_peek_at(const struct peri_buf *buf, size_t at);
+
 /// Drops the first `len` bytes (len <= buf->len).
 void peri_buf_take(struct peri_buf *buf, size_t len);
 

@@ -11,7 +11,6 @@
 #define PERI_H1_TEXT 1024           ///< first size of the memory for names and values
 #define PERI_H1_SLACK 16            ///< bytes behind the text that lower_name may touch
 #define PERI_H1_EXTENSIONS 4096     ///< bytes of chunk extensions in one message
-#define PERI_H1_FIELD_OVERHEAD 4    ///< ": " and CRLF count towards the head's size
 
 _Static_assert(sizeof(llhttp_t) <= sizeof(((struct peri_h1 *)0)->parser), "llhttp_t fits");
 
@@ -49,9 +48,7 @@ static bool text_grow(struct peri_h1 *h1, size_t len)
 
 static inline int text_put(struct peri_h1 *h1, const char *at, size_t len)
 {
-    size_t end = h1->text_len + len;
-    if (end + h1->headers->count * PERI_H1_FIELD_OVERHEAD > h1->limits->header_bytes)
-        return fail(h1, PERI_ERR_HEADERS_TOO_LARGE);
+    size_t end = h1->text_len + len; // bounded by check_lines
     if (end > h1->text_size && !text_grow(h1, len))
         return fail(h1, PERI_ERR_NOMEM);
     memcpy(h1->text + h1->text_len, at, len);
@@ -126,6 +123,8 @@ static bool lower_name(char *name, size_t len)
 static int on_header_field_complete(llhttp_t *parser)
 {
     struct peri_h1 *h1 = parser->data;
+    if (h1->text_len == h1->name_at)
+        return fail(h1, PERI_ERR_BAD_REQUEST); // a field without a name
     if (lower_name(h1->text + h1->name_at, h1->text_len - h1->name_at) && !h1->limits->allow_underscores)
         return fail(h1, PERI_ERR_BAD_REQUEST);
     h1->value_at = h1->text_len;
@@ -187,41 +186,31 @@ static void remove_listed(struct peri_headers *headers, struct peri_slice list)
     }
 }
 
-static bool is_hop_by_hop(uint16_t id)
-{
-    switch (id) {
-    case PERI_H_CONNECTION:
-    case PERI_H_KEEP_ALIVE:
-    case PERI_H_PROXY_CONNECTION:
-    case PERI_H_TE:
-    case PERI_H_TRAILER:
-    case PERI_H_TRANSFER_ENCODING:
-    case PERI_H_UPGRADE:
-    case PERI_H_CONTENT_LENGTH:
-        return true;
-    default:
-        return false;
-    }
-}
+#define BIT(id) (1u << (id))
+#define HOP_BY_HOP                                                                                                     \
+    (BIT(PERI_H_CONNECTION) | BIT(PERI_H_KEEP_ALIVE) | BIT(PERI_H_PROXY_CONNECTION) | BIT(PERI_H_TE) |                 \
+     BIT(PERI_H_TRAILER) | BIT(PERI_H_TRANSFER_ENCODING) | BIT(PERI_H_UPGRADE) | BIT(PERI_H_CONTENT_LENGTH))
 
-// Removes framing and hop-by-hop fields and those that Connection lists (RFC 9110 7.6.1), in one pass over the list.
+// Removes framing and hop-by-hop fields and those that Connection lists (RFC 9110 7.6.1).
 static void strip_hop_by_hop(struct peri_headers *headers)
 {
-    for (unsigned i = 0; i < headers->count; i++) {
-        const struct peri_header *header = &headers->items[i];
-        if (header->id == PERI_H_CONNECTION && !peri_slice_ieq(peri_slice(header->value, header->value_len), PERI_SLICE("keep-alive")) &&
-            !peri_slice_ieq(peri_slice(header->value, header->value_len), PERI_SLICE("close")))
-            remove_listed(headers, peri_slice(header->value, header->value_len));
-    }
     unsigned kept = 0;
+    if (!(headers->seen & HOP_BY_HOP))
+        return;
+    for (unsigned i = 0; i < headers->count && headers->seen & BIT(PERI_H_CONNECTION); i++) {
+        struct peri_slice value = peri_slice(headers->items[i].value, headers->items[i].value_len);
+        if (headers->items[i].id == PERI_H_CONNECTION)
+            remove_listed(headers, value);
+    }
     for (unsigned i = 0; i < headers->count; i++) {
-        if (is_hop_by_hop(headers->items[i].id))
+        if (HOP_BY_HOP & BIT(headers->items[i].id))
             continue;
         if (kept != i)
             headers->items[kept] = headers->items[i];
         kept++;
     }
     headers->count = (uint16_t)kept;
+    headers->seen &= ~HOP_BY_HOP;
 }
 
 // The length of the message by its fields (RFC 9112 6.3), refusing every combination that two readers may take differently.
@@ -340,7 +329,7 @@ static int on_headers_complete(llhttp_t *parser)
         h1->is_tunnel = true;
         return 2;
     }
-    return h1->is_head_request || h1->res->status < 200 ? 1 : 0;
+    return h1->is_head_request || h1->res->status < 200 || h1->res->status == 204 || h1->res->status == 304 ? 1 : 0;
 }
 
 static int on_body(llhttp_t *parser, const char *at, size_t len)
@@ -358,9 +347,20 @@ static int on_chunk_extension(llhttp_t *parser, const char *at, size_t len)
     return h1->extension_bytes > PERI_H1_EXTENSIONS ? fail(h1, PERI_ERR_BAD_REQUEST) : 0;
 }
 
+// Behind the last chunk come trailers: lines again, to be looked at before llhttp reads them.
+static int on_chunk_header(llhttp_t *parser)
+{
+    struct peri_h1 *h1 = parser->data;
+    if (parser->content_length > 0)
+        return 0;
+    h1->lines = (struct peri_h1_lines){.is_on = true};
+    return HPE_PAUSED;
+}
+
 static int on_message_complete(llhttp_t *parser)
 {
     struct peri_h1 *h1 = parser->data;
+    h1->lines = (struct peri_h1_lines){.is_on = true, .may_be_empty = true};
     if (h1->headers->count > 0)
         strip_hop_by_hop(h1->headers);
     h1->is_complete = true;
@@ -378,6 +378,7 @@ static const llhttp_settings_t settings = {
     .on_headers_complete = on_headers_complete,
     .on_body = on_body,
     .on_message_complete = on_message_complete,
+    .on_chunk_header = on_chunk_header,
     .on_header_field_complete = on_header_field_complete,
     .on_header_value_complete = on_header_value_complete,
 };
@@ -386,6 +387,7 @@ void peri_h1_init(struct peri_h1 *h1, enum peri_h1_role role, const struct peri_
                   const struct peri_h1_events *events, void *data)
 {
     *h1 = (struct peri_h1){.events = events, .data = data, .limits = limits, .role = role, .is_complete = true};
+    h1->lines = (struct peri_h1_lines){.is_on = true, .may_be_empty = true};
     llhttp_init(parser_of(h1), role == PERI_H1_SERVER ? HTTP_REQUEST : HTTP_RESPONSE, &settings);
     parser_of(h1)->data = h1;
 }
@@ -418,26 +420,102 @@ static peri_err_t error_of(struct peri_h1 *h1, llhttp_errno_t code)
     }
 }
 
-peri_err_t peri_h1_feed(struct peri_h1 *h1, struct peri_slice data, size_t *consumed)
+static bool is_space(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
+// The line that bytes of an earlier feed belong to, or one that may be empty. Returns what is behind it; NULL for a bad line.
+static const char *check_open_line(struct peri_h1_lines *lines, const char *p, const char *end)
+{
+    const char *lf = memchr(p, '\n', (size_t)(end - p));
+    if (lines->len == 0 && is_space(*p))
+        return NULL;
+    if (!lf) {
+        lines->len += (uint32_t)(end - p);
+        lines->has_cr = end[-1] == '\r';
+        return end;
+    }
+    if (!(lf > p ? lf[-1] == '\r' : lines->has_cr))
+        return NULL;
+    if (lines->len + (size_t)(lf - p) == 1)
+        lines->is_on = lines->may_be_empty;
+    else
+        lines->may_be_empty = false;
+    lines->len = 0;
+    return lf + 1;
+}
+
+// Whole lines; what is left of the last one opens a line. Returns what is behind the empty line, or the end; NULL for a bad line.
+static const char *check_whole_lines(struct peri_h1_lines *lines, const char *p, const char *end)
+{
+    while (p < end) {
+        const char *lf = memchr(p, '\n', (size_t)(end - p));
+        if (!lf)
+            return check_open_line(lines, p, end);
+        if (lf == p || lf[-1] != '\r' || is_space(*p))
+            return NULL;
+        bool is_empty = lf - p == 1;
+        p = lf + 1;
+        if (is_empty) {
+            lines->is_on = false;
+            return p;
+        }
+    }
+    return p;
+}
+
+// Looks at the lines of a head or of trailers before llhttp does, which in 8.1 lets some of them pass: each ends with CRLF, none
+// begins with a space (obs-fold, RFC 9112 5.2), and all together are not too long. Stops behind the empty line; empty lines before
+// a message are skipped (RFC 9112 2.2).
+static peri_err_t check_lines(struct peri_h1_lines *lines, uint32_t limit, const char *begin, const char *end)
+{
+    const char *p = begin;
+    while (p && p < end && lines->is_on && (lines->len > 0 || lines->may_be_empty))
+        p = check_open_line(lines, p, end);
+    if (p && lines->is_on)
+        p = check_whole_lines(lines, p, end);
+    if (!p)
+        return PERI_ERR_BAD_REQUEST;
+    if ((size_t)(p - begin) > limit - lines->total)
+        return PERI_ERR_HEADERS_TOO_LARGE;
+    lines->total += (uint32_t)(p - begin);
+    return PERI_OK;
+}
+
+// Feeds until the data ends, a message is complete, or an error.
+static llhttp_errno_t feed_parser(struct peri_h1 *h1, struct peri_slice data, size_t *consumed)
 {
     llhttp_t *parser = parser_of(h1);
+    for (;;) {
+        const char *begin = data.ptr + *consumed;
+        const char *end = data.ptr + data.len;
+        if (h1->lines.is_on) {
+            peri_err_t err = check_lines(&h1->lines, h1->limits->header_bytes, begin, end);
+            if (err != PERI_OK)
+                return fail(h1, err);
+        }
+        if (parser->error == HPE_PAUSED)
+            llhttp_resume(parser);
+        else if (parser->error == HPE_PAUSED_UPGRADE)
+            llhttp_resume_after_upgrade(parser);
+        h1->data_begin = begin;
+        llhttp_errno_t code = llhttp_execute(parser, begin, (size_t)(end - begin));
+        *consumed = code == HPE_OK ? data.len : (size_t)(llhttp_get_error_pos(parser) - data.ptr);
+        if (code != HPE_PAUSED || h1->is_complete || *consumed == data.len)
+            return code;
+    }
+}
+
+peri_err_t peri_h1_feed(struct peri_h1 *h1, struct peri_slice data, size_t *consumed)
+{
     *consumed = 0;
     if (h1->err != PERI_OK)
         return h1->err;
     if (data.len == 0)
         return PERI_OK;
-    if (parser->error == HPE_PAUSED)
-        llhttp_resume(parser);
-    else if (parser->error == HPE_PAUSED_UPGRADE)
-        llhttp_resume_after_upgrade(parser);
-    h1->data_begin = data.ptr;
-    llhttp_errno_t code = llhttp_execute(parser, data.ptr, data.len);
-    if (code == HPE_OK) {
-        *consumed = data.len;
-        return PERI_OK;
-    }
-    *consumed = (size_t)(llhttp_get_error_pos(parser) - data.ptr);
-    if (code == HPE_PAUSED || code == HPE_PAUSED_UPGRADE)
+    llhttp_errno_t code = feed_parser(h1, data, consumed);
+    if (code == HPE_OK || code == HPE_PAUSED || code == HPE_PAUSED_UPGRADE)
         return PERI_OK;
     return h1->err = error_of(h1, code);
 }

@@ -15,7 +15,7 @@ struct peri_h1;
 enum peri_h1_role { PERI_H1_SERVER, PERI_H1_CLIENT };
 
 struct peri_h1_limits {
-    uint32_t header_bytes; ///< names and values of one head, bytes
+    uint32_t header_bytes; ///< a whole head (or trailers), bytes
     uint32_t headers;      ///< fields of one head
     uint32_t uri_bytes;    ///< request target, bytes
     bool allow_underscores; ///< accept '_' in field names
@@ -31,6 +31,15 @@ struct peri_h1_events {
     peri_err_t (*on_body)(struct peri_h1 *h1, struct peri_slice data);
     /// The message is complete with its trailers. Feeding stops here until it is called again.
     void (*on_end)(struct peri_h1 *h1);
+};
+
+/// Where the reader is in the lines of a head or of trailers.
+struct peri_h1_lines {
+    uint32_t total;    ///< bytes of all lines seen so far
+    uint32_t len;      ///< bytes of the present line seen so far
+    bool is_on;        ///< lines are being read
+    bool has_cr;       ///< the last byte seen was CR
+    bool may_be_empty; ///< nothing but empty lines so far
 };
 
 /// Parser state, embedded in its connection. Only codec/h1.c looks inside.
@@ -52,6 +61,7 @@ struct peri_h1 {
     uint32_t length_fields;   ///< Content-Length fields seen
     uint32_t coding_fields;   ///< Transfer-Encoding fields seen
     uint32_t host_fields;     ///< Host fields seen
+    struct peri_h1_lines lines;
     peri_err_t err;           ///< why the parser stopped
     const char *data_begin;   ///< start of the bytes being fed
     bool in_value;            ///< the field being read has come to its value

@@ -105,7 +105,7 @@ static peri_err_t headers_grow(struct peri_headers *headers)
     return PERI_OK;
 }
 
-struct peri_header *peri_headers_find(const struct peri_headers *headers, uint16_t id)
+struct peri_header *peri_headers_find_seen(const struct peri_headers *headers, uint16_t id)
 {
     for (unsigned i = 0; i < headers->count; i++)
         if (headers->items[i].id == id)
@@ -143,6 +143,7 @@ static peri_err_t append(struct peri_headers *headers, struct peri_slice name, s
     header->name_len = (uint32_t)name.len;
     header->value_len = (uint32_t)value.len;
     header->id = id;
+    headers->seen |= 1u << id;
     return PERI_OK;
 }
 

@@ -61,9 +61,12 @@ struct peri_header {
 struct peri_headers {
     struct peri_arena *arena;  ///< borrowed; holds `items` and every copy
     struct peri_header *items; ///< in order of arrival; removed fields are closed up
+    uint32_t seen; ///< bit per known id that was ever put in; a bit that is not set: no such field
     uint16_t count;
     uint16_t capacity;
 };
+
+_Static_assert(PERI_H_COUNT <= 32, "a bit of `seen` for each known name");
 
 /// Id of a lower-case name; PERI_H_OTHER when the runtime does not know it.
 uint16_t peri_header_id(const char *name, size_t len);
@@ -80,8 +83,14 @@ bool peri_header_is_value(struct peri_slice value);
 /// Makes an empty list whose memory comes from `arena`.
 void peri_headers_init(struct peri_headers *headers, struct peri_arena *arena);
 
-/// First field with this id, or NULL.
-struct peri_header *peri_headers_find(const struct peri_headers *headers, uint16_t id);
+/// peri_headers_find for an id that was seen.
+struct peri_header *peri_headers_find_seen(const struct peri_headers *headers, uint16_t id);
+
+/// First field with this known id, or NULL.
+static inline struct peri_header *peri_headers_find(const struct peri_headers *headers, uint16_t id)
+{
+    return headers->seen & 1u << id ? peri_headers_find_seen(headers, id) : NULL;
+}
 
 /// First field with this name in any case, or NULL. `from` is the index to start at; the index found is stored in *at when
 /// `at` is not NULL (to go on with *at + 1).

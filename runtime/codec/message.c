@@ -104,5 +104,6 @@ peri_err_t peri_headers_clone(struct peri_headers *headers, struct peri_arena *a
         return PERI_ERR_NOMEM;
     memcpy(headers->items, from->items, from->count * sizeof(*headers->items));
     headers->count = headers->capacity = from->count;
+    headers->seen = from->seen;
     return PERI_OK;
 }

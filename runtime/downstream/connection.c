@@ -49,6 +49,7 @@ struct peri_connection {
     bool is_response_done; ///< the response was handed to the stream completely
     bool is_released;      ///< the owner is finished with x
     bool is_chunked;       ///< the response body is sent in chunks
+    bool ends_by_close;    ///< only the end of the connection ends the response
     bool has_head;         ///< the response head was sent
     bool is_tunnel;
     bool is_paused;   ///< the owner wants no body now
@@ -199,7 +200,7 @@ static bool on_begin(struct peri_h1 *h1)
     if (!c->x)
         return false;
     c->is_request_done = c->is_response_done = c->is_released = false;
-    c->has_head = c->is_chunked = c->is_paused = false;
+    c->has_head = c->is_chunked = c->ends_by_close = c->is_paused = false;
     c->body_seen = 0;
     c->x->facts.start_ns = peri_loop_now_ns(c->home->loop);
     peri_h1_set_request(h1, &c->x->req);
@@ -501,6 +502,7 @@ static void client_send_head(struct peri_exchange *x, bool ends)
     head.close = !c->keep_alive && head.framing != PERI_H1_TUNNEL;
     head.say_keep_alive = c->keep_alive && x->req.version == 10;
     c->is_chunked = head.framing == PERI_H1_CHUNKED;
+    c->ends_by_close = head.framing == PERI_H1_CLOSE;
     c->has_head = true;
     c->is_tunnel = head.framing == PERI_H1_TUNNEL;
     size_t size = peri_h1_response_size(&x->res);
@@ -593,7 +595,10 @@ static void client_reset(struct peri_exchange *x, peri_err_t err)
     PERI_UNUSED(err);
     c->is_closing = true;
     c->keep_alive = false;
-    peri_stream_close(c->stream);
+    if (c->ends_by_close)
+        peri_stream_reset(c->stream);
+    else
+        peri_stream_close(c->stream);
 }
 
 static void client_release(struct peri_exchange *x)

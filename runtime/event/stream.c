@@ -253,7 +253,7 @@ void peri_stream_shutdown(struct peri_stream *stream)
         stream_on_empty(stream);
 }
 
-void peri_stream_close(struct peri_stream *stream)
+static void stream_close(struct peri_stream *stream, bool is_reset)
 {
     if (stream->is_closing)
         return;
@@ -261,7 +261,17 @@ void peri_stream_close(struct peri_stream *stream)
     peri_timer_stop(&stream->linger);
     peri_defer_cancel(&stream->report);
     stream_drop_cork(stream);
-    stream->ops->close(stream);
+    stream->ops->close(stream, is_reset);
+}
+
+void peri_stream_close(struct peri_stream *stream)
+{
+    stream_close(stream, false);
+}
+
+void peri_stream_reset(struct peri_stream *stream)
+{
+    stream_close(stream, true);
 }
 
 void peri_stream_closed(struct peri_stream *stream)

@@ -85,6 +85,9 @@ void peri_stream_shutdown(struct peri_stream *stream);
 /// Closes at once, dropping what is pending; on_close follows. May be called twice.
 void peri_stream_close(struct peri_stream *stream);
 
+/// Closes at once so that the peer sees an error, not an end (TCP RST); for a response that only the end of the connection ends.
+void peri_stream_reset(struct peri_stream *stream);
+
 /// Closes when everything pending was sent, or after `max_ms`. With `waits_for_peer` our direction is ended first and what the
 /// peer still sends is read and dropped until it ends its own, so that a last response is not lost to a reset (RFC 9112 9.6).
 void peri_stream_close_gently(struct peri_stream *stream, uint64_t max_ms, bool waits_for_peer);

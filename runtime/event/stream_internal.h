@@ -19,7 +19,7 @@ struct peri_stream_ops {
     void (*read_start)(struct peri_stream *stream);
     void (*read_stop)(struct peri_stream *stream);
     void (*shutdown)(struct peri_stream *stream);
-    void (*close)(struct peri_stream *stream);
+    void (*close)(struct peri_stream *stream, bool is_reset);
     void (*peer)(const struct peri_stream *stream, char ip[46], uint16_t *port);
 };
 

@@ -118,13 +118,13 @@ static void on_memory_gone(struct peri_defer *defer)
     peri_stream_closed(&self->base);
 }
 
-static void memory_close(struct peri_stream *stream)
+static void memory_close(struct peri_stream *stream, bool is_reset)
 {
     struct memory_stream *self = memory(stream);
     peri_defer_cancel(&self->turn);
     peri_defer_cancel(&self->writable);
     if (self->peer) {
-        self->peer->has_eof = self->peer->has_eof || self->inbox.len == 0;
+        self->peer->has_eof = self->peer->has_eof || (self->inbox.len == 0 && !is_reset);
         self->peer->peer = NULL;
         peri_defer_schedule(self->peer->base.loop, &self->peer->turn);
         if (self->peer->base.is_sending)

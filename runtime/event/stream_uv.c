@@ -134,9 +134,12 @@ static void on_uv_close(uv_handle_t *handle)
     peri_stream_closed(&self->base);
 }
 
-static void uv_backend_close(struct peri_stream *stream)
+static void uv_backend_close(struct peri_stream *stream, bool is_reset)
 {
-    uv_close(&backend(stream)->handle.any, on_uv_close);
+    struct uv_stream_backend *self = backend(stream);
+    if (is_reset && !self->is_pipe && uv_tcp_close_reset(&self->handle.tcp, on_uv_close) == 0)
+        return;
+    uv_close(&self->handle.any, on_uv_close);
 }
 
 static void uv_backend_peer(const struct peri_stream *stream, char ip[46], uint16_t *port)

@@ -373,9 +373,21 @@ static void forward(struct peri_exchange *x)
         begin_attempt(x, false);
 }
 
+// Is the body, by its announced length, larger than a policy allows? Then none of it is asked for or sent on.
+static bool is_body_too_large(const struct peri_exchange *x)
+{
+    const struct peri_forward *f = x->forward;
+    bool is_larger = x->req.content_length > 0 && (uint64_t)x->req.content_length > f->body_limit;
+    return is_larger && !f->is_replaced[PERI_SIDE_REQUEST];
+}
+
 static void go_to_target(struct peri_exchange *x)
 {
     const struct peri_route *route = x->route;
+    if (is_body_too_large(x)) {
+        peri_pipeline_fail(x, PERI_ERR_BODY_TOO_LARGE);
+        return;
+    }
     if (route->target == PERI_TARGET_REDIRECT || route->target == PERI_TARGET_REPLY) {
         if (peri_reply_plan(x, route) == PERI_OK)
             on_response_ready(x, PERI_OK);

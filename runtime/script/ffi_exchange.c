@@ -187,7 +187,8 @@ static struct peri_headers *list_of(struct peri_exchange *x, int32_t list)
 }
 
 // The first field of this name, in lower case, at or behind place `from`; its place goes to *at.
-static struct peri_header *find_lower(const struct peri_headers *headers, struct peri_slice name, unsigned from, unsigned *at)
+static struct peri_header *find_lower(const struct peri_headers *headers, struct peri_slice name, unsigned from,
+                                      unsigned *at)
 {
     for (unsigned i = from; i < headers->count; i++) {
         struct peri_header *header = &headers->items[i];
@@ -228,7 +229,8 @@ PERI_EXPORT int32_t peri_ffi_header_next(struct peri_ffi_slot *slot, int32_t lis
     return (int32_t)at + 1;
 }
 
-PERI_EXPORT int32_t peri_ffi_header_at(struct peri_ffi_slot *slot, int32_t list, int32_t index, struct peri_ffi_str *name)
+PERI_EXPORT int32_t peri_ffi_header_at(struct peri_ffi_slot *slot, int32_t list, int32_t index,
+                                       struct peri_ffi_str *name)
 {
     const struct peri_headers *headers = list_of(exchange_of(slot), list);
     if (index < 0 || index >= headers->count)
@@ -426,8 +428,7 @@ PERI_EXPORT int32_t peri_ffi_body_want(struct peri_ffi_slot *slot, int32_t side,
     struct peri_fiber *fiber = peri_fiber_wait(is_request ? PERI_WAIT_REQUEST_BODY : PERI_WAIT_RESPONSE_BODY);
     if (!fiber)
         return PERI_ERR_INVALID;
-    peri_err_t err =
-        host_of(slot)->read_body(x, is_request ? PERI_SIDE_REQUEST : PERI_SIDE_RESPONSE, (uint64_t)limit);
+    peri_err_t err = host_of(slot)->read_body(x, is_request ? PERI_SIDE_REQUEST : PERI_SIDE_RESPONSE, (uint64_t)limit);
     if (err == PERI_ERR_AGAIN)
         return -1;
     fiber->wait = PERI_WAIT_NONE;

@@ -46,7 +46,8 @@ static int read_file(lua_State *L)
     struct peri_slice path, bytes;
     path.ptr = luaL_checklstring(L, 1, &path.len);
     if (!*box)
-        return luaL_error(L, "files can be read only while the configuration is loaded: require at the top of the file");
+        return luaL_error(L,
+                          "files can be read only while the configuration is loaded: require at the top of the file");
     peri_err_t err = (*box)->read((*box)->data, path, &bytes);
     if (err == PERI_ERR_NOT_FOUND) {
         lua_pushnil(L);
@@ -74,7 +75,8 @@ static void keep_entries(lua_State *L, int index, struct peri_script_generation 
         lua_rawgeti(L, -1, (int)i + 1);
         for (int phase = 0; phase < PERI_PHASE_COUNT; phase++) {
             lua_rawgeti(L, -1, phase + 1);
-            script->chains[i].entries[phase] = lua_isnil(L, -1) ? (lua_pop(L, 1), LUA_NOREF) : luaL_ref(L, LUA_REGISTRYINDEX);
+            script->chains[i].entries[phase] =
+                lua_isnil(L, -1) ? (lua_pop(L, 1), LUA_NOREF) : luaL_ref(L, LUA_REGISTRYINDEX);
         }
         lua_pop(L, 1);
     }
@@ -134,8 +136,8 @@ static struct peri_script_generation *script_new(struct peri_vm *vm, uint64_t nu
     return script;
 }
 
-peri_err_t peri_script_build(struct peri_vm *vm, const struct peri_source *source, struct peri_slice entry, uint64_t number,
-                             struct peri_build *result)
+peri_err_t peri_script_build(struct peri_vm *vm, const struct peri_source *source, struct peri_slice entry,
+                             uint64_t number, struct peri_build *result)
 {
     *result = (struct peri_build){0};
     struct peri_script_generation *script = script_new(vm, number);
@@ -190,7 +192,8 @@ static peri_err_t call_blocking(struct peri_script_generation *script, const cha
     return PERI_OK;
 }
 
-peri_err_t peri_script_start(struct peri_script_generation *script, struct peri_script_generation *previous, char **errors)
+peri_err_t peri_script_start(struct peri_script_generation *script, struct peri_script_generation *previous,
+                             char **errors)
 {
     lua_State *work = script->vm->work;
     *errors = NULL;

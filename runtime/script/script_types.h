@@ -27,11 +27,11 @@ struct peri_shm;
 /// other coroutines are doing.
 enum {
     PERI_ANCHOR_STATES = 1, ///< what Lua keeps of an exchange, by slot id
-    PERI_ANCHOR_JOBS,         ///< task object by task id
-    PERI_ANCHOR_FIBERS,       ///< coroutine by fiber id
-    PERI_ANCHOR_RUN_TASK,     ///< function (task id)
-    PERI_ANCHOR_COLLECT,      ///< C function of script/vm
-    PERI_ANCHOR_GENERATION,   ///< module perigee._core.generation
+    PERI_ANCHOR_JOBS,       ///< task object by task id
+    PERI_ANCHOR_FIBERS,     ///< coroutine by fiber id
+    PERI_ANCHOR_RUN_TASK,   ///< function (task id)
+    PERI_ANCHOR_COLLECT,    ///< C function of script/vm
+    PERI_ANCHOR_GENERATION, ///< module perigee._core.generation
     PERI_ANCHOR_COUNT = PERI_ANCHOR_GENERATION
 };
 
@@ -49,8 +49,8 @@ struct peri_vm {
     lua_State *work;   ///< for protected calls from C
     lua_State *anchor; ///< see PERI_ANCHOR_*
     struct peri_lua_memory memory;
-    struct peri_loop *loop;             ///< borrowed
-    struct peri_shm *shm;               ///< borrowed
+    struct peri_loop *loop;              ///< borrowed
+    struct peri_shm *shm;                ///< borrowed
     const struct peri_script_host *host; ///< borrowed; NULL for check
     int worker;
     struct peri_fiber **fibers; ///< owned; by id, from 1
@@ -149,9 +149,9 @@ struct peri_task {
     uint64_t interval_ms;   ///< 0: once
     struct peri_timer timer;
     struct peri_defer defer;
-    struct peri_fiber *fiber;  ///< the run under way
-    struct peri_list waiters;  ///< fibers that wait for its end
-    struct peri_list link;     ///< owner's list, or the free list
+    struct peri_fiber *fiber; ///< the run under way
+    struct peri_list waiters; ///< fibers that wait for its end
+    struct peri_list link;    ///< owner's list, or the free list
 };
 
 #endif

@@ -60,7 +60,8 @@ static int start(lua_State *L)
     vm->anchor = new_thread(L);
     vm->work = new_thread(L);
     lua_pushboolean(L, 1);
-    luaL_unref(L, LUA_REGISTRYINDEX, luaL_ref(L, LUA_REGISTRYINDEX)); // makes its list, so that unref never needs memory
+    luaL_unref(L, LUA_REGISTRYINDEX,
+               luaL_ref(L, LUA_REGISTRYINDEX)); // makes its list, so that unref never needs memory
     peri_native_open(L, options->role);
     lua_getglobal(L, "require");
     lua_pushliteral(L, "perigee._core.boot");

@@ -119,12 +119,17 @@ fail:
     return NULL;
 }
 
+static bool is_same(const struct peri_pool_settings *a, const struct peri_pool_settings *b)
+{
+    return a->max_idle == b->max_idle && a->idle_ms == b->idle_ms && a->max_requests == b->max_requests;
+}
+
 struct peri_pool *peri_pools_get(struct peri_pools *pools, struct peri_slice address, const struct peri_pool_settings *settings)
 {
     struct peri_pool *pool = NULL;
     for (struct peri_list *link = pools->pools.next; link != &pools->pools; link = link->next) {
         struct peri_pool *known = PERI_LIST_ITEM(link, struct peri_pool, link);
-        if (peri_slice_eq(peri_slice_from(known->address), address))
+        if (peri_slice_eq(peri_slice_from(known->address), address) && is_same(&known->settings, settings))
             pool = known;
     }
     if (!pool)

@@ -38,8 +38,8 @@ struct peri_pools *peri_pools_new(const struct peri_pools_options *options);
 /// Frees the set as soon as its last pool is gone: every pool was released, connections may still be closing.
 void peri_pools_free(struct peri_pools *pools);
 
-/// The pool of `address` ("host:port", "unix:/path"), made when it does not exist; one reference is the
-/// caller's. The settings given last hold. NULL when out of memory or the address is malformed.
+/// The pool of `address` under these settings ("host:port", "unix:/path"), made when it does not exist; one reference is the
+/// caller's. Upstreams that agree on both share it. NULL when out of memory or the address is malformed.
 struct peri_pool *peri_pools_get(struct peri_pools *pools, struct peri_slice address, const struct peri_pool_settings *settings);
 
 /// Gives one reference back; the last one closes the idle connections.

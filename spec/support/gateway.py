@@ -44,9 +44,9 @@ class Folder:
 
 
 class Gateway:
-    """A running Perigee. Unless the configuration says otherwise its admin API is at unix:$dir/admin.sock."""
+    """A running Perigee. Unless the configuration says otherwise its admin API is at unix:$dir/admin.sock; `options` are Popen's."""
 
-    def __init__(self, config, files=None, values=None, name="gateway.lua", command="run", admin="unix:$dir/admin.sock"):
+    def __init__(self, config, files=None, values=None, name="gateway.lua", command="run", admin="unix:$dir/admin.sock", **options):
         self.folder = Folder()
         self.values = dict(values or {})
         self.name = name
@@ -59,7 +59,7 @@ class Gateway:
         self.output = []
         self.is_stopped = False
         self.process = subprocess.Popen([BINARY, command, str(self.folder.path / name)], stdin=subprocess.DEVNULL,
-                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace", cwd="/")
+                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace", cwd="/", **options)
         self.readers = [threading.Thread(target=self.collect, args=pair, daemon=True)
                         for pair in ((self.process.stderr, self.lines), (self.process.stdout, self.output))]
         for reader in self.readers:
@@ -133,6 +133,14 @@ class Gateway:
 
     def workers(self):
         return [worker["pid"] for worker in self.ask_json("/status")["workers"]]
+
+    def wait_replaced(self, pid):
+        """Waits until the worker is gone and every worker serves again; returns the workers."""
+        def is_whole():
+            workers = self.ask_json("/status")["workers"]
+            return all(worker["state"] == "ready" and worker["pid"] != pid for worker in workers) and workers
+
+        return wait.until(is_whole, f"worker {pid} was replaced")
 
     def log_lines(self, name="access.log"):
         """Lines of a JSON access log that are complete so far."""

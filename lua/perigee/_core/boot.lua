@@ -22,7 +22,7 @@ if ffi.C.peri_ffi_random(ffi.cast("char *", seed), 4) == 0 then
 end
 
 -- Methods of strings come from the real table, which every script can reach: it must not give bytecode nor be changed.
-string.dump = nil
+rawset(string, "dump", nil)
 debug.getmetatable("").__metatable = "string"
 
 local slot = require "perigee._core.slot"

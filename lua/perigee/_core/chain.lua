@@ -19,7 +19,7 @@ local ffi_string = ffi.string
 local new_request, response_of = request.new, response.new
 local chains = slot.chains
 local trap, takes_part, classify, failed = outcome.trap, outcome.takes_part, outcome.classify, outcome.failed
-local CONTINUE, REPLY, FAIL = outcome.CONTINUE, outcome.REPLY, outcome.FAIL
+local CONTINUE, REPLY = outcome.CONTINUE, outcome.REPLY
 
 local chain = {}
 
@@ -51,7 +51,8 @@ local function emit_when(out, k)
 end
 
 local function emit_call(out, k, hook, arguments)
-    out[#out + 1] = ("p = steps[%d] current.policy = p.name ok, a, b = xpcall(p.%s, trap, p.instance, %s)"):format(k, hook, arguments)
+    out[#out + 1] = ("p = steps[%d] current.policy = p.name"):format(k)
+    out[#out + 1] = ("ok, a, b = xpcall(p.%s, trap, p.instance, %s)"):format(hook, arguments)
     out[#out + 1] = "if ok and a == nil and b == nil then C.peri_ffi_step(p.metric, 0)"
 end
 
@@ -190,16 +191,17 @@ end
 local function request_body_entry(this)
     return function(id, is_last)
         local req, s = begin(id, this)
-        local chunk, verdict = ffi_string(s.ptr, s.len), nil
+        local chunk = ffi_string(s.ptr, s.len)
         for k = 1, #this.steps do
             local step = this.steps[k]
             if step.on_request_body and takes_part(this, k, s, req) then
                 current.policy = step.name
-                chunk, verdict = filter(this, k, s, "on_request_body", chunk,
+                local passed, verdict = filter(this, k, s, "on_request_body", chunk,
                     xpcall(step.on_request_body, trap, step.instance, req, chunk, is_last))
-                if not chunk then
+                if not passed then
                     return verdict
                 end
+                chunk = passed
             end
         end
         return pass_on(req, s, "request_chunk", chunk)
@@ -209,17 +211,18 @@ end
 local function response_body_entry(this)
     return function(id, is_last)
         local req, s = begin(id, this)
-        local chunk, verdict = ffi_string(s.ptr, s.len), nil
+        local chunk = ffi_string(s.ptr, s.len)
         local res = response_of(req)
         for k = #this.steps, 1, -1 do
             local step = this.steps[k]
             if step.on_response_body and takes_part(this, k, s, req) then
                 current.policy = step.name
-                chunk, verdict = filter(this, k, s, "on_response_body", chunk,
+                local passed, verdict = filter(this, k, s, "on_response_body", chunk,
                     xpcall(step.on_response_body, trap, step.instance, req, res, chunk, is_last))
-                if not chunk then
+                if not passed then
                     return verdict
                 end
+                chunk = passed
             end
         end
         return pass_on(req, s, "response_chunk", chunk)

@@ -119,6 +119,9 @@ local function compile(build)
     end
     local evaluate = build.entry:find("%.json$") and evaluate_json or evaluate_lua
     local ok, value = evaluate(build, text)
+    if ok and build.adapt then
+        ok, value = place.call(build.adapt, value)
+    end
     if not ok then
         return refuse(build, value)
     end
@@ -151,8 +154,8 @@ local function compile_chains(this, build, result)
     end
 end
 
-local function new_build(entry, read)
-    local build = { entry = entry, read = read, secrets = {}, loader = loader.new(read) }
+local function new_build(entry, read, adapt)
+    local build = { entry = entry, read = read, adapt = adapt, secrets = {}, loader = loader.new(read) }
     build.read_file, build.env = reader(build), env_reader(build)
     build.loader.environment = sandbox.new(function(name)
         local module = build.loader:require(name)
@@ -160,6 +163,11 @@ local function new_build(entry, read)
     end)
     return build
 end
+
+--- Set by the test kit for the next build: `read` takes the place of the runtime's, and `adapt` gets the value of the file and
+--- gives the one to use.
+---@type { read: (fun(path: string): string|nil), adapt: fun(value: any): any }|nil
+generation.override = nil
 
 --- Builds a generation.
 ---@param number integer
@@ -169,7 +177,9 @@ end
 ---@return string json normalised configuration, or the errors
 function generation.build(number, entry, read)
     current.policy = false
-    local build = new_build(entry, read)
+    local override = generation.override or {}
+    generation.override = nil
+    local build = new_build(entry, override.read or read, override.adapt)
     local result, errors = compile(build)
     local this = { number = number, entries = {} }
     errors = errors or compile_chains(this, build, result)
@@ -227,7 +237,8 @@ end
 ---@param is_started boolean
 function generation.close(this, is_started)
     for _, entry in ipairs(is_started and this.instances or {}) do
-        local err = entry.use.instance.close and call_instance(entry, "close()", entry.use.instance.close, entry.use.instance)
+        local instance = entry.use.instance
+        local err = instance.close and call_instance(entry, "close()", instance.close, instance)
         if err then
             ffi.C.peri_ffi_log(2, err.message, #err.message)
         end

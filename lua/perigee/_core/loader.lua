@@ -50,7 +50,7 @@ end
 local function evaluate(self, name, path, text)
     local chunk, message = load(text, "@" .. path, "t", self.environment)
     if not chunk then
-        error(message, 0)
+        error(message:find("^[^:\n]+:%d+: ") and message or path .. ":1: " .. message, 0)
     end
     self.loaded[name] = LOADING
     local ok, value = place.call(chunk, name)

@@ -13,9 +13,8 @@ local async = require "perigee._core.async"
 local current = require "perigee._core.current"
 local outcome = require "perigee._core.outcome"
 local response = require "perigee.response"
-local slot = require "perigee._core.slot"
 
-local C, xpcall, error, tostring, type = ffi.C, xpcall, error, tostring, type
+local C, xpcall, error, tostring = ffi.C, xpcall, error, tostring
 local trap, classify, failed, answered = outcome.trap, outcome.classify, outcome.failed, outcome.answered
 local response_of = response.new
 local CONTINUE, REPLY, FAIL, ABORT = outcome.CONTINUE, outcome.REPLY, outcome.FAIL, outcome.ABORT
@@ -23,7 +22,7 @@ local IDLE, ENTERED = outcome.IDLE, outcome.ENTERED
 
 local onion = {}
 
--- State of one run: { chain, s, req, res, is_reply, is_failed, is_over }
+-- State of one run: { chain, s, req, res, depth = { has layer k called next? }, is_chosen, is_reply, is_failed, is_over }
 
 local function abort(run)
     run.is_failed = true
@@ -40,8 +39,11 @@ local function target(run)
         end
         return run.res
     end
-    if chain.target and outcome.choose(chain, run.s, run.req) == FAIL then
-        abort(run)
+    if chain.target and not run.is_chosen then
+        run.is_chosen = true
+        if outcome.choose(chain, run.s, run.req) == FAIL then
+            abort(run)
+        end
     end
     async.wait(C.peri_ffi_forward(run.s), "next(req)")
     run.is_reply = false

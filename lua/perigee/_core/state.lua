@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: MIT
 --
--- What policies hand over at a reload: save() of the old instance returns plain data, restore(state) of the new one gets a copy of
--- it, so that nothing of the old generation stays alive. Instances are the same when they are of the same policy on a route of
--- the same name (the n-th there, if it is used more than once).
+-- What policies hand over at a reload: save() of the old instance returns plain data, restore(state) of the new one gets a
+-- copy of it, so that nothing of the old generation stays alive. Instances are the same when they are of the same policy on
+-- a route of the same name (the n-th there, if it is used more than once).
 
 local state = {}
 

@@ -25,11 +25,12 @@ static void request_hooks_run_in_order_and_response_hooks_in_reverse(void **stat
 static void a_reply_answers_and_runs_only_the_response_hooks_of_those_before(void **state)
 {
     (void)state;
-    world_with(TRACED "local plain = P.on_request\n"
-                      "function P:on_request(req)\n"
-                      "  if self.conf.tag == 'b' then return perigee.reply(401, 'no\\n', { ['www-authenticate'] = 'x' }) end\n"
-                      "  return plain(self, req)\n"
-                      "end",
+    world_with(TRACED
+               "local plain = P.on_request\n"
+               "function P:on_request(req)\n"
+               "  if self.conf.tag == 'b' then return perigee.reply(401, 'no\\n', { ['www-authenticate'] = 'x' }) end\n"
+               "  return plain(self, req)\n"
+               "end",
                "upstream = 'origin', policies = { { 'p', tag = 'a' }, { 'p', tag = 'b' }, { 'p', tag = 'c' } }");
     struct peri_exchange *x = world_request();
     assert_int_equal(run(x, PERI_PHASE_REQUEST), PERI_VERDICT_REPLY);
@@ -150,8 +151,9 @@ static void a_closed_policy_whose_when_fails_fails_the_exchange(void **state)
 static void a_response_hook_without_request_hooks_runs(void **state)
 {
     (void)state;
-    world_with("function P:on_response(req, res) res.status = 418 res.headers['x-a'] = 'b' res.headers['x-from'] = nil end",
-               WORLD_ROUTE);
+    world_with(
+        "function P:on_response(req, res) res.status = 418 res.headers['x-a'] = 'b' res.headers['x-from'] = nil end",
+        WORLD_ROUTE);
     struct peri_exchange *x = world_request();
     world_respond(x, 200);
     assert_int_equal(run(x, PERI_PHASE_RESPONSE), PERI_VERDICT_CONTINUE);
@@ -205,7 +207,8 @@ static void a_handler_that_returns_nothing_fails_with_500(void **state)
 static void a_target_function_chooses_the_upstream(void **state)
 {
     (void)state;
-    world_with("function P:on_request() end", "upstream = function(req) return req.headers.accept and 'other' or 'x' end");
+    world_with("function P:on_request() end",
+               "upstream = function(req) return req.headers.accept and 'other' or 'x' end");
     struct peri_exchange *x = world_request();
     assert_int_equal(run(x, PERI_PHASE_REQUEST), PERI_VERDICT_CONTINUE);
     assert_string_equal(world.upstream, "other");
@@ -229,10 +232,11 @@ static void on_upstream_sees_each_attempt_and_may_choose(void **state)
                WORLD_ROUTE);
     struct peri_exchange *x = world_request();
     x->facts.upstream = PERI_SLICE("origin");
+    x->facts.attempts = 1;
     assert_int_equal(run(x, PERI_PHASE_UPSTREAM), PERI_VERDICT_CONTINUE);
     assert_string_equal(header_of(&x->req.headers, "x-attempt"), "1");
     assert_string_equal(world.endpoint, "");
-    x->facts.attempts = 1;
+    x->facts.attempts = 2;
     assert_int_equal(run(x, PERI_PHASE_UPSTREAM), PERI_VERDICT_CONTINUE);
     assert_string_equal(header_of(&x->req.headers, "x-attempt"), "2");
     assert_string_equal(world.upstream, "origin");

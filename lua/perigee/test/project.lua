@@ -1,0 +1,71 @@
+-- SPDX-License-Identifier: MIT
+--
+-- The files that a gateway under test is made of: those the test gives as text, then those beside or above the spec file (or
+-- below a folder that the test names). What is not there comes from the binary, as always.
+
+local project = {}
+
+local PARENTS_MAX = 32
+
+local function parent_of(folder)
+    if folder == "." or folder == "/" then
+        return nil
+    end
+    return folder:match("^(.+)/[^/]+$") or (folder:sub(1, 1) == "/" and "/" or ".")
+end
+
+--- The folder of a file.
+---@param path string
+---@return string
+function project.folder(path)
+    return parent_of(path) or "."
+end
+
+-- The folder and those above it, up to the one where the test was started, or the root.
+local function folders_above(folder)
+    local list = {}
+    while folder and #list < PARENTS_MAX do
+        list[#list + 1] = folder
+        folder = parent_of(folder)
+    end
+    return list
+end
+
+local function read_file(path)
+    local file = io.open(path, "rb")
+    local text = file and file:read("*a") -- nil for a folder
+    if file then
+        file:close()
+    end
+    return text
+end
+
+local function is_inside(path)
+    return path:sub(1, 1) ~= "/" and not ("/" .. path .. "/"):find("/../", 1, true)
+end
+
+--- A function that gives the text of a file by its path, or nil.
+---@param folder string where to begin
+---@param climbs boolean look in the folders above too
+---@param texts? table<string, string> files that a test gives
+---@return fun(path: string): string|nil
+function project.reader(folder, climbs, texts)
+    local folders = climbs and folders_above(folder) or { folder }
+    return function(path)
+        if texts and texts[path] then
+            return texts[path]
+        elseif path:sub(1, 1) == "/" then
+            return read_file(path)
+        elseif not is_inside(path) then
+            return nil
+        end
+        for _, candidate in ipairs(folders) do
+            local text = read_file(candidate .. "/" .. path)
+            if text then
+                return text
+            end
+        end
+    end
+end
+
+return project

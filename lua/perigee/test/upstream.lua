@@ -1,0 +1,236 @@
+-- SPDX-License-Identifier: MIT
+--
+-- Fake upstreams: functions of the test that answer what the gateway sends. Each request runs in a coroutine of the runtime, so
+-- a fake may sleep while others go on.
+
+local async = require "perigee._core.async"
+local fields = require "perigee.test.fields"
+local reply_values = require "perigee.reply"
+local testing = require "perigee._core.testing"
+local wire = require "perigee.test.wire"
+local world = require "perigee.test.world"
+
+local upstream = {}
+
+-- ---------------------------------------------------------------- answers
+
+local Reply = {}
+local Stream = {}
+local Failure = {}
+
+--- What can go wrong at an upstream, in the place of a fake, of its answer, or inside a stream.
+upstream.fail = {
+    reset = setmetatable({ kind = "reset" }, Failure), -- the connection breaks
+    refuse = setmetatable({ kind = "refuse" }, Failure), -- there is no connection
+    hang = setmetatable({ kind = "hang" }, Failure), -- nothing comes
+}
+
+--- An answer of a fake upstream. Where it can be one, it is a value of perigee.reply too, for handlers.
+---@param status integer
+---@param body? string|table a table is sent as JSON; a stream, slowly
+---@param headers? table<string, string|string[]>
+---@param trailers? table<string, string>
+function upstream.reply(status, body, headers, trailers)
+    if type(status) ~= "number" or status < 200 or status > 999 or status % 1 ~= 0 then
+        error("test.reply expects a status from 200 to 999", 2)
+    elseif trailers or getmetatable(body) == Stream or status > 599 then
+        return setmetatable({ status = status, body = body, headers = headers, trailers = trailers }, Reply)
+    end
+    return reply_values.new(status, body, headers)
+end
+
+--- A slow body: strings are chunks, numbers are pauses in seconds.
+---@param parts (string|number)[]
+function upstream.stream(parts)
+    for i, part in ipairs(parts) do
+        local kind = type(part)
+        if kind ~= "string" and kind ~= "number" and getmetatable(part) ~= Failure then
+            error("test.stream: part " .. i .. " is a " .. kind .. ", not a string or a number of seconds", 2)
+        end
+    end
+    return setmetatable({ parts = parts }, Stream)
+end
+
+--- Is the value something that answers in the place of a server?
+---@param value any
+---@return boolean
+function upstream.is_fake(value)
+    return type(value) == "function" or getmetatable(value) == Failure
+end
+
+local function to_reply(fake, value)
+    local kind = getmetatable(value)
+    if type(value) == "string" or kind == Stream then
+        return upstream.reply(200, value)
+    elseif kind == Reply or reply_values.is(value) then
+        return value
+    end
+    error("fake upstream '" .. fake.name .. "' returned a " .. type(value)
+        .. ", not test.reply(…), a string, test.stream{…} or one of test.fail", 0)
+end
+
+-- ---------------------------------------------------------------- connections
+
+---@class perigee.test.Fake
+---@field name string
+---@field requests table[] what it has been asked
+local Fake = {}
+Fake.__index = Fake
+
+--- Forgets the requests.
+function Fake:reset()
+    self.requests = {}
+end
+
+--- A fake upstream.
+---@param name string
+---@return perigee.test.Fake
+function upstream.new(name)
+    return setmetatable({ name = name, requests = {} }, Fake)
+end
+
+---@class perigee.test.Door an address of a fake
+---@field fake perigee.test.Fake
+---@field endpoint integer number among the fake's endpoints, from 1
+---@field answer function|table
+
+local Connection = {}
+Connection.__index = Connection
+
+--- A connection of the gateway to a fake.
+---@param raw table connection of the runtime
+---@param door perigee.test.Door
+function upstream.connection(raw, door)
+    local self = setmetatable({ raw = raw, fake = door.fake, door = door }, Connection)
+    self:_listen("")
+    return self
+end
+
+-- Waits for the next request, of which `rest` may have come already.
+function Connection:_listen(rest)
+    self.reader = wire.reader("the gateway's request to '" .. self.fake.name .. "'", false, false)
+    self.is_busy, self.request, self.rest = false, nil, rest
+end
+
+local function record(self, message)
+    local path, query = message.target:match("^([^?]*)%??(.*)$")
+    return {
+        method = message.method, path = path, query = query, target = message.target, headers = message.headers,
+        body = message.body, trailers = message.trailers, endpoint = self.door.endpoint,
+    }
+end
+
+function Connection:_read(bytes)
+    if self.is_busy then
+        self.reader.buffer = self.reader.buffer .. bytes
+    elseif self.reader:feed(bytes) then
+        self.is_busy = true
+        self.request = record(self, self.reader.message)
+        local requests = self.fake.requests
+        requests[#requests + 1] = self.request
+        self:_answer()
+    end
+end
+
+local function write_stream(self, parts)
+    for _, part in ipairs(parts) do
+        if type(part) == "number" then
+            async.sleep(part)
+        elseif type(part) == "string" then
+            self.raw:write(wire.chunk(part))
+        else
+            return part
+        end
+    end
+end
+
+function Connection:_write(reply)
+    local list, body = fields.list(reply.headers), reply.body or ""
+    local stream = getmetatable(body) == Stream and body.parts or reply.trailers and { body } or nil
+    if type(body) == "table" and not stream then
+        body = assert(require("perigee.json").encode(body))
+        if not fields.has(list, "content-type") then
+            list[#list + 1] = { "content-type", "application/json" }
+        end
+    end
+    local has_body = self.request.method ~= "HEAD" and reply.status ~= 204 and reply.status ~= 304
+    if stream then
+        list[#list + 1] = { "transfer-encoding", "chunked" }
+    elseif reply.status ~= 204 and reply.status ~= 304 and not fields.has(list, "content-length") then
+        list[#list + 1] = { "content-length", #body }
+    end
+    self.raw:write(wire.head("HTTP/1.1 " .. reply.status .. " Fake", list))
+    if not has_body then
+        return nil
+    elseif not stream then
+        self.raw:write(body)
+        return nil
+    end
+    return write_stream(self, stream) or self.raw:write(wire.last_chunk(reply.trailers))
+end
+
+-- What is left to do after the fake said `value`.
+function Connection:_send(value)
+    local failure = getmetatable(value) == Failure and value or self:_write(to_reply(self.fake, value))
+    if failure then
+        if failure ~= upstream.fail.hang then
+            self.raw:close()
+        end
+    elseif tostring(fields.new(fields.list(value.headers)).connection):lower() == "close" then
+        self.raw:finish()
+    else
+        self:_listen(self.reader.buffer)
+    end
+end
+
+local function trap(err)
+    return type(err) == "string" and debug.traceback(err, 2) or err
+end
+
+function Connection:_answer()
+    local answer = self.door.answer
+    self.coroutine = testing.spawn(function()
+        local ok, value = xpcall(function()
+            self:_send(type(answer) == "function" and answer(self.request) or answer)
+        end, trap)
+        self.coroutine = nil
+        if not ok then
+            world.fail(value)
+            self.raw:close()
+        end
+    end)
+end
+
+--- Moves what has arrived. Returns whether anything happened, and false as the second when the connection is over.
+---@return boolean has_moved
+---@return boolean is_open
+function Connection:serve()
+    local bytes = self.raw:take()
+    if not self.is_busy and self.rest ~= "" then
+        bytes, self.rest = self.rest .. (bytes or ""), ""
+    end
+    if bytes then
+        self:_read(bytes)
+    elseif self.raw:is_ended() then
+        self:close()
+        return true, false
+    end
+    return bytes ~= nil, true
+end
+
+--- Bytes of a complete answer that the gateway has not read.
+---@return integer
+function Connection:unread()
+    return self.is_busy and 0 or self.raw:unread()
+end
+
+--- Closes the connection; what the fake was doing ends.
+function Connection:close()
+    if self.coroutine then
+        testing.cancel(self.coroutine)
+        self.coroutine = nil
+    end
+    self.raw:close()
+end
+
+return upstream

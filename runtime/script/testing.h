@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: MIT
+// What the test kit (lua/perigee/test) needs of C, as the module perigee._core.testing: servers and connections in memory, the
+// virtual clock, coroutines for fake upstreams, the log. All are classic C functions, since turning the loop runs Lua. Knows
+// neither proxy/ nor the command line: the host gives it what it needs of them.
+#ifndef PERI_SCRIPT_TESTING_H
+#define PERI_SCRIPT_TESTING_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/slice.h"
+
+struct peri_server;
+struct peri_stream;
+struct peri_vm;
+
+/// What a test drives, as calls on the server of proxy/.
+struct peri_testing_host {
+    /// A server whose connections to upstreams are opened by `connect(connect_data, address)`. NULL when it cannot be had.
+    struct peri_server *(*open)(void *data, struct peri_stream *(*connect)(void *data, struct peri_slice address),
+                                void *connect_data);
+    /// Builds generation `number` from the configuration `entry`. False with a malloc'ed JSON array of errors in *errors.
+    bool (*build)(struct peri_server *server, struct peri_slice entry, uint64_t number, char **errors);
+    /// Makes what was built current.
+    void (*activate)(struct peri_server *server);
+    /// Serves memory connections under the settings of the listener `address`.
+    bool (*listen)(struct peri_server *server, struct peri_slice address);
+    /// A client's end of a connection to that listener, from `ip`.
+    struct peri_stream *(*connect)(struct peri_server *server, struct peri_slice address, struct peri_slice ip);
+    /// Ends and frees the server.
+    void (*close)(struct peri_server *server);
+    void *data; ///< for `open`
+};
+
+/// Runs the specs that `arguments` name with busted, in the VM's main coroutine. The loop of the VM is virtual. Returns the exit
+/// status: 0 when all passed, 1 when one failed, 2 when nothing could be run (said on stderr).
+int peri_testing_run(struct peri_vm *vm, const struct peri_testing_host *host, int count, char **arguments);
+
+#endif

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: MIT
+// Servers in the hands of a test. A server's connections to upstreams come to doors: addresses that a test answers for. A
+// connection waits among the arrivals until the test accepts it.
+#include <lauxlib.h>
+#include <lua.h>
+#include <stdlib.h>
+
+#include "base/assert.h"
+#include "base/log.h"
+#include "event/stream.h"
+#include "script/script_types.h"
+#include "script/testing.h"
+#include "script/testing_types.h"
+
+#define PERI_TEST_SERVER "perigee.test.server"
+
+struct door {
+    struct peri_list link;
+    bool is_refusing;
+    size_t len;
+    char address[];
+};
+
+struct arrival {
+    struct peri_list link;
+    struct peri_test_conn *conn;
+    const struct door *door;
+};
+
+struct test_server {
+    struct peri_server *server; ///< NULL when closed
+    struct peri_list doors;
+    struct peri_list arrivals;
+};
+
+static struct door *find_door(const struct test_server *self, struct peri_slice address)
+{
+    for (struct peri_list *link = self->doors.next; link != &self->doors; link = link->next) {
+        struct door *door = PERI_LIST_ITEM(link, struct door, link);
+        if (peri_slice_eq(peri_slice(door->address, door->len), address))
+            return door;
+    }
+    return NULL;
+}
+
+// The server connects to an upstream.
+static struct peri_stream *on_connect(void *data, struct peri_slice address)
+{
+    struct test_server *self = data;
+    const struct door *door = find_door(self, address);
+    if (!door)
+        peri_warn("test: there is no fake upstream at %.*s", (int)address.len, address.ptr);
+    if (!door || door->is_refusing)
+        return NULL;
+    struct arrival *arrival = calloc(1, sizeof(*arrival));
+    struct peri_stream *pair[2];
+    if (!arrival || !peri_stream_open_pair(peri_testing_current()->vm->loop, pair)) {
+        free(arrival);
+        return NULL;
+    }
+    arrival->door = door;
+    arrival->conn = peri_test_conn_new(pair[1]);
+    if (!arrival->conn) {
+        free(arrival);
+        return pair[0];
+    }
+    peri_list_append(&self->arrivals, &arrival->link);
+    return pair[0];
+}
+
+static struct test_server *check(lua_State *L)
+{
+    struct test_server *self = luaL_checkudata(L, 1, PERI_TEST_SERVER);
+    if (!self->server)
+        luaL_error(L, "the gateway is closed");
+    peri_testing_check(L);
+    return self;
+}
+
+static struct peri_slice check_slice(lua_State *L, int index)
+{
+    struct peri_slice text;
+    text.ptr = luaL_checklstring(L, index, &text.len);
+    return text;
+}
+
+int peri_test_server_new(struct lua_State *L)
+{
+    const struct peri_testing_host *host = peri_testing_current()->host;
+    peri_testing_check(L);
+    struct test_server *self = lua_newuserdata(L, sizeof(*self));
+    *self = (struct test_server){0};
+    peri_list_init(&self->doors);
+    peri_list_init(&self->arrivals);
+    luaL_getmetatable(L, PERI_TEST_SERVER);
+    lua_setmetatable(L, -2);
+    self->server = host->open(host->data, on_connect, self);
+    return self->server ? 1 : luaL_error(L, "the server could not be started");
+}
+
+// build(entry, number): nil, or the errors as JSON.
+static int server_build(lua_State *L)
+{
+    struct test_server *self = check(L);
+    char *errors = NULL;
+    bool is_built = peri_testing_current()->host->build(self->server, check_slice(L, 2), (uint64_t)luaL_checkinteger(L, 3), &errors);
+    if (is_built) {
+        lua_pushnil(L);
+        return 1;
+    }
+    lua_pushstring(L, errors ? errors : "[]");
+    free(errors);
+    return 1;
+}
+
+// activate(): what was built becomes current.
+static int server_activate(lua_State *L)
+{
+    peri_testing_current()->host->activate(check(L)->server);
+    return 0;
+}
+
+// listen(address): clients may connect to the listener `address`.
+static int server_listen(lua_State *L)
+{
+    struct test_server *self = check(L);
+    if (!peri_testing_current()->host->listen(self->server, check_slice(L, 2)))
+        return luaL_error(L, "out of memory");
+    return 0;
+}
+
+// connect(address, ip): a client's connection.
+static int server_connect(lua_State *L)
+{
+    struct test_server *self = check(L);
+    struct peri_stream *stream = peri_testing_current()->host->connect(self->server, check_slice(L, 2), check_slice(L, 3));
+    struct peri_test_conn *conn = stream ? peri_test_conn_new(stream) : NULL;
+    if (!conn)
+        return luaL_error(L, "no connection to listener '%s'", lua_tostring(L, 2));
+    peri_test_conn_push(L, conn);
+    return 1;
+}
+
+// door(address, is_refusing): what connects to `address` arrives, or is refused.
+static int server_door(lua_State *L)
+{
+    struct test_server *self = check(L);
+    struct peri_slice address = check_slice(L, 2);
+    struct door *door = find_door(self, address);
+    if (!door) {
+        door = calloc(1, sizeof(*door) + address.len + 1);
+        if (!door)
+            return luaL_error(L, "out of memory");
+        memcpy(door->address, address.ptr, address.len);
+        door->len = address.len;
+        peri_list_append(&self->doors, &door->link);
+    }
+    door->is_refusing = lua_toboolean(L, 3);
+    return 0;
+}
+
+// accept(): the next connection that arrived and the address it was meant for; nil when there is none.
+static int server_accept(lua_State *L)
+{
+    struct test_server *self = check(L);
+    if (peri_list_is_empty(&self->arrivals)) {
+        lua_pushnil(L);
+        return 1;
+    }
+    struct arrival *arrival = PERI_LIST_ITEM(self->arrivals.next, struct arrival, link);
+    peri_list_remove(&arrival->link);
+    peri_test_conn_push(L, arrival->conn);
+    lua_pushlstring(L, arrival->door->address, arrival->door->len);
+    free(arrival);
+    return 2;
+}
+
+static void server_end(struct test_server *self)
+{
+    if (self->server)
+        peri_testing_current()->host->close(self->server);
+    self->server = NULL;
+    while (!peri_list_is_empty(&self->arrivals)) {
+        struct arrival *arrival = PERI_LIST_ITEM(self->arrivals.next, struct arrival, link);
+        peri_list_remove(&arrival->link);
+        peri_test_conn_drop(arrival->conn);
+        free(arrival);
+    }
+    while (!peri_list_is_empty(&self->doors)) {
+        struct door *door = PERI_LIST_ITEM(self->doors.next, struct door, link);
+        peri_list_remove(&door->link);
+        free(door);
+    }
+}
+
+// close(): ends the server; may be called twice.
+static int server_close(lua_State *L)
+{
+    peri_testing_check(L);
+    server_end(luaL_checkudata(L, 1, PERI_TEST_SERVER));
+    return 0;
+}
+
+static const luaL_Reg methods[] = {
+    {"build", server_build},     {"activate", server_activate}, {"listen", server_listen}, {"connect", server_connect},
+    {"door", server_door},       {"accept", server_accept},     {"close", server_close},   {NULL, NULL},
+};
+
+void peri_test_server_open(struct lua_State *L)
+{
+    luaL_newmetatable(L, PERI_TEST_SERVER);
+    luaL_register(L, NULL, methods);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -2, "__index");
+    lua_pop(L, 1);
+}

@@ -1,0 +1,339 @@
+-- SPDX-License-Identifier: MIT
+
+local shared = require "perigee.shared"
+local test = require "perigee.test"
+
+local function gateway(settings, around)
+    local config = around or {}
+    config.policies = config.policies or {}
+    table.insert(config.policies, settings)
+    return test.gateway(config)
+end
+
+-- Statuses of `count` requests, as text.
+local function statuses(gw, count, path, options)
+    local list = {}
+    for i = 1, count do
+        list[i] = gw:get(path or "/", options).status
+    end
+    return table.concat(list, " ")
+end
+
+local function from(name, value)
+    return { headers = { [name] = value } }
+end
+
+-- Counts for a client behind one trusted hop.
+local function hop()
+    return { listeners = { { address = "127.0.0.1:8080", trusted_hops = 1 } } }
+end
+
+local function client(ip)
+    return from("x-forwarded-for", ip)
+end
+
+describe("rate_limit", function()
+    it("lets the limit in at once and refuses the next", function()
+        local gw = gateway { "rate_limit", limit = 3, window = "1m" }
+        assert.equal("200 200 200 429", statuses(gw, 4))
+        assert.equal(3, #gw.upstreams.api.requests)
+    end)
+
+    it("lets one in again when its share of the window has passed", function()
+        local gw = gateway { "rate_limit", limit = 3, window = "1m" }
+        assert.equal("200 200 200 429", statuses(gw, 4))
+        gw:advance(19)
+        assert.equal("429", statuses(gw, 1))
+        gw:advance(1)
+        assert.equal("200 429", statuses(gw, 2))
+        gw:advance(600)
+        assert.equal("200 200 200 429", statuses(gw, 4))
+    end)
+
+    it("has a window of one second by default", function()
+        local gw = gateway { "rate_limit", limit = 2 }
+        assert.equal("200 200 429", statuses(gw, 3))
+        gw:advance(1)
+        assert.equal("200 200 429", statuses(gw, 3))
+    end)
+
+    it("lets a burst in that is larger than the limit", function()
+        local gw = gateway { "rate_limit", limit = 2, window = "1m", burst = 5 }
+        assert.equal("200 200 200 200 200 429", statuses(gw, 6))
+    end)
+
+    it("lets a burst in that is smaller than the limit", function()
+        local gw = gateway { "rate_limit", limit = 100, window = "10s", burst = 1 }
+        assert.equal("200 429", statuses(gw, 2))
+        gw:advance(0.1)
+        assert.equal("200 429", statuses(gw, 2))
+    end)
+
+    it("admits over time what the limit says, whatever the window", function()
+        for _, window in ipairs { "100ms", "1s", "10s", "1m", "1h" } do
+            local gw = gateway { "rate_limit", limit = 10, window = window, burst = 1, by = "route" }
+            local seconds = ({ ["100ms"] = 0.1, ["1s"] = 1, ["10s"] = 10, ["1m"] = 60, ["1h"] = 3600 })[window]
+            local admitted = 0
+            for _ = 1, 40 do -- two windows in steps of a twentieth
+                admitted = admitted + (gw:get("/").status == 200 and 1 or 0)
+                gw:advance(seconds / 20)
+            end
+            assert.is_true(admitted >= 19 and admitted <= 21, window .. ": " .. admitted)
+            gw:close()
+            shared "rate_limit":flush()
+        end
+    end)
+
+    it("answers with a problem document and says when to come back", function()
+        local gw = gateway { "rate_limit", limit = 2, window = "1m" }
+        statuses(gw, 2)
+        local res = gw:get "/"
+        assert.response(res).is.problem(429)
+        assert.equal("30", res.headers["retry-after"])
+        gw:advance(29.5)
+        assert.equal("1", gw:get("/").headers["retry-after"])
+    end)
+
+    it("never says to come back at once", function()
+        local gw = gateway { "rate_limit", limit = 100, burst = 1 }
+        statuses(gw, 1)
+        assert.equal("1", gw:get("/").headers["retry-after"])
+    end)
+
+    describe("counts", function()
+        it("each client for itself", function()
+            local gw = gateway({ "rate_limit", limit = 1, window = "1m" }, hop())
+            assert.equal("200 429", statuses(gw, 2, "/", client "192.0.2.1"))
+            assert.equal("200 429", statuses(gw, 2, "/", client "192.0.2.2"))
+            assert.equal("200 429", statuses(gw, 2, "/", client "2001:db8::1"))
+        end)
+
+        it("a client alike, whatever address it claims to forward", function()
+            local gw = gateway { "rate_limit", limit = 1, window = "1m" }
+            assert.equal("200 429", statuses(gw, 2, "/", client "192.0.2.1"))
+            assert.equal("429", statuses(gw, 1, "/", client "192.0.2.2"))
+        end)
+
+        it("each consumer for itself, and the others by address", function()
+            local config = hop()
+            config.policies = { { "key_auth", keys = { a = "ada", b = "bob" }, when = function(req)
+                return req.headers["x-api-key"] ~= nil
+            end } }
+            local gw = gateway({ "rate_limit", limit = 1, window = "1m", by = "consumer" }, config)
+            assert.equal("200 429", statuses(gw, 2, "/", from("x-api-key", "a")))
+            assert.equal("200 429", statuses(gw, 2, "/", from("x-api-key", "b")))
+            assert.equal("200 429", statuses(gw, 2, "/", client "192.0.2.1"))
+            assert.equal("200 429", statuses(gw, 2, "/", client "192.0.2.2"))
+        end)
+
+        it("a consumer whose name is an address apart from that address", function()
+            local config = hop()
+            config.policies = { { "key_auth", keys = { k = "192.0.2.1" }, when = function(req)
+                return req.headers["x-api-key"] ~= nil
+            end } }
+            local gw = gateway({ "rate_limit", limit = 1, window = "1m", by = "consumer" }, config)
+            assert.equal("200 429", statuses(gw, 2, "/", from("x-api-key", "k")))
+            assert.equal("200 429", statuses(gw, 2, "/", client "192.0.2.1"))
+        end)
+
+        it("by a header, and requests without it by address", function()
+            local config = hop()
+            local gw = gateway({ "rate_limit", limit = 1, window = "1m", by = "header:X-Tenant" }, config)
+            assert.equal("200 429", statuses(gw, 2, "/", from("x-tenant", "a")))
+            assert.equal("200 429", statuses(gw, 2, "/", from("x-tenant", "b")))
+            assert.equal("200 429", statuses(gw, 2, "/", client "192.0.2.1"))
+            local empty = client "192.0.2.1"
+            empty.headers["x-tenant"] = ""
+            assert.equal("429", statuses(gw, 1, "/", empty))
+        end)
+
+        it("by values of any length and any bytes", function()
+            local gw = gateway { "rate_limit", limit = 1, window = "1m", by = "header:x-tenant" }
+            local long = ("x"):rep(5000)
+            assert.equal("200 429", statuses(gw, 2, "/", from("x-tenant", long)))
+            assert.equal("200 429", statuses(gw, 2, "/", from("x-tenant", long .. "y")))
+            assert.equal("200 429", statuses(gw, 2, "/", from("x-tenant", "caf\195\169 \1961")))
+        end)
+
+        it("by what a function returns, and without it by address", function()
+            local gw = gateway { "rate_limit", limit = 1, window = "1m", by = function(req)
+                return req.query:get "tenant"
+            end }
+            assert.equal("200 429", statuses(gw, 2, "/?tenant=a"))
+            assert.equal("200 429", statuses(gw, 2, "/?tenant=b"))
+            assert.equal("200 429", statuses(gw, 2, "/"))
+        end)
+
+        it("by a number that a function returns", function()
+            local gw = gateway { "rate_limit", limit = 1, window = "1m", by = function(req) return #req.path end }
+            assert.equal("200 429", statuses(gw, 2, "/a"))
+            assert.equal("200 429", statuses(gw, 2, "/aa"))
+        end)
+
+        it("nobody when the function is wrong: it fails closed", function()
+            for _, by in ipairs {
+                function() return {} end, function() error "broken" end, function() return true end,
+            } do
+                assert.equal("503", statuses(gateway { "rate_limit", limit = 1, by = by }, 1))
+            end
+        end)
+
+        local function two_routes(by, settings)
+            return test.gateway {
+                policies = settings and { settings } or nil,
+                upstreams = { api = function() return test.reply(200, "ok") end },
+                routes = {
+                    { name = "a", match = { path = "/a" }, upstream = "api",
+                      policies = by and { { "rate_limit", limit = 1, window = "1m", by = by } } or nil },
+                    { name = "b", match = { path = "/b" }, upstream = "api",
+                      policies = by and { { "rate_limit", limit = 1, window = "1m", by = by } } or nil },
+                },
+            }
+        end
+
+        it("each route for itself", function()
+            local gw = two_routes(nil, { "rate_limit", limit = 1, window = "1m", by = "route" })
+            assert.equal("200 429", statuses(gw, 2, "/a"))
+            assert.equal("200 429", statuses(gw, 2, "/b"))
+        end)
+
+        it("together what one use for all routes counts", function()
+            local gw = two_routes(nil, { "rate_limit", limit = 1, window = "1m" })
+            assert.equal("200", statuses(gw, 1, "/a"))
+            assert.equal("429", statuses(gw, 1, "/b"))
+        end)
+
+        it("apart what each route has its own policy for", function()
+            for _, by in ipairs { "client", "route" } do
+                local gw = two_routes(by)
+                assert.equal("200 429", statuses(gw, 2, "/a"))
+                assert.equal("200 429", statuses(gw, 2, "/b"))
+                gw:close()
+                shared "rate_limit":flush()
+            end
+        end)
+
+        it("twice where it is used twice", function()
+            local gw = test.gateway { policies = {
+                { "rate_limit", limit = 2, window = "1s" }, { "rate_limit", limit = 3, window = "1m", name = "minute" },
+            } }
+            assert.equal("200 200 429", statuses(gw, 3))
+            gw:advance(1)
+            assert.equal("200 429", statuses(gw, 2))
+        end)
+    end)
+
+    it("goes on counting through a reload", function()
+        local gw = gateway { "rate_limit", limit = 2, window = "1m" }
+        assert.equal("200", statuses(gw, 1))
+        assert.is_true(gw:reload { policies = { "request_id", { "rate_limit", limit = 2, window = "1m" } } })
+        assert.equal("200 429", statuses(gw, 2))
+    end)
+
+    it("takes a lower limit at once", function()
+        local gw = gateway { "rate_limit", limit = 100, window = "1m" }
+        assert.is_true(gw:reload { policies = { { "rate_limit", limit = 1, window = "1m" } } })
+        assert.equal("200 429", statuses(gw, 2))
+    end)
+
+    describe("tells the client", function()
+        it("in RateLimit and RateLimit-Policy by default", function()
+            local gw = gateway { "rate_limit", limit = 100, window = "1m" }
+            local res = gw:get "/"
+            assert.equal('"default";q=100;w=60', res.headers["ratelimit-policy"])
+            assert.equal('"default";r=99;t=1', res.headers["ratelimit"])
+            assert.is_nil(res.headers["retry-after"])
+            statuses(gw, 49)
+            assert.equal('"default";r=49;t=31', gw:get("/").headers["ratelimit"])
+        end)
+
+        it("in the same headers when it refuses", function()
+            local gw = gateway { "rate_limit", limit = 2, window = "1m", name = "orders" }
+            statuses(gw, 2)
+            local res = gw:get "/"
+            assert.same({ '"orders";q=2;w=60' }, res.headers:all "ratelimit-policy")
+            assert.same({ '"orders";r=0;t=60' }, res.headers:all "ratelimit")
+        end)
+
+        it("no window that is not whole seconds", function()
+            local res = gateway({ "rate_limit", limit = 5, window = "500ms" }):get "/"
+            assert.equal('"default";q=5', res.headers["ratelimit-policy"])
+        end)
+
+        it("of every limit, beside the upstream's own", function()
+            local gw = test.gateway {
+                policies = {
+                    { "rate_limit", limit = 9, name = "a" }, { "rate_limit", limit = 5, window = "1m", name = "b" },
+                },
+                upstreams = { api = function() return test.reply(200, "", { ratelimit = '"up";r=1;t=1' }) end },
+            }
+            local values = gw:get("/").headers:all "ratelimit"
+            table.sort(values)
+            assert.same({ '"a";r=8;t=1', '"b";r=4;t=12', '"up";r=1;t=1' }, values)
+        end)
+
+        it("in X-RateLimit headers", function()
+            local gw = gateway { "rate_limit", limit = 2, window = "1m", headers = "x" }
+            local res = gw:get "/"
+            assert.equal("2", res.headers["x-ratelimit-limit"])
+            assert.equal("1", res.headers["x-ratelimit-remaining"])
+            assert.equal("30", res.headers["x-ratelimit-reset"])
+            assert.is_nil(res.headers["ratelimit"])
+            statuses(gw, 1)
+            res = gw:get "/"
+            assert.equal(429, res.status)
+            assert.equal("2", res.headers["x-ratelimit-limit"])
+            assert.equal("0", res.headers["x-ratelimit-remaining"])
+            assert.equal("60", res.headers["x-ratelimit-reset"])
+            assert.equal("30", res.headers["retry-after"])
+        end)
+
+        it("nothing but when to come back", function()
+            local gw = gateway { "rate_limit", limit = 1, window = "1m", headers = "off" }
+            local headers = gw:get("/").headers
+            assert.is_nil(headers["ratelimit"] or headers["x-ratelimit-limit"] or headers["ratelimit-policy"])
+            headers = gw:get("/").headers
+            assert.is_nil(headers["ratelimit"] or headers["x-ratelimit-limit"] or headers["ratelimit-policy"])
+            assert.equal("60", headers["retry-after"])
+        end)
+
+        it("large numbers as digits", function()
+            local res = gateway({ "rate_limit", limit = 1e9, window = "1h" }):get "/"
+            assert.equal('"default";q=1000000000;w=3600', res.headers["ratelimit-policy"])
+            assert.equal('"default";r=999999999;t=1', res.headers["ratelimit"])
+        end)
+    end)
+
+    it("refuses nobody in a dry run", function()
+        assert.equal("200 200 200", statuses(gateway { "rate_limit", limit = 1, window = "1m", dry_run = true }, 3))
+    end)
+
+    it("keeps one bucket per client in shared memory, and lets it go when it is full", function()
+        shared "rate_limit":flush()
+        local gw = gateway({ "rate_limit", limit = 10, window = "10s" }, hop())
+        for i = 1, 20 do
+            gw:get("/", client("192.0.2." .. i))
+        end
+        assert.equal(20, #shared "rate_limit":keys())
+        gw:advance(60)
+        assert.equal(0, #shared "rate_limit":keys())
+    end)
+
+    for what, settings in pairs {
+        ["without a limit"] = {}, ["with a limit of 0"] = { limit = 0 }, ["with half a request"] = { limit = 1.5 },
+        ["with a negative limit"] = { limit = -1 }, ["with a window of 0"] = { limit = 1, window = "0s" },
+        ["with a window that is a number"] = { limit = 1, window = 60 },
+        ["with a burst of 0"] = { limit = 1, burst = 0 },
+        ["by something unknown"] = { limit = 1, by = "ip" },
+        ["by a header without a name"] = { limit = 1, by = "header:" },
+        ["by a header that is no name"] = { limit = 1, by = "header:a b" }, ["by a table"] = { limit = 1, by = {} },
+        ["with unknown headers"] = { limit = 1, headers = "on" },
+        ["with a name in quotes"] = { limit = 1, name = 'a"b' },
+        ["with redis, which comes later"] = { limit = 1, redis = {} },
+    } do
+        it("is refused " .. what, function()
+            settings[1] = "rate_limit"
+            assert.equal(1, #test.errors { policies = { settings } })
+        end)
+    end
+end)
