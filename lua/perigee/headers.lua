@@ -49,8 +49,13 @@ end
 function methods:all(name)
     local s = enter(self)
     check_name(name)
-    local list, at = {}, C.peri_ffi_header_next(s, self[3], name, #name, 0)
-    while at > 0 do
+    local at = C.peri_ffi_header_next(s, self[3], name, #name, 0)
+    if at == 0 then
+        return {}
+    end
+    local list = { ffi_string(s.ptr, s.len) }
+    at = C.peri_ffi_header_next(s, self[3], name, #name, at)
+    while at > 0 do -- not entered for most headers, so that what calls this compiles as one trace
         list[#list + 1] = ffi_string(s.ptr, s.len)
         at = C.peri_ffi_header_next(s, self[3], name, #name, at)
     end

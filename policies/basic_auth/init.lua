@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 --
--- Names and passwords by the Basic scheme (RFC 7617). A password is checked once: what was found is remembered under a MAC
--- of the header, for PBKDF2 is meant to be slow.
+-- Names and passwords by the Basic scheme (RFC 7617). A password is checked once: what was found is remembered under a
+-- digest of the header, for PBKDF2 is meant to be slow.
 
 local perigee = require "perigee"
 
@@ -66,7 +66,6 @@ function BasicAuth:init()
             self.decoy = found.hash -- what is computed for a name that nobody has
         end
     end
-    self.mac = crypto.hmac_key("sha256", crypto.random(32))
     self.good = perigee.cache.new { size = REMEMBERED }
     self.bad = perigee.cache.new { size = REMEMBERED }
     self.challenge = 'Basic realm="' .. self.conf.realm .. '", charset="UTF-8"'
@@ -92,7 +91,7 @@ local function verify(self, header)
 end
 
 local function find_user(self, header)
-    local key = self.mac:compute(header)
+    local key = crypto.hash("sha256", header)
     local found = self.good:get(key)
     if found or self.bad:get(key) then
         return found

@@ -5,8 +5,6 @@
 
 local perigee = require "perigee"
 
-local byte, sub = string.byte, string.sub
-
 local function check_origin(origin)
     local host = origin:match("^%l[%l%d+.-]*://([%l%d*.:%[%]-]+)$")
     if origin == "*" or host and (not host:find("*", 1, true) or host:find("^%*%.[^*]+$")) then
@@ -58,16 +56,20 @@ local Cors = perigee.policy {
     },
 }
 
+-- Expression for an origin with "*.": scheme, one or more labels, and the rest.
+local function pattern_of(origin)
+    return (origin:gsub("^(.*)%*(.*)$", [[\Q%1\E[a-z0-9.-]+\Q%2\E]]))
+end
+
 function Cors:init()
-    local conf = self.conf
-    self.is_any, self.exact, self.below = conf.origins[1] == "*", {}, {}
+    local conf, patterns = self.conf, {}
+    self.is_any, self.exact = conf.origins[1] == "*", {}
     for i = 1, #conf.origins do
-        local head, tail = conf.origins[i]:match("^(.*//)%*(%..*)$")
-        if head then
-            self.below[#self.below + 1] = { head = head, tail = tail }
-        else
-            self.exact[conf.origins[i]] = true
-        end
+        self.exact[conf.origins[i]] = true
+        patterns[#patterns + 1] = conf.origins[i]:find("*.", 1, true) and pattern_of(conf.origins[i])
+    end
+    if #patterns > 0 then
+        self.below = assert(perigee.regex.compile([[\A(?:]] .. table.concat(patterns, "|") .. [[)\z]]))
     end
     self.credentials = conf.credentials
     self.expose = conf.expose and table.concat(conf.expose, ", ")
@@ -76,32 +78,12 @@ function Cors:init()
     self.max_age = math.floor(conf.max_age)
 end
 
--- Is it scheme, one or more labels, and the rest that was configured?
-local function is_below(origin, rule)
-    local from, to = #rule.head + 1, #origin - #rule.tail
-    if to < from or sub(origin, 1, from - 1) ~= rule.head or sub(origin, to + 1) ~= rule.tail then
-        return false
-    end
-    for i = from, to do
-        local c = byte(origin, i)
-        if not (c >= 97 and c <= 122 or c >= 48 and c <= 57 or c == 45 or c == 46) then -- a-z 0-9 - .
-            return false
-        end
-    end
-    return true
-end
-
 -- What Access-Control-Allow-Origin says to a request of this origin, or nil.
 local function allowed(self, origin)
     if self.is_any then
         return "*"
-    elseif not origin or self.exact[origin] then
+    elseif origin and (self.exact[origin] or self.below and self.below:test(origin)) then
         return origin
-    end
-    for i = 1, #self.below do
-        if is_below(origin, self.below[i]) then
-            return origin
-        end
     end
 end
 

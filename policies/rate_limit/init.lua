@@ -5,9 +5,15 @@
 
 local perigee = require "perigee"
 
-local ceil, floor, max = math.ceil, math.floor, math.max
+local ceil, floor, max, min = math.ceil, math.floor, math.max, math.min
+local tobit = bit.tobit -- whole numbers are written faster than others
 
 local KEY_MAX = 256 -- bytes of a key in shared memory
+local SECONDS_MAX = 2 ^ 31 - 1
+
+-- Refusals are many when they matter: the document is ready.
+local PROBLEM = '{"type":"urn:perigee:rate_limited","title":"Too Many Requests","status":429,'
+    .. '"detail":"There were too many requests; try again later."'
 
 local function check_by(by)
     local name = by:match("^header:(.+)$")
@@ -94,7 +100,7 @@ end
 
 -- Seconds until the bucket is full again.
 local function reset_of(self, remaining)
-    return ceil((self.burst - remaining) / self.rate)
+    return tobit(min(ceil((self.burst - remaining) / self.rate), SECONDS_MAX))
 end
 
 local function refuse(self, req, remaining, wait)
@@ -106,10 +112,9 @@ local function refuse(self, req, remaining, wait)
         headers["x-ratelimit-limit"], headers["x-ratelimit-remaining"] = self.limit, 0
         headers["x-ratelimit-reset"] = reset_of(self, remaining)
     end
-    return perigee.reply(429, {
-        type = "urn:perigee:rate_limited", title = "Too Many Requests", status = 429,
-        detail = "There were too many requests; try again later.", request_id = req.id,
-    }, headers)
+    local id = req.id
+    return perigee.reply(429, id and PROBLEM .. ',"request_id":' .. (perigee.json.encode(id) or "null") .. "}\n"
+        or PROBLEM .. "}\n", headers)
 end
 
 function RateLimit:on_request(req)
@@ -135,7 +140,7 @@ function RateLimit:on_response(req, res)
         return
     elseif self.style == "ietf" then
         res.headers:add("ratelimit-policy", self.policy)
-        res.headers:add("ratelimit", self.item .. floor(remaining) .. ";t=" .. reset_of(self, remaining))
+        res.headers:add("ratelimit", self.item .. tobit(floor(remaining)) .. ";t=" .. reset_of(self, remaining))
     else
         res.headers:set("x-ratelimit-limit", self.limit)
         res.headers:set("x-ratelimit-remaining", floor(remaining))

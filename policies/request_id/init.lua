@@ -4,17 +4,13 @@
 
 local perigee = require "perigee"
 
-local byte, char, sub = string.byte, string.char, string.sub
+local sub = string.sub
 
 local ID_LEN = 32 -- hex digits of 16 random bytes
-local ID_MAX = 128 -- bytes of an id that a client may send
 local POOL = 128 -- ids for which random bytes are drawn at once
 
--- Bytes that need no escaping anywhere an id may be written: headers, JSON, logs, URLs.
-local is_allowed = {}
-for code = 0, 255 do
-    is_allowed[code] = char(code):find("^[%w._~+/=:@-]$") ~= nil
-end
+-- Ids that need no escaping anywhere they may be written: headers, JSON, logs, URLs.
+local VALID = [[\A[A-Za-z0-9._~+/=:@-]{1,128}\z]]
 
 local function check_header(name)
     if not name:find("^[%w!#$%%&'*+.^_`|~-]+$") then
@@ -39,6 +35,7 @@ local RequestId = perigee.policy {
 
 function RequestId:init()
     self.header, self.trust = self.conf.header:lower(), self.conf.trust
+    self.valid = assert(perigee.regex.compile(VALID))
     self.pool, self.at = "", 1
 end
 
@@ -51,21 +48,9 @@ local function make_id(self)
     return sub(self.pool, at, at + ID_LEN - 1)
 end
 
-local function is_valid(id)
-    if #id == 0 or #id > ID_MAX then
-        return false
-    end
-    for i = 1, #id do
-        if not is_allowed[byte(id, i)] then
-            return false
-        end
-    end
-    return true
-end
-
 function RequestId:on_request(req)
     local id = self.trust and req.headers:get(self.header)
-    if not id or not is_valid(id) then
+    if not id or not self.valid:test(id) then
         id = make_id(self)
     end
     req.id = id

@@ -15,6 +15,7 @@
 #include "codec/url.h"
 #include "downstream/listener.h"
 #include "exchange/exchange.h"
+#include "proxy/reply.h"
 #include "shared/prometheus.h"
 #include "shared/text.h"
 
@@ -23,6 +24,7 @@
 
 struct peri_admin {
     struct peri_supervisor *supervisor;
+    struct peri_loop *loop;
     struct peri_listener *listener;
     struct peri_list waiting; ///< requests that wait for a reload
 };
@@ -55,14 +57,14 @@ static void answer(struct peri_exchange *x, int status, const char *type, struct
     peri_headers_append(&x->res.headers, PERI_SLICE("content-type"), peri_slice_from(type));
     peri_headers_append(&x->res.headers, PERI_SLICE("cache-control"), PERI_SLICE("no-store"));
     peri_headers_append(&x->res.headers, PERI_SLICE("x-content-type-options"), PERI_SLICE("nosniff"));
+    peri_reply_add_date(admin_of(x)->loop, x);
     peri_exchange_set_state(x, PERI_X_RESPONSE);
     peri_exchange_set_state(x, PERI_X_SENDING);
     bool has_body = x->req.method != PERI_METHOD_HEAD && body.len > 0;
     x->client->send_head(x, !has_body);
-    if (has_body) {
+    if (has_body)
         x->client->send_body(x, body);
-        x->client->send_end(x);
-    }
+    x->client->send_end(x);
     finish(x);
 }
 
@@ -377,6 +379,7 @@ struct peri_admin *peri_admin_open(struct peri_loop *loop, const struct peri_lis
     settings.connections = CONNECTIONS;
     settings.body_bytes = BODY_LIMIT;
     admin->supervisor = supervisor;
+    admin->loop = loop;
     peri_list_init(&admin->waiting);
     int fd = fcntl(peri_listening_fd(listening, 0), F_DUPFD_CLOEXEC, 3);
     admin->listener = fd >= 0 ? peri_listener_open(loop, fd, &settings, &owner, admin) : NULL;

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "app/check.h"
@@ -129,8 +130,11 @@ void peri_check_run(const struct peri_check_options *options, struct peri_check_
 int peri_check_child(const struct peri_check_options *options)
 {
     struct peri_check_result result;
-    // Nobody waits for the answer when the parent is gone.
+    char byte;
+    // Nobody waits for the answer when the parent is gone: from now on, or already.
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (recv(PERI_CONTROL_CHILD_FD, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
+        return 1;
     signal(SIGPIPE, SIG_IGN);
     peri_check_run(options, &result);
     struct peri_control_message message = {

@@ -25,8 +25,8 @@ struct world {
     struct peri_script_host scripts;
 };
 
-static struct peri_server *open_server(void *data, struct peri_stream *(*connect)(void *data, struct peri_slice address),
-                                       void *connect_data)
+static struct peri_server *
+open_server(void *data, struct peri_stream *(*connect)(void *data, struct peri_slice address), void *connect_data)
 {
     struct world *world = data;
     struct peri_server_options options = {

@@ -19,6 +19,11 @@ static llhttp_t *parser_of(struct peri_h1 *h1)
     return (llhttp_t *)(void *)h1->parser;
 }
 
+static bool is_space(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
 static int fail(struct peri_h1 *h1, peri_err_t err)
 {
     h1->err = err;
@@ -98,26 +103,24 @@ static int on_header_field(llhttp_t *parser, const char *at, size_t len)
     return text_put(h1, at, len);
 }
 
-typedef uint8_t byte_vector __attribute__((vector_size(16)));
+typedef int8_t byte_vector __attribute__((vector_size(16)));
 
-// Lower-cases ASCII in place, sixteen bytes at a time; true when there is a '_'. Reads and writes up to fifteen bytes behind
-// the end, which the text's slack allows.
+// Lower-cases a token (ASCII: llhttp has seen to that) in place, sixteen bytes at a time; true when there is a '_'. Clears and
+// writes bytes behind the end, which the text's slack allows.
 static bool lower_name(char *name, size_t len)
 {
-    static const byte_vector lanes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-    bool has_underscore = false;
+    byte_vector underscores = {0};
+    memset(name + len, 0, 16);
     for (size_t i = 0; i < len; i += 16) {
         byte_vector v;
-        uint64_t found[2];
-        uint8_t rest = (uint8_t)(len - i < 16 ? len - i : 16);
         memcpy(&v, name + i, 16);
-        byte_vector underscores = (byte_vector)(v == '_') & (byte_vector)(lanes < rest);
-        v |= (byte_vector)((byte_vector)(v - 'A') < 26) & 0x20;
+        underscores |= (byte_vector)(v == '_');
+        v |= (byte_vector)(v >= 'A') & (byte_vector)(v <= 'Z') & 0x20;
         memcpy(name + i, &v, 16);
-        memcpy(found, &underscores, 16);
-        has_underscore |= (found[0] | found[1]) != 0;
     }
-    return has_underscore;
+    uint64_t found[2];
+    memcpy(found, &underscores, 16);
+    return (found[0] | found[1]) != 0;
 }
 
 static int on_header_field_complete(llhttp_t *parser)
@@ -127,6 +130,8 @@ static int on_header_field_complete(llhttp_t *parser)
         return fail(h1, PERI_ERR_BAD_REQUEST); // a field without a name
     if (lower_name(h1->text + h1->name_at, h1->text_len - h1->name_at) && !h1->limits->allow_underscores)
         return fail(h1, PERI_ERR_BAD_REQUEST);
+    memcpy(h1->text + h1->text_len, ": ", 2); // fields are kept as lines, so that runs of them are written in one copy
+    h1->text_len += 2;
     h1->value_at = h1->text_len;
     h1->in_value = true;
     return 0;
@@ -136,7 +141,7 @@ static int on_header_field_complete(llhttp_t *parser)
 static bool is_padded_length(const struct peri_h1 *h1, const char *at)
 {
     return at - h1->data_begin >= 2 && (at[-1] == ' ' || at[-1] == '\t') && at[-2] != ':' &&
-           peri_header_id(h1->text + h1->name_at, h1->value_at - h1->name_at) == PERI_H_CONTENT_LENGTH;
+           peri_header_id(h1->text + h1->name_at, h1->value_at - h1->name_at - 2) == PERI_H_CONTENT_LENGTH;
 }
 
 static int on_header_value(llhttp_t *parser, const char *at, size_t len)
@@ -152,13 +157,18 @@ static int on_header_value_complete(llhttp_t *parser)
     struct peri_h1 *h1 = parser->data;
     if (h1->headers->count >= h1->limits->headers)
         return fail(h1, PERI_ERR_HEADERS_TOO_LARGE);
-    struct peri_slice name = peri_slice(h1->text + h1->name_at, h1->value_at - h1->name_at);
+    struct peri_slice name = peri_slice(h1->text + h1->name_at, h1->value_at - h1->name_at - 2);
     struct peri_slice value = peri_slice(h1->text + h1->value_at, h1->text_len - h1->value_at);
-    while (value.len > 0 && (value.ptr[value.len - 1] == ' ' || value.ptr[value.len - 1] == '\t'))
+    while (value.len > 0 && is_space(value.ptr[value.len - 1]))
         value.len--; // llhttp drops leading space only
     if (peri_headers_append(h1->headers, name, value) != PERI_OK)
         return fail(h1, PERI_ERR_NOMEM);
-    switch (h1->headers->items[h1->headers->count - 1].id) {
+    h1->text_len = h1->value_at + (uint32_t)value.len;
+    memcpy(h1->text + h1->text_len, "\r\n", 2);
+    h1->text_len += 2;
+    struct peri_header *header = &h1->headers->items[h1->headers->count - 1];
+    header->is_line = true;
+    switch (header->id) {
     case PERI_H_CONTENT_LENGTH: h1->length_fields++; break;
     case PERI_H_TRANSFER_ENCODING: h1->coding_fields++; break;
     case PERI_H_HOST: h1->host_fields++; break;
@@ -169,20 +179,15 @@ static int on_header_value_complete(llhttp_t *parser)
     return 0;
 }
 
-// Does the Connection field allow nothing of `name`? Removes `name` from the message.
-static void remove_listed(struct peri_headers *headers, struct peri_slice list)
+// Makes every field that a Connection field lists a hop-by-hop one too.
+static void mark_listed(struct peri_headers *headers, struct peri_slice list)
 {
     struct peri_slice name;
     while (peri_slice_next(&list, &name)) {
-        uint16_t id = PERI_H_OTHER;
-        unsigned at;
-        struct peri_header *header = peri_headers_find_name(headers, name, 0, &at);
-        if (header)
-            id = header->id;
-        // Fields that the routing and the identity of a request rest on are not the client's to remove.
-        if (id == PERI_H_HOST || id == PERI_H_CONNECTION || id == PERI_H_CONTENT_LENGTH || id == PERI_H_TRANSFER_ENCODING)
-            continue;
-        peri_headers_remove(headers, name);
+        unsigned at = 0;
+        for (struct peri_header *header; (header = peri_headers_find_name(headers, name, at, &at)); at++)
+            if (header->id != PERI_H_HOST && header->id != PERI_H_CONNECTION) // routing rests on Host: not the client's to remove
+                header->id = PERI_H_KEEP_ALIVE;
     }
 }
 
@@ -418,11 +423,6 @@ static peri_err_t error_of(struct peri_h1 *h1, llhttp_errno_t code)
     case HPE_INVALID_TRANSFER_ENCODING: return is_server ? PERI_ERR_SMUGGLING : PERI_ERR_UPSTREAM_PROTOCOL;
     default: return is_server ? PERI_ERR_BAD_REQUEST : PERI_ERR_UPSTREAM_PROTOCOL;
     }
-}
-
-static bool is_space(char c)
-{
-    return c == ' ' || c == '\t';
 }
 
 // The line that bytes of an earlier feed belong to, or one that may be empty. Returns what is behind it; NULL for a bad line.

@@ -53,11 +53,27 @@ static char *put_field(char *out, const struct peri_header *header)
     return out;
 }
 
+static const char *end_of_line(const struct peri_header *header)
+{
+    return header->value + header->value_len + 2;
+}
+
+// Fields that stand behind each other as lines, as a message that was read has them, go out in one copy.
 static char *put_fields(char *out, const struct peri_headers *headers, uint16_t except)
 {
-    for (unsigned i = 0; i < headers->count; i++)
-        if (except == PERI_H_OTHER || headers->items[i].id != except)
-            out = put_field(out, &headers->items[i]);
+    const struct peri_header *end = headers->items + headers->count;
+    for (const struct peri_header *h = headers->items; h < end; h++) {
+        if (except != PERI_H_OTHER && h->id == except)
+            continue;
+        if (!h->is_line) {
+            out = put_field(out, h);
+            continue;
+        }
+        const char *begin = h->name;
+        while (h + 1 < end && h[1].is_line && h[1].name == end_of_line(h) && (h[1].id != except || except == PERI_H_OTHER))
+            h++;
+        out = put(out, begin, (size_t)(end_of_line(h) - begin));
+    }
     return out;
 }
 

@@ -143,6 +143,7 @@ static peri_err_t append(struct peri_headers *headers, struct peri_slice name, s
     header->name_len = (uint32_t)name.len;
     header->value_len = (uint32_t)value.len;
     header->id = id;
+    header->is_line = false;
     headers->seen |= 1u << id;
     return PERI_OK;
 }
@@ -190,6 +191,7 @@ peri_err_t peri_headers_set(struct peri_headers *headers, struct peri_slice name
         return PERI_ERR_NOMEM;
     header->value = own.ptr;
     header->value_len = (uint32_t)own.len;
+    header->is_line = false;
     unsigned i = at + 1;
     while (peri_headers_find_name(headers, name, i, &i))
         peri_headers_remove_at(headers, i);

@@ -55,7 +55,8 @@ struct peri_header {
     const char *value;  ///< borrowed from the arena or static
     uint32_t name_len;
     uint32_t value_len;
-    uint16_t id; ///< enum peri_header_id
+    uint16_t id;  ///< enum peri_header_id
+    bool is_line; ///< name and value stand as "name: value\r\n" in memory
 };
 
 struct peri_headers {

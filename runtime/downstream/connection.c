@@ -376,10 +376,7 @@ static void on_read(struct peri_stream *stream, struct peri_slice data)
     struct peri_connection *c = peri_stream_data(stream);
     if (c->is_closing || c->refusal != PERI_OK)
         return;
-    if (c->x)
-        connection_progress(c);
-    else if (c->wait == WAIT_IDLE)
-        connection_wait(c, WAIT_HEAD);
+    connection_progress(c);
     if (c->ahead.len > 0 || c->is_tunnel) {
         if (c->is_tunnel && c->ahead.len == 0 && !c->is_paused) {
             c->x->owner->on_body(c->x, data);
@@ -393,6 +390,8 @@ static void on_read(struct peri_stream *stream, struct peri_slice data)
     } else {
         connection_parse(c, data);
     }
+    if (c->x && c->x->state == PERI_X_IDLE && c->wait == WAIT_IDLE)
+        connection_wait(c, WAIT_HEAD); // the head did not come in one piece: it has its time from now on
     connection_set_reading(c);
 }
 

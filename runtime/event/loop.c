@@ -13,6 +13,11 @@
 #define PERI_VIRTUAL_START_NS 1000000000000ull
 #define PERI_VIRTUAL_WALL_MS 1767225600000ull // 2026-01-01T00:00:00Z
 
+static void loop_set_clock(struct peri_loop *loop, uint64_t ns)
+{
+    loop->now = (struct peri_loop_time){.ns = ns, .ms = ns / 1000000};
+}
+
 static void loop_run_deferred(struct peri_loop *loop)
 {
     struct peri_list batch;
@@ -51,7 +56,7 @@ static void on_prepare(uv_prepare_t *handle)
             loop->on_idle(loop->idle_data);
     }
     if (!loop->is_virtual)
-        loop->now_ns = 0;
+        loop->now.ns = 0;
 }
 
 static void on_check(uv_check_t *handle)
@@ -81,7 +86,8 @@ struct peri_loop *peri_loop_new(bool is_virtual)
         return NULL;
     }
     loop->is_virtual = is_virtual;
-    loop->now_ns = is_virtual ? PERI_VIRTUAL_START_NS : 0;
+    if (is_virtual)
+        loop_set_clock(loop, PERI_VIRTUAL_START_NS);
     loop->wall_start_ns = PERI_VIRTUAL_START_NS;
     peri_list_init(&loop->deferred);
     peri_list_init(&loop->dirty);
@@ -159,15 +165,15 @@ static void loop_settle(struct peri_loop *loop)
 void peri_loop_advance(struct peri_loop *loop, uint64_t ms)
 {
     peri_assert(loop->is_virtual);
-    uint64_t target = loop->now_ns / 1000000 + ms;
+    uint64_t target = loop->now.ms + ms;
     loop_settle(loop);
     for (uint64_t next; (next = peri_wheel_next_ms(loop)) <= target;) {
-        if (next * 1000000 > loop->now_ns)
-            loop->now_ns = next * 1000000;
+        if (next > loop->now.ms)
+            loop_set_clock(loop, next * 1000000);
         peri_wheel_run(loop);
         loop_settle(loop);
     }
-    loop->now_ns = target * 1000000;
+    loop_set_clock(loop, target * 1000000);
     peri_wheel_run(loop);
     loop_settle(loop);
 }
@@ -180,7 +186,7 @@ uint64_t peri_loop_next_ms(struct peri_loop *loop)
 void peri_loop_reset_wall(struct peri_loop *loop)
 {
     peri_assert(loop->is_virtual);
-    loop->wall_start_ns = loop->now_ns;
+    loop->wall_start_ns = loop->now.ns;
 }
 
 uint32_t peri_loop_timers(const struct peri_loop *loop)
@@ -193,20 +199,17 @@ uint32_t peri_loop_streams(const struct peri_loop *loop)
     return loop->stream_count;
 }
 
-uint64_t peri_loop_now_ns(struct peri_loop *loop)
+void peri_loop_read_clock(struct peri_loop *loop)
 {
-    if (loop->now_ns == 0) {
-        struct timespec now;
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        loop->now_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-    }
-    return loop->now_ns;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    loop_set_clock(loop, (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec);
 }
 
 uint64_t peri_loop_wall_ms(struct peri_loop *loop)
 {
     if (loop->is_virtual)
-        return PERI_VIRTUAL_WALL_MS + (loop->now_ns - loop->wall_start_ns) / 1000000;
+        return PERI_VIRTUAL_WALL_MS + (loop->now.ns - loop->wall_start_ns) / 1000000;
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;

@@ -51,13 +51,31 @@ void peri_loop_reset_wall(struct peri_loop *loop);
 uint32_t peri_loop_timers(const struct peri_loop *loop);
 uint32_t peri_loop_streams(const struct peri_loop *loop);
 
+/// The time of this turn; the first member of the loop. Both are 0 until somebody asks.
+struct peri_loop_time {
+    uint64_t ns;
+    uint64_t ms;
+};
+
+/// Reads the clock for this turn.
+void peri_loop_read_clock(struct peri_loop *loop);
+
 /// Monotonic time in nanoseconds, read at most once a turn.
-uint64_t peri_loop_now_ns(struct peri_loop *loop);
+static inline uint64_t peri_loop_now_ns(struct peri_loop *loop)
+{
+    struct peri_loop_time *time = (struct peri_loop_time *)(void *)loop;
+    if (time->ns == 0)
+        peri_loop_read_clock(loop);
+    return time->ns;
+}
 
 /// Monotonic time in milliseconds, as of this turn.
 static inline uint64_t peri_loop_now_ms(struct peri_loop *loop)
 {
-    return peri_loop_now_ns(loop) / 1000000;
+    struct peri_loop_time *time = (struct peri_loop_time *)(void *)loop;
+    if (time->ns == 0)
+        peri_loop_read_clock(loop);
+    return time->ms;
 }
 
 /// Wall-clock time in milliseconds since 1970-01-01T00:00:00Z (virtual in virtual mode).

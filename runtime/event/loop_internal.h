@@ -22,13 +22,13 @@ struct peri_wheel {
 };
 
 struct peri_loop {
+    struct peri_loop_time now; ///< first: peri_loop_now_ns reads it
     uv_loop_t uv;
     uv_prepare_t prepare;
     uv_check_t check;
     uv_idle_t idle; ///< active only while deferred calls wait
     uv_timer_t timer;
     bool is_virtual;
-    uint64_t now_ns;          ///< 0: to be read when asked for
     uint64_t wall_start_ns;   ///< virtual mode: now_ns when the wall clock began
     uint32_t stream_count;    ///< open
     struct peri_wheel wheel;

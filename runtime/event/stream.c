@@ -105,7 +105,8 @@ static void stream_on_empty(struct peri_stream *stream)
 static void stream_break(struct peri_stream *stream)
 {
     stream->is_broken = true;
-    peri_buf_close(&stream->queue);
+    if (!stream->is_sending) // otherwise the backend still reads from it
+        peri_buf_close(&stream->queue);
     stream_drop_cork(stream);
     peri_defer_schedule(stream->loop, &stream->report);
 }
@@ -134,7 +135,10 @@ static peri_err_t stream_write_runs(struct peri_stream *stream, const struct per
         taken -= (ssize_t)skip;
         err = peri_buf_put(&stream->queue, peri_slice(runs[i].ptr + skip, runs[i].len - skip));
     }
-    stream_send_queue(stream);
+    if (err == PERI_OK)
+        stream_send_queue(stream);
+    else
+        stream_break(stream); // what is written next must not follow a hole
     return err;
 }
 
@@ -143,8 +147,7 @@ void peri_stream_flush(struct peri_stream *stream)
     if (stream->cork_len == 0)
         return;
     struct peri_slice run = peri_slice(stream->cork, stream->cork_len);
-    if (stream_write_runs(stream, &run, 1) != PERI_OK)
-        stream_break(stream);
+    stream_write_runs(stream, &run, 1);
     if (stream->cork)
         stream_drop_cork(stream);
     if (stream->queue.len == 0)
@@ -216,9 +219,8 @@ void peri_stream_sent(struct peri_stream *stream, size_t len, bool is_broken)
     stream->is_sending = false;
     if (stream->is_closing)
         return;
-    if (is_broken) {
-        if (!stream->is_broken)
-            stream_break(stream);
+    if (is_broken || stream->is_broken) {
+        stream_break(stream);
         return;
     }
     peri_buf_take(&stream->queue, len);

@@ -62,7 +62,7 @@ void peri_stream_read_start(struct peri_stream *stream);
 void peri_stream_read_stop(struct peri_stream *stream);
 
 /// Writes a copy or the bytes themselves; after the call `data` is no longer needed. Small data waits for the end of the turn.
-/// Never fails at once: a broken stream reports on_end. PERI_ERR_NOMEM when the queue cannot grow.
+/// Never fails at once: a broken stream reports on_end. PERI_ERR_NOMEM when the queue cannot grow; the stream is broken then.
 peri_err_t peri_stream_write(struct peri_stream *stream, struct peri_slice data);
 
 /// Room for `len` bytes (at most PERI_STREAM_RESERVE) in the cork buffer, to be filled and committed before any other call

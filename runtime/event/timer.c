@@ -10,7 +10,7 @@
 static void on_uv_timer(uv_timer_t *handle)
 {
     struct peri_loop *loop = handle->data;
-    loop->now_ns = 0;
+    loop->now.ns = 0;
     loop->wheel.armed_ms = UINT64_MAX;
     peri_wheel_run(loop);
 }

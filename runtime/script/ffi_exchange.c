@@ -119,6 +119,7 @@ static peri_err_t set_host(struct peri_exchange *x, struct peri_slice authority)
     if (header) {
         header->value = authority.ptr;
         header->value_len = (uint32_t)authority.len;
+        header->is_line = false;
     }
     x->req.authority = authority;
     x->req.host = host;
@@ -290,6 +291,7 @@ static bool replace_field(struct peri_headers *headers, struct peri_slice name, 
         return false;
     header->value = value.ptr;
     header->value_len = (uint32_t)value.len;
+    header->is_line = false;
     while (find_lower(headers, name, at + 1, &at))
         peri_headers_remove_at(headers, at--);
     return true;

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Memory connections in the hands of a test: bytes in, bytes out. What they mean is Lua's matter (perigee/test/wire.lua), so
 // that the codec is tested against another reader than itself.
-#include <lauxlib.h>
-#include <lua.h>
 #include <stdlib.h>
 
 #include "base/assert.h"
@@ -177,12 +175,14 @@ static int conn_shutdown(lua_State *L)
     return 0;
 }
 
-// close(): closes at once.
+// close(): closes at once, behind what the peer can still take.
 static int conn_close(lua_State *L)
 {
     struct peri_test_conn *conn = check(L);
-    if (conn->stream)
+    if (conn->stream) {
+        peri_stream_flush(conn->stream);
         peri_stream_close(conn->stream);
+    }
     return 0;
 }
 
@@ -196,9 +196,9 @@ static int conn_collect(lua_State *L)
 }
 
 static const luaL_Reg methods[] = {
-    {"write", conn_write},       {"take", conn_take},         {"is_ended", conn_is_ended}, {"unread", conn_unread},
-    {"finish", conn_finish},     {"shutdown", conn_shutdown}, {"close", conn_close},       {"__gc", conn_collect},
-    {NULL, NULL},
+    {"write", conn_write},   {"take", conn_take},     {"is_ended", conn_is_ended},
+    {"unread", conn_unread}, {"finish", conn_finish}, {"shutdown", conn_shutdown},
+    {"close", conn_close},   {"__gc", conn_collect},  {NULL, NULL},
 };
 
 void peri_test_conn_open(struct lua_State *L)

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Servers in the hands of a test. A server's connections to upstreams come to doors: addresses that a test answers for. A
 // connection waits among the arrivals until the test accepts it.
-#include <lauxlib.h>
-#include <lua.h>
 #include <stdlib.h>
 
 #include "base/assert.h"
@@ -103,7 +101,8 @@ static int server_build(lua_State *L)
 {
     struct test_server *self = check(L);
     char *errors = NULL;
-    bool is_built = peri_testing_current()->host->build(self->server, check_slice(L, 2), (uint64_t)luaL_checkinteger(L, 3), &errors);
+    bool is_built = peri_testing_current()->host->build(self->server, check_slice(L, 2),
+                                                        (uint64_t)luaL_checkinteger(L, 3), &errors);
     if (is_built) {
         lua_pushnil(L);
         return 1;
@@ -133,7 +132,8 @@ static int server_listen(lua_State *L)
 static int server_connect(lua_State *L)
 {
     struct test_server *self = check(L);
-    struct peri_stream *stream = peri_testing_current()->host->connect(self->server, check_slice(L, 2), check_slice(L, 3));
+    struct peri_stream *stream =
+        peri_testing_current()->host->connect(self->server, check_slice(L, 2), check_slice(L, 3));
     struct peri_test_conn *conn = stream ? peri_test_conn_new(stream) : NULL;
     if (!conn)
         return luaL_error(L, "no connection to listener '%s'", lua_tostring(L, 2));
@@ -202,8 +202,8 @@ static int server_close(lua_State *L)
 }
 
 static const luaL_Reg methods[] = {
-    {"build", server_build},     {"activate", server_activate}, {"listen", server_listen}, {"connect", server_connect},
-    {"door", server_door},       {"accept", server_accept},     {"close", server_close},   {NULL, NULL},
+    {"build", server_build}, {"activate", server_activate}, {"listen", server_listen}, {"connect", server_connect},
+    {"door", server_door},   {"accept", server_accept},     {"close", server_close},   {NULL, NULL},
 };
 
 void peri_test_server_open(struct lua_State *L)

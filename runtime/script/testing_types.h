@@ -3,24 +3,26 @@
 #ifndef PERI_SCRIPT_TESTING_TYPES_H
 #define PERI_SCRIPT_TESTING_TYPES_H
 
+#include <lauxlib.h>
+#include <lua.h>
 #include <stdbool.h>
 
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/list.h"
+#include "base/log.h"
 
-struct lua_State;
 struct peri_stream;
 struct peri_testing_host;
 struct peri_vm;
 
 /// The kit of a process.
 struct peri_testing {
-    struct peri_vm *vm;                   ///< borrowed
-    const struct peri_testing_host *host; ///< borrowed
+    struct peri_vm *vm;                    ///< borrowed
+    const struct peri_testing_host *host;  ///< borrowed
     struct peri_script_generation *script; ///< what the coroutines of fake upstreams belong to
-    struct peri_buf log;                  ///< records of the log: level, length, text
-    bool is_log_cut;                      ///< lines were dropped
+    struct peri_buf log;                   ///< records of the log: level, length, text
+    bool is_log_cut;                       ///< lines were dropped
 };
 
 /// One end of a memory connection, held by Lua.
@@ -52,6 +54,16 @@ void peri_test_server_open(struct lua_State *L);
 
 /// testing.server(): a new server.
 int peri_test_server_new(struct lua_State *L);
+
+/// Functions of the module.
+extern const luaL_Reg peri_testing_clock[];
+extern const luaL_Reg peri_testing_view[];
+
+/// Sink of the log: `data` is the kit.
+void peri_testing_log(void *data, enum peri_log_level level, const char *line, size_t len);
+
+/// Drops the coroutines of fake upstreams and what they started.
+void peri_testing_drop_coroutines(void);
 
 /// Raises an error when a coroutine of the runtime is running: the kit drives the loop from outside.
 void peri_testing_check(struct lua_State *L);

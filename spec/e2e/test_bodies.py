@@ -5,12 +5,13 @@ import hashlib
 import random
 import subprocess
 import threading
+import time
 
 import pytest
 
 from support import http1, wait
 from support.gateway import Gateway
-from support.upstream import Seen
+from support.upstream import Seen, describe
 
 CONFIG = """
 return {
@@ -187,6 +188,40 @@ def test_eight_mib_are_mirrored_while_they_are_sent(gateway, origin):
         response = client.read_response()
         sender.join()
         assert digest(response.body) == digest(EIGHT_MIB)
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+def test_a_late_reader_gets_every_byte(gateway, origin, framing):
+    body = EIGHT_MIB * 8  # more than the buffers on the way hold
+
+    def answer(wire, _):
+        if framing == "length":
+            wire.respond(200, [], body)
+        else:
+            wire.send_head(200, [("Transfer-Encoding", "chunked")])
+            wire.send(http1.chunk(body) + b"0\r\n\r\n")
+
+    origin.answer = answer
+    with gateway.connect() as client:
+        client.send_request("GET", "/")
+        time.sleep(0.3)  # a reader that is late
+        assert digest(client.read_response().body) == digest(body)
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+def test_a_late_upstream_gets_every_byte(gateway, origin, framing):
+    body = EIGHT_MIB * 8
+
+    def answer(wire, request):
+        time.sleep(0.3)  # a reader that is late
+        describe(wire, request)
+
+    origin.answer = answer
+    if framing == "length":
+        seen = Seen(gateway.request("POST", "/", body=body))
+    else:
+        seen = Seen(gateway.request("POST", "/", [("Transfer-Encoding", "chunked")], http1.chunk(body) + b"0\r\n\r\n"))
+    assert seen.sha256 == digest(body)
 
 
 def test_response_trailers_come_down(gateway, origin):

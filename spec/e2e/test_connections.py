@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import threading
+import time
 
 import pytest
 
@@ -417,6 +418,39 @@ def test_a_tunnel_carries_megabytes_both_ways(gateway, origin):
         sender.start()
         assert client.read_exactly(len(data)) == data
         sender.join()
+
+
+@pytest.mark.parametrize("late", ["client", "upstream"])
+def test_a_tunnel_waits_for_a_late_reader_and_loses_nothing(gateway, origin, late):
+    data = os.urandom(1024 * 1024) * 64  # more than the buffers on the way hold
+    may_read = threading.Event()
+    arrived = []
+
+    def answer(wire, _):
+        wire.send_head(101, [("Connection", "Upgrade"), ("Upgrade", "websocket")], "Switching Protocols")
+        if late == "upstream":
+            assert may_read.wait(wait.PATIENCE)
+            arrived.append(wire.read_exactly(len(data)))
+            wire.send(b"done")
+        else:
+            wire.send(data)
+        wire.read_rest()
+        raise http1.Closed
+
+    origin.answer = answer
+    with gateway.connect() as client:
+        assert client.request("GET", "/socket", WEBSOCKET).status == 101
+        if late == "upstream":
+            sender = threading.Thread(target=client.send, args=(data,), daemon=True)
+            sender.start()
+            sender.join(0.3)
+            assert sender.is_alive(), "the sender is held up"
+            may_read.set()
+            assert client.read_exactly(4) == b"done"
+        else:
+            time.sleep(0.3)  # a reader that is late
+            arrived.append(client.read_exactly(len(data)))
+    assert hashlib.sha256(arrived[0]).digest() == hashlib.sha256(data).digest()
 
 
 def test_the_end_of_a_tunnel_is_passed_on_to_the_upstream(gateway, origin):

@@ -11,11 +11,10 @@ HOST = "gateway.test"
 class Client(http1.Wire):
     """One connection to a listener ("127.0.0.1:8080" or "unix:/path")."""
 
-    def __init__(self, address, receive_buffer=None):
+    def __init__(self, address, buffers=None):
         family, target = http1.parse_address(address)
         sock = socket.socket(family, socket.SOCK_STREAM)
-        if receive_buffer:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        http1.set_buffers(sock, buffers)
         sock.settimeout(wait.PATIENCE)
         sock.connect(target)
         if family != socket.AF_UNIX:

@@ -183,6 +183,13 @@ class Wire:
         self.sock.close()
 
 
+def set_buffers(sock, size):
+    """Makes the kernel's buffers of a socket small; None leaves them as they are."""
+    if size:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
+
+
 def chunk(data):
     return b"%x\r\n%s\r\n" % (len(data), data)
 

@@ -86,7 +86,7 @@ class Seen:
 class Upstream:
     """A server on a port that the system chose, or on `address`; one thread for each connection."""
 
-    def __init__(self, name="origin", address=None, answer=describe, send_buffer=None):
+    def __init__(self, name="origin", address=None, answer=describe, buffers=None):
         self.name = name
         self.answer = answer
         self.connections = []
@@ -94,16 +94,15 @@ class Upstream:
         self.complete = []  # every request whose body was read to its end
         self.failures = []  # what the answers raised beyond the end of their connection
         self.lock = threading.Lock()
-        self.listener = self.listen(address, send_buffer)
+        self.listener = self.listen(address, buffers)
         self.thread = threading.Thread(target=self.accept, daemon=True)
         self.thread.start()
 
-    def listen(self, address, send_buffer):
+    def listen(self, address, buffers):
         family, target = http1.parse_address(address or "127.0.0.1:0")
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if send_buffer:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
+        http1.set_buffers(listener, buffers)
         listener.bind(target)
         listener.listen(256)
         bound = listener.getsockname()

@@ -68,11 +68,16 @@ function Pending:_serve()
         return false
     end
     local bytes = self.raw:take()
+    local ok, err = true, nil
     if bytes then
-        self.reader:feed(bytes)
+        ok, err = pcall(self.reader.feed, self.reader, bytes)
     elseif self.raw:is_ended() then
         self.is_closed = true
         self.reader:finish()
+    end
+    if not ok then
+        self.is_closed = true
+        world.fail(err)
     end
     return bytes ~= nil or self.is_closed == true
 end
@@ -105,14 +110,13 @@ function Pending:wait()
     if self.is_aborted then
         error(self.name .. " was aborted", 2)
     end
-    local is_there = world.run(function() return self:_is_done() end, self.timeout)
-    if not is_there then
+    self.is_seen = true -- whatever comes of it
+    if not world.run(function() return self:_is_done() end, self.timeout) then
+        self:abort()
         error(self.name .. ": no response within " .. self.timeout .. " virtual seconds", 2)
     end
-    self.is_seen = true
-    local response = self:_response()
     self.raw:close()
-    return response
+    return self:_response()
 end
 
 --- Closes the client's connection.

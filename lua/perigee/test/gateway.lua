@@ -460,15 +460,17 @@ function Gateway:_find_leaks(leaks)
     end
 end
 
-function Gateway:_close_connections()
+function Gateway:_close_clients()
     for _, one in ipairs(self.clients) do
         one.raw:close()
     end
-    world.settle()
+    self.clients = {}
+end
+
+function Gateway:_close_fakes()
     for _, connection in ipairs(self.connections) do
         connection:close()
     end
-    self.clients = {}
 end
 
 function Gateway:_close_server()
@@ -480,7 +482,9 @@ end
 function Gateway:close()
     for i, open in ipairs(world.gateways) do
         if open == self then
-            self:_close_connections()
+            self:_close_clients()
+            world.settle()
+            self:_close_fakes()
             world.settle()
             self:_close_server()
             table.remove(world.gateways, i)

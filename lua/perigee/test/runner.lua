@@ -47,7 +47,17 @@ local function has_busted()
 end
 
 -- What busted tells while it runs.
-local state = { has_begun = false, exit = nil }
+local state = { has_begun = false, exit = PASSED }
+
+-- Names of a test and the blocks around it.
+local function full_name(busted, element)
+    local names = {}
+    while element and element.descriptor ~= "file" do
+        table.insert(names, 1, element.name)
+        element = busted.context.parent(element)
+    end
+    return table.concat(names, " ")
+end
 
 -- Called with busted's core when everything is loaded and nothing has run.
 local function prepare(busted)
@@ -64,8 +74,8 @@ local function prepare(busted)
         kit._end_file()
         return nil, true
     end)
-    busted.subscribe({ "test", "start" }, function(element, parent)
-        kit._begin_test((parent.name and parent.name .. " " or "") .. tostring(element.name))
+    busted.subscribe({ "test", "start" }, function(element)
+        kit._begin_test(full_name(busted, element))
         return nil, true
     end)
     busted.subscribe({ "test", "end" }, function(_, _, status)
@@ -89,7 +99,7 @@ end
 local EXIT = {}
 
 local function exit(code)
-    state.exit = (code == true or code == nil) and 0 or tonumber(code) or 1
+    state.exit = (code == true or code == nil or code == 0) and PASSED or FAILED
     error(EXIT)
 end
 
@@ -103,7 +113,7 @@ local function run_busted()
         return type(err) == "string" and debug.traceback(err, 2) or err
     end, require "busted.runner")
     rawset(os, "exit", real_exit)
-    if ok or state.exit == 0 then
+    if ok or (message == EXIT and state.exit == PASSED) then
         return PASSED
     elseif type(message) == "string" then
         io.stderr:write("perigee test: ", message, "\n")

@@ -123,7 +123,14 @@ end
 function Connection:_read(bytes)
     if self.is_busy then
         self.reader.buffer = self.reader.buffer .. bytes
-    elseif self.reader:feed(bytes) then
+        return
+    end
+    local ok, is_complete = pcall(self.reader.feed, self.reader, bytes)
+    if not ok then
+        world.fail(is_complete)
+        self.is_busy = true
+        self.raw:close()
+    elseif is_complete then
         self.is_busy = true
         self.request = record(self, self.reader.message)
         local requests = self.fake.requests
@@ -191,7 +198,10 @@ function Connection:_answer()
     local answer = self.door.answer
     self.coroutine = testing.spawn(function()
         local ok, value = xpcall(function()
-            self:_send(type(answer) == "function" and answer(self.request) or answer)
+            if type(answer) == "function" then
+                return self:_send(answer(self.request))
+            end
+            return self:_send(answer)
         end, trap)
         self.coroutine = nil
         if not ok then

@@ -41,16 +41,21 @@ function world.fail(err)
     end
 end
 
---- Does all that can be done without moving time, or until `is_done`.
----@param is_done? fun(): boolean
-function world.settle(is_done)
+local function run_turns(is_done)
     for _ = 1, MAX_TURNS do
         local has_more = turn()
         if not has_more or (is_done and is_done()) then
-            return raise_failures()
+            return
         end
     end
-    error("the gateway is busy without end", 0)
+    world.fail "the gateway is busy without end"
+end
+
+--- Does all that can be done without moving time, or until `is_done`. Raises what failed meanwhile.
+---@param is_done? fun(): boolean
+function world.settle(is_done)
+    run_turns(is_done)
+    raise_failures()
 end
 
 --- Runs until `is_done`, moving time when everything waits; false when that does not come within `seconds`.
@@ -128,9 +133,13 @@ local function close_all(leaks)
         gateway:_find_leaks(leaks)
     end
     for _, gateway in ipairs(gateways) do
-        gateway:_close_connections()
+        gateway:_close_clients()
     end
-    world.settle()
+    run_turns()
+    for _, gateway in ipairs(gateways) do
+        gateway:_close_fakes()
+    end
+    run_turns()
     local exchanges = testing.counts().exchanges
     if exchanges > 0 then
         leaks[#leaks + 1] = count_text(exchanges, "exchange") .. " still open after every connection was closed"
@@ -139,7 +148,7 @@ local function close_all(leaks)
         gateway:_close_server()
     end
     world.gateways = {}
-    world.settle()
+    run_turns()
 end
 
 local function find_leftovers(leaks)
@@ -158,16 +167,17 @@ function world.finish()
         return
     end
     local leaks = {}
-    local ok, err = pcall(close_all, leaks)
+    close_all(leaks)
     testing.reset()
-    world.is_used, world.failures = false, {}
-    if not ok then
-        error(err, 0)
-    end
+    world.is_used = false
     find_leftovers(leaks)
-    if #leaks > 0 and world.status == "success" then
+    if world.status ~= "success" then
+        world.failures = {} -- the test has failed already
+    elseif #leaks > 0 then
+        world.failures = {}
         error("left behind by '" .. world.test .. "':\n  " .. table.concat(leaks, "\n  "), 0)
     end
+    raise_failures()
 end
 
 return world
