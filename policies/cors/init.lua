@@ -65,8 +65,11 @@ function Cors:init()
     local conf, patterns = self.conf, {}
     self.is_any, self.exact = conf.origins[1] == "*", {}
     for i = 1, #conf.origins do
-        self.exact[conf.origins[i]] = true
-        patterns[#patterns + 1] = conf.origins[i]:find("*.", 1, true) and pattern_of(conf.origins[i])
+        if conf.origins[i]:find("*.", 1, true) then
+            patterns[#patterns + 1] = pattern_of(conf.origins[i])
+        else
+            self.exact[conf.origins[i]] = true
+        end
     end
     if #patterns > 0 then
         self.below = assert(perigee.regex.compile([[\A(?:]] .. table.concat(patterns, "|") .. [[)\z]]))

@@ -5,11 +5,9 @@
 
 local perigee = require "perigee"
 
-local ceil, floor, max, min = math.ceil, math.floor, math.max, math.min
-local tobit = bit.tobit -- whole numbers are written faster than others
+local ceil, floor, max = math.ceil, math.floor, math.max
 
 local KEY_MAX = 256 -- bytes of a key in shared memory
-local SECONDS_MAX = 2 ^ 31 - 1
 
 -- Refusals are many when they matter: the document is ready.
 local PROBLEM = '{"type":"urn:perigee:rate_limited","title":"Too Many Requests","status":429,'
@@ -100,7 +98,7 @@ end
 
 -- Seconds until the bucket is full again.
 local function reset_of(self, remaining)
-    return tobit(min(ceil((self.burst - remaining) / self.rate), SECONDS_MAX))
+    return ceil((self.burst - remaining) / self.rate)
 end
 
 local function refuse(self, req, remaining, wait)
@@ -140,7 +138,7 @@ function RateLimit:on_response(req, res)
         return
     elseif self.style == "ietf" then
         res.headers:add("ratelimit-policy", self.policy)
-        res.headers:add("ratelimit", self.item .. tobit(floor(remaining)) .. ";t=" .. reset_of(self, remaining))
+        res.headers:add("ratelimit", self.item .. floor(remaining) .. ";t=" .. reset_of(self, remaining))
     else
         res.headers:set("x-ratelimit-limit", self.limit)
         res.headers:set("x-ratelimit-remaining", floor(remaining))

@@ -10,6 +10,7 @@
 
 #define PERI_ARENA_FIRST 4096
 #define PERI_ARENA_LARGEST 65536
+#define PERI_ARENA_KEPT 16384 ///< a first block larger than this is not kept: many arenas wait in pools
 
 struct peri_arena_block {
     struct peri_arena_block *next;
@@ -56,7 +57,10 @@ void peri_arena_init(struct peri_arena *arena, size_t limit)
 void peri_arena_reset(struct peri_arena *arena)
 {
     arena_run_hooks(arena);
-    if (arena->first && arena->first->next) {
+    if (arena->first && arena->first->size > PERI_ARENA_KEPT) {
+        arena_free_from(arena->first);
+        arena->first = NULL;
+    } else if (arena->first && arena->first->next) {
         arena_free_from(arena->first->next);
         arena->first->next = NULL;
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Memory of one exchange: many small allocations, one release. Blocks grow by doubling; the first is kept across
-// resets so that a recycled arena does not touch malloc. Dispose hooks run on reset, newest first.
+// Memory of one exchange: many small allocations, one release. Blocks grow by doubling; the first, unless it is large, is kept
+// across resets so that a recycled arena does not touch malloc. Dispose hooks run on reset, newest first.
 #ifndef PERI_BASE_ARENA_H
 #define PERI_BASE_ARENA_H
 
@@ -25,7 +25,7 @@ struct peri_arena {
 /// Prepares an arena that hands out at most `limit` bytes between resets. Allocates nothing.
 void peri_arena_init(struct peri_arena *arena, size_t limit);
 
-/// Runs the hooks and makes the arena empty; keeps the first block.
+/// Runs the hooks and makes the arena empty; keeps the first block unless it is larger than 16 KiB.
 void peri_arena_reset(struct peri_arena *arena);
 
 /// Runs the hooks and gives everything back. The arena may be initialised again.

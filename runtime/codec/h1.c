@@ -8,7 +8,7 @@
 
 #include "base/assert.h"
 
-#define PERI_H1_TEXT 1024           ///< first size of the memory for names and values
+#define PERI_H1_LINE_ROOM 64        ///< bytes of a request line besides its target
 #define PERI_H1_SLACK 16            ///< bytes behind the text that lower_name may touch
 #define PERI_H1_EXTENSIONS 4096     ///< bytes of chunk extensions in one message
 
@@ -30,92 +30,37 @@ static int fail(struct peri_h1 *h1, peri_err_t err)
     return HPE_USER;
 }
 
-// Room for `len` more bytes of text. Slices into the old text move with it.
-static bool text_grow(struct peri_h1 *h1, size_t len)
+// Lines follow: those of a message's head, or trailers.
+static void begin_lines(struct peri_h1 *h1, bool is_message)
 {
-    struct peri_headers *headers = h1->headers;
-    size_t size = h1->text_size ? h1->text_size * 2u : PERI_H1_TEXT;
-    while (size < h1->text_len + len)
-        size *= 2;
-    char *text = peri_arena_alloc(headers->arena, size + PERI_H1_SLACK);
-    if (!text)
-        return false;
-    if (h1->text_len > 0)
-        memcpy(text, h1->text, h1->text_len);
-    for (unsigned i = 0; i < headers->count; i++) {
-        headers->items[i].name = text + (headers->items[i].name - h1->text);
-        headers->items[i].value = text + (headers->items[i].value - h1->text);
-    }
-    h1->text = text;
-    h1->text_size = (uint32_t)size;
-    return true;
-}
-
-static inline int text_put(struct peri_h1 *h1, const char *at, size_t len)
-{
-    size_t end = h1->text_len + len; // bounded by check_lines
-    if (end > h1->text_size && !text_grow(h1, len))
-        return fail(h1, PERI_ERR_NOMEM);
-    memcpy(h1->text + h1->text_len, at, len);
-    h1->text_len = (uint32_t)end;
-    return 0;
-}
-
-static void use_headers(struct peri_h1 *h1, struct peri_headers *headers)
-{
-    h1->headers = headers;
+    h1->lines = (struct peri_h1_lines){.is_on = true, .may_be_empty = is_message, .is_first = is_message};
     h1->text = NULL;
     h1->text_len = h1->text_size = 0;
-    h1->name_at = h1->value_at = 0;
-    h1->in_value = false;
-}
-
-static int on_message_begin(llhttp_t *parser)
-{
-    struct peri_h1 *h1 = parser->data;
-    h1->extension_bytes = h1->length_fields = h1->coding_fields = h1->host_fields = 0;
-    h1->in_trailers = h1->is_complete = false;
-    if (!h1->events->on_begin(h1))
-        return fail(h1, PERI_ERR_NOMEM);
-    return 0;
 }
 
 static int on_url(llhttp_t *parser, const char *at, size_t len)
 {
     struct peri_h1 *h1 = parser->data;
-    struct peri_request *req = h1->req;
-    if (req->target.len + len > h1->limits->uri_bytes)
+    if (len > h1->limits->uri_bytes)
         return fail(h1, PERI_ERR_URI_TOO_LONG);
-    struct peri_arena *arena = req->headers.arena;
-    char *joined = peri_arena_alloc(arena, req->target.len + len);
-    if (!joined)
-        return fail(h1, PERI_ERR_NOMEM);
-    if (req->target.len > 0)
-        memcpy(joined, req->target.ptr, req->target.len);
-    memcpy(joined + req->target.len, at, len);
-    req->target = peri_slice(joined, req->target.len + len);
+    h1->req->target = peri_slice(at, len);
     return 0;
-}
-
-static int on_header_field(llhttp_t *parser, const char *at, size_t len)
-{
-    struct peri_h1 *h1 = parser->data;
-    return text_put(h1, at, len);
 }
 
 typedef int8_t byte_vector __attribute__((vector_size(16)));
 
-// Lower-cases a token (ASCII: llhttp has seen to that) in place, sixteen bytes at a time; true when there is a '_'. Clears and
-// writes bytes behind the end, which the text's slack allows.
+// Lower-cases a token (ASCII: llhttp has seen to that) in place, sixteen bytes at a time; true when there is a '_'. Reads and writes
+// back up to fifteen bytes behind the end, which the text's slack allows.
 static bool lower_name(char *name, size_t len)
 {
+    static const byte_vector lanes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
     byte_vector underscores = {0};
-    memset(name + len, 0, 16);
     for (size_t i = 0; i < len; i += 16) {
         byte_vector v;
+        byte_vector in_name = (byte_vector)(lanes < (int8_t)(len - i < 16 ? len - i : 16));
         memcpy(&v, name + i, 16);
-        underscores |= (byte_vector)(v == '_');
-        v |= (byte_vector)(v >= 'A') & (byte_vector)(v <= 'Z') & 0x20;
+        underscores |= (byte_vector)(v == '_') & in_name;
+        v |= (byte_vector)(v >= 'A') & (byte_vector)(v <= 'Z') & in_name & 0x20;
         memcpy(name + i, &v, 16);
     }
     uint64_t found[2];
@@ -123,60 +68,55 @@ static bool lower_name(char *name, size_t len)
     return (found[0] | found[1]) != 0;
 }
 
-static int on_header_field_complete(llhttp_t *parser)
+static int on_header_field(llhttp_t *parser, const char *at, size_t len)
 {
     struct peri_h1 *h1 = parser->data;
-    if (h1->text_len == h1->name_at)
-        return fail(h1, PERI_ERR_BAD_REQUEST); // a field without a name
-    if (lower_name(h1->text + h1->name_at, h1->text_len - h1->name_at) && !h1->limits->allow_underscores)
+    if (len == 0 || h1->headers->count >= h1->limits->headers)
+        return fail(h1, len == 0 ? PERI_ERR_BAD_REQUEST : PERI_ERR_HEADERS_TOO_LARGE);
+    if (lower_name(h1->text + (at - h1->text), len) && !h1->limits->allow_underscores)
         return fail(h1, PERI_ERR_BAD_REQUEST);
-    memcpy(h1->text + h1->text_len, ": ", 2); // fields are kept as lines, so that runs of them are written in one copy
-    h1->text_len += 2;
-    h1->value_at = h1->text_len;
-    h1->in_value = true;
+    h1->name = peri_slice(at, len);
+    h1->value = peri_slice(NULL, 0);
     return 0;
-}
-
-// "Content-Length:  5": some readers take the second space for part of the value. One space or none is all we accept.
-static bool is_padded_length(const struct peri_h1 *h1, const char *at)
-{
-    return at - h1->data_begin >= 2 && (at[-1] == ' ' || at[-1] == '\t') && at[-2] != ':' &&
-           peri_header_id(h1->text + h1->name_at, h1->value_at - h1->name_at - 2) == PERI_H_CONTENT_LENGTH;
 }
 
 static int on_header_value(llhttp_t *parser, const char *at, size_t len)
 {
     struct peri_h1 *h1 = parser->data;
-    if (h1->text_len == h1->value_at && is_padded_length(h1, at))
-        return fail(h1, PERI_ERR_SMUGGLING);
-    return text_put(h1, at, len);
+    if (h1->value.len > 0)
+        return fail(h1, PERI_ERR_BAD_REQUEST); // a value in two parts has been folded
+    h1->value = peri_slice(at, len);
+    return 0;
+}
+
+// "Content-Length:  5": some readers take the second space for part of the value. One space or none is all we accept.
+static int count_length(struct peri_h1 *h1, const struct peri_header *header)
+{
+    h1->length_fields++;
+    return header->value - header->name > (ptrdiff_t)header->name_len + 2 ? fail(h1, PERI_ERR_SMUGGLING) : 0;
 }
 
 static int on_header_value_complete(llhttp_t *parser)
 {
     struct peri_h1 *h1 = parser->data;
-    if (h1->headers->count >= h1->limits->headers)
-        return fail(h1, PERI_ERR_HEADERS_TOO_LARGE);
-    struct peri_slice name = peri_slice(h1->text + h1->name_at, h1->value_at - h1->name_at - 2);
-    struct peri_slice value = peri_slice(h1->text + h1->value_at, h1->text_len - h1->value_at);
+    struct peri_slice name = h1->name;
+    struct peri_slice value = h1->value;
+    const char *end = value.ptr + value.len;
+    if (name.len == 0)
+        return fail(h1, PERI_ERR_BAD_REQUEST);
     while (value.len > 0 && is_space(value.ptr[value.len - 1]))
         value.len--; // llhttp drops leading space only
     if (peri_headers_append(h1->headers, name, value) != PERI_OK)
         return fail(h1, PERI_ERR_NOMEM);
-    h1->text_len = h1->value_at + (uint32_t)value.len;
-    memcpy(h1->text + h1->text_len, "\r\n", 2);
-    h1->text_len += 2;
     struct peri_header *header = &h1->headers->items[h1->headers->count - 1];
-    header->is_line = true;
+    header->is_line = value.len > 0 && value.ptr == name.ptr + name.len + 2 && value.ptr[-1] == ' ' && value.ptr + value.len == end;
+    h1->name = peri_slice(NULL, 0);
     switch (header->id) {
-    case PERI_H_CONTENT_LENGTH: h1->length_fields++; break;
-    case PERI_H_TRANSFER_ENCODING: h1->coding_fields++; break;
-    case PERI_H_HOST: h1->host_fields++; break;
-    default: break;
+    case PERI_H_CONTENT_LENGTH: return count_length(h1, header);
+    case PERI_H_TRANSFER_ENCODING: h1->coding_fields++; return 0;
+    case PERI_H_HOST: h1->host_fields++; return 0;
+    default: return 0;
     }
-    h1->name_at = h1->text_len;
-    h1->in_value = false;
-    return 0;
 }
 
 // Makes every field that a Connection field lists a hop-by-hop one too.
@@ -205,7 +145,7 @@ static void strip_hop_by_hop(struct peri_headers *headers)
     for (unsigned i = 0; i < headers->count && headers->seen & BIT(PERI_H_CONNECTION); i++) {
         struct peri_slice value = peri_slice(headers->items[i].value, headers->items[i].value_len);
         if (headers->items[i].id == PERI_H_CONNECTION)
-            remove_listed(headers, value);
+            mark_listed(headers, value);
     }
     for (unsigned i = 0; i < headers->count; i++) {
         if (HOP_BY_HOP & BIT(headers->items[i].id))
@@ -244,14 +184,16 @@ static peri_err_t read_framing(struct peri_h1 *h1, int64_t *length, bool *has_fr
 static struct peri_slice read_upgrade(const struct peri_headers *headers)
 {
     struct peri_slice none = {NULL, 0};
-    struct peri_slice list = peri_headers_get(headers, PERI_H_CONNECTION);
-    struct peri_slice member;
     struct peri_slice protocol = peri_headers_get(headers, PERI_H_UPGRADE);
     if (protocol.len == 0 || peri_slice_ieq(protocol, PERI_SLICE("h2c")))
         return none;
-    while (peri_slice_next(&list, &member))
-        if (peri_slice_ieq(member, PERI_SLICE("upgrade")))
-            return protocol;
+    for (unsigned i = 0; i < headers->count; i++) {
+        struct peri_slice list = peri_slice(headers->items[i].value, headers->items[i].value_len);
+        struct peri_slice member;
+        while (headers->items[i].id == PERI_H_CONNECTION && peri_slice_next(&list, &member))
+            if (peri_slice_ieq(member, PERI_SLICE("upgrade")))
+                return protocol;
+    }
     return none;
 }
 
@@ -321,11 +263,11 @@ static int on_headers_complete(llhttp_t *parser)
     if (!is_server && h1->is_head_request)
         h1->keep_alive = h1->keep_alive || !(parser->flags & F_CONNECTION_CLOSE);
     strip_hop_by_hop(h1->headers);
+    h1->has_head = true;
     err = h1->events->on_head(h1);
     if (err != PERI_OK)
         return fail(h1, err);
-    h1->in_trailers = true;
-    use_headers(h1, is_server ? &h1->req->trailers : &h1->res->trailers);
+    h1->headers = is_server ? &h1->req->trailers : &h1->res->trailers;
     if (is_server) {
         parser->upgrade = 0; // whether a tunnel follows is the response's matter
         return 0;
@@ -358,23 +300,21 @@ static int on_chunk_header(llhttp_t *parser)
     struct peri_h1 *h1 = parser->data;
     if (parser->content_length > 0)
         return 0;
-    h1->lines = (struct peri_h1_lines){.is_on = true};
+    begin_lines(h1, false);
     return HPE_PAUSED;
 }
 
 static int on_message_complete(llhttp_t *parser)
 {
     struct peri_h1 *h1 = parser->data;
-    h1->lines = (struct peri_h1_lines){.is_on = true, .may_be_empty = true};
-    if (h1->headers->count > 0)
-        strip_hop_by_hop(h1->headers);
+    strip_hop_by_hop(h1->headers);
+    begin_lines(h1, true);
     h1->is_complete = true;
     h1->events->on_end(h1);
     return HPE_PAUSED;
 }
 
 static const llhttp_settings_t settings = {
-    .on_message_begin = on_message_begin,
     .on_url = on_url,
     .on_header_field = on_header_field,
     .on_header_value = on_header_value,
@@ -384,7 +324,6 @@ static const llhttp_settings_t settings = {
     .on_body = on_body,
     .on_message_complete = on_message_complete,
     .on_chunk_header = on_chunk_header,
-    .on_header_field_complete = on_header_field_complete,
     .on_header_value_complete = on_header_value_complete,
 };
 
@@ -392,7 +331,7 @@ void peri_h1_init(struct peri_h1 *h1, enum peri_h1_role role, const struct peri_
                   const struct peri_h1_events *events, void *data)
 {
     *h1 = (struct peri_h1){.events = events, .data = data, .limits = limits, .role = role, .is_complete = true};
-    h1->lines = (struct peri_h1_lines){.is_on = true, .may_be_empty = true};
+    begin_lines(h1, true);
     llhttp_init(parser_of(h1), role == PERI_H1_SERVER ? HTTP_REQUEST : HTTP_RESPONSE, &settings);
     parser_of(h1)->data = h1;
 }
@@ -400,14 +339,14 @@ void peri_h1_init(struct peri_h1 *h1, enum peri_h1_role role, const struct peri_
 void peri_h1_set_request(struct peri_h1 *h1, struct peri_request *req)
 {
     h1->req = req;
-    use_headers(h1, &req->headers);
+    h1->headers = &req->headers;
 }
 
 void peri_h1_set_response(struct peri_h1 *h1, struct peri_response *res, bool is_head_request)
 {
     h1->res = res;
     h1->is_head_request = is_head_request;
-    use_headers(h1, &res->headers);
+    h1->headers = &res->headers;
 }
 
 static peri_err_t error_of(struct peri_h1 *h1, llhttp_errno_t code)
@@ -438,10 +377,9 @@ static const char *check_open_line(struct peri_h1_lines *lines, const char *p, c
     }
     if (!(lf > p ? lf[-1] == '\r' : lines->has_cr))
         return NULL;
-    if (lines->len + (size_t)(lf - p) == 1)
-        lines->is_on = lines->may_be_empty;
-    else
-        lines->may_be_empty = false;
+    bool is_empty = lines->len + (size_t)(lf - p) == 1;
+    lines->is_on = !is_empty || lines->may_be_empty;
+    lines->may_be_empty = lines->is_first = lines->may_be_empty && is_empty;
     lines->len = 0;
     return lf + 1;
 }
@@ -483,41 +421,115 @@ static peri_err_t check_lines(struct peri_h1_lines *lines, uint32_t limit, const
     return PERI_OK;
 }
 
-// Feeds until the data ends, a message is complete, or an error.
-static llhttp_errno_t feed_parser(struct peri_h1 *h1, struct peri_slice data, size_t *consumed)
+// ---- feeding ----
+
+// The first byte of a message tells whether this can be HTTP at all; other protocols are not waited for.
+static bool is_plausible(const struct peri_h1 *h1, char first)
+{
+    char letter = peri_ascii_lower(first);
+    bool is_line_end = first == '\r' || first == '\n';
+    return is_line_end || (h1->role == PERI_H1_CLIENT ? first == 'H' : letter >= 'a' && letter <= 'z');
+}
+
+static peri_err_t begin_message(struct peri_h1 *h1, char first)
+{
+    h1->extension_bytes = h1->length_fields = h1->coding_fields = h1->host_fields = 0;
+    h1->name = h1->value = peri_slice(NULL, 0);
+    if (!is_plausible(h1, first))
+        return PERI_ERR_BAD_REQUEST;
+    h1->is_complete = h1->has_head = false;
+    return h1->events->on_begin(h1) ? PERI_OK : PERI_ERR_NOMEM;
+}
+
+// Keeps lines in the arena: all at once when they come so, which is the rule.
+static peri_err_t keep_lines(struct peri_h1 *h1, struct peri_slice data)
+{
+    size_t end = h1->text_len + data.len;
+    if (end > h1->text_size) {
+        size_t size = h1->lines.is_on ? end * 2 : end;
+        char *text = peri_arena_alloc(h1->headers->arena, size + PERI_H1_SLACK);
+        if (!text)
+            return PERI_ERR_NOMEM;
+        if (h1->text_len > 0)
+            memcpy(text, h1->text, h1->text_len);
+        h1->text = text;
+        h1->text_size = (uint32_t)size;
+    }
+    memcpy(h1->text + h1->text_len, data.ptr, data.len);
+    h1->text_len = (uint32_t)end;
+    return PERI_OK;
+}
+
+static bool is_target_too_long(const struct peri_h1 *h1)
+{
+    return h1->role == PERI_H1_SERVER && h1->lines.is_first && h1->lines.len > h1->limits->uri_bytes + PERI_H1_LINE_ROOM;
+}
+
+// Takes lines from `data`; *used says how far.
+static peri_err_t take_lines(struct peri_h1 *h1, struct peri_slice data, size_t *used)
+{
+    peri_err_t err = h1->is_complete ? begin_message(h1, data.ptr[0]) : PERI_OK;
+    if (err != PERI_OK)
+        return err;
+    uint32_t before = h1->lines.total;
+    err = check_lines(&h1->lines, h1->limits->header_bytes, data.ptr, data.ptr + data.len);
+    if (err != PERI_ERR_BAD_REQUEST && is_target_too_long(h1))
+        return PERI_ERR_URI_TOO_LONG;
+    if (err != PERI_OK)
+        return err;
+    *used = h1->lines.total - before;
+    return keep_lines(h1, peri_slice(data.ptr, *used));
+}
+
+// Lines are kept until they are complete; then llhttp reads them all.
+static llhttp_errno_t feed_lines(struct peri_h1 *h1, struct peri_slice data, size_t *used)
 {
     llhttp_t *parser = parser_of(h1);
-    for (;;) {
-        const char *begin = data.ptr + *consumed;
-        const char *end = data.ptr + data.len;
-        if (h1->lines.is_on) {
-            peri_err_t err = check_lines(&h1->lines, h1->limits->header_bytes, begin, end);
-            if (err != PERI_OK)
-                return fail(h1, err);
-        }
-        if (parser->error == HPE_PAUSED)
-            llhttp_resume(parser);
-        else if (parser->error == HPE_PAUSED_UPGRADE)
-            llhttp_resume_after_upgrade(parser);
-        h1->data_begin = begin;
-        llhttp_errno_t code = llhttp_execute(parser, begin, (size_t)(end - begin));
-        *consumed = code == HPE_OK ? data.len : (size_t)(llhttp_get_error_pos(parser) - data.ptr);
-        if (code != HPE_PAUSED || h1->is_complete || *consumed == data.len)
-            return code;
-    }
+    peri_err_t err = take_lines(h1, data, used);
+    if (err != PERI_OK)
+        return fail(h1, h1->role == PERI_H1_CLIENT && err == PERI_ERR_BAD_REQUEST ? PERI_ERR_UPSTREAM_PROTOCOL : err);
+    if (h1->lines.is_on)
+        return HPE_OK;
+    bool is_trailers = h1->has_head;
+    const char *end = h1->text + h1->text_len;
+    llhttp_errno_t code = llhttp_execute(parser, h1->text, h1->text_len);
+    bool is_whole = code == HPE_OK || llhttp_get_error_pos(parser) == end;
+    bool is_read = is_trailers ? h1->is_complete : h1->has_head;
+    bool is_error = code != HPE_OK && code != HPE_PAUSED && code != HPE_PAUSED_UPGRADE;
+    return is_error || (is_whole && is_read) ? code : HPE_STRICT; // the two readers do not agree where the lines end
+}
+
+static llhttp_errno_t feed_body(struct peri_h1 *h1, struct peri_slice data, size_t *used)
+{
+    llhttp_t *parser = parser_of(h1);
+    llhttp_errno_t code = llhttp_execute(parser, data.ptr, data.len);
+    *used = code == HPE_OK ? data.len : (size_t)(llhttp_get_error_pos(parser) - data.ptr);
+    return code;
+}
+
+static void resume(llhttp_t *parser)
+{
+    if (parser->error == HPE_PAUSED)
+        llhttp_resume(parser);
+    else if (parser->error == HPE_PAUSED_UPGRADE)
+        llhttp_resume_after_upgrade(parser);
 }
 
 peri_err_t peri_h1_feed(struct peri_h1 *h1, struct peri_slice data, size_t *consumed)
 {
     *consumed = 0;
-    if (h1->err != PERI_OK)
-        return h1->err;
-    if (data.len == 0)
-        return PERI_OK;
-    llhttp_errno_t code = feed_parser(h1, data, consumed);
-    if (code == HPE_OK || code == HPE_PAUSED || code == HPE_PAUSED_UPGRADE)
-        return PERI_OK;
-    return h1->err = error_of(h1, code);
+    bool is_stopped = h1->err != PERI_OK;
+    while (!is_stopped && *consumed < data.len) {
+        struct peri_slice rest = peri_slice(data.ptr + *consumed, data.len - *consumed);
+        size_t used = 0;
+        resume(parser_of(h1));
+        llhttp_errno_t code = h1->lines.is_on ? feed_lines(h1, rest, &used) : feed_body(h1, rest, &used);
+        *consumed += used;
+        if (code != HPE_OK && code != HPE_PAUSED && code != HPE_PAUSED_UPGRADE)
+            h1->err = error_of(h1, code);
+        is_stopped = h1->err != PERI_OK || h1->is_complete || h1->is_tunnel;
+    }
+    return h1->err;
 }
 
 peri_err_t peri_h1_finish(struct peri_h1 *h1)

@@ -40,6 +40,7 @@ struct peri_h1_lines {
     bool is_on;        ///< lines are being read
     bool has_cr;       ///< the last byte seen was CR
     bool may_be_empty; ///< nothing but empty lines so far
+    bool is_first;     ///< the present line is the request or status line
 };
 
 /// Parser state, embedded in its connection. Only codec/h1.c looks inside.
@@ -49,23 +50,21 @@ struct peri_h1 {
     void *data;                          ///< the owner's
     const struct peri_h1_limits *limits; ///< borrowed; outlives the parser
     enum peri_h1_role role;
+    peri_err_t err;               ///< why the parser stopped
     struct peri_request *req;     ///< server: the message being read
     struct peri_response *res;    ///< client: the message being read
     struct peri_headers *headers; ///< where fields go: head, then trailers
-    char *text;                   ///< names and values of the head, in the arena
-    uint32_t text_len;
-    uint32_t text_size;
-    uint32_t name_at; ///< offset in `text` of the field being read
-    uint32_t value_at;
+    struct peri_h1_lines lines;
+    char *text;               ///< the lines so far, in the arena; NULL before the first of them
+    uint32_t text_len;        ///< bytes of it
+    uint32_t text_size;       ///< room in it
+    struct peri_slice name;   ///< of the field being read
+    struct peri_slice value;  ///< of the field being read; ptr NULL before it came
     uint32_t extension_bytes; ///< bytes of chunk extensions seen
     uint32_t length_fields;   ///< Content-Length fields seen
     uint32_t coding_fields;   ///< Transfer-Encoding fields seen
     uint32_t host_fields;     ///< Host fields seen
-    struct peri_h1_lines lines;
-    peri_err_t err;           ///< why the parser stopped
-    const char *data_begin;   ///< start of the bytes being fed
-    bool in_value;            ///< the field being read has come to its value
-    bool in_trailers;         ///< the head is over
+    bool has_head;            ///< the head was read
     bool is_head_request;     ///< client: the response has no body whatever it says
     bool is_complete;         ///< a whole message was read; the next feed begins another
     bool is_tunnel;           ///< client: 101 was read, what follows is not HTTP

@@ -620,6 +620,22 @@ describe("perigee test", function()
         assert.truthy(output:find("ok 1 - one", 1, true), output)
     end)
 
+    it("passes the examples of docs/testing.md", function()
+        local page = assert(io.open "docs/testing.md"):read("*a")
+        local made = 0
+        os.execute(("mkdir -p '%s/docs/spec' '%s/docs/policies/closing'"):format(folder, folder))
+        for path, code in page:gmatch("\n```lua\n%-%- (%S+)\n(.-)\n```") do
+            local file = assert(io.open(folder .. "/docs/" .. path, "w"))
+            file:write(code)
+            file:close()
+            made = made + 1
+        end
+        assert.equal(4, made)
+        local output, status = run("", "-C docs")
+        assert.equal(0, status, output)
+        assert.truthy(output:find("7 successes / 0 failures / 0 errors / 0 pending", 1, true), output)
+    end)
+
     it("uses policies beside and above the spec", function()
         assert(lfs.mkdir(folder .. "/policies"))
         assert(lfs.mkdir(folder .. "/policies/local_one"))

@@ -68,6 +68,8 @@ return {
     { name = "edits", match = { path = "/edits" }, policies = { "edits" }, upstream = "origin" },
     { name = "shouts", match = { path = "/shouts" }, policies = { "shouts" }, upstream = "origin" },
     { name = "retries", match = { path = "/retries" }, policies = { "retries" }, upstream = "origin" },
+    { name = "pauses", match = { path = "/pauses" }, policies = { "pauses" }, upstream = "origin" },
+    { name = "reads", match = { path = "/reads" }, policies = { { "pauses", reads = true } }, upstream = "origin" },
     { name = "chooses", match = { path = "/chooses" }, upstream = function(req) return req.query:get "to" or "origin" end },
     { name = "quick", match = { path = "/quick" }, reply = "quick" },
     { name = "all", match = {}, upstream = "origin" },
@@ -153,10 +155,23 @@ end
 return Retries
 """
 
+PAUSES = """
+local perigee = require "perigee"
+local Pauses = perigee.policy { name = "pauses", stage = "transform", schema = { reads = { type = "boolean", default = false } } }
+function Pauses:on_response(req, res)
+  if self.conf.reads then
+    res.headers["x-read"] = tostring(res.body:read() ~= nil)
+  else
+    perigee.sleep(0.1)
+  end
+end
+return Pauses
+"""
+
 FILES = {
     "words/greeting.lua": 'return "hello"\n',
     **{f"policies/{name}/init.lua": text for name, text in
-       {"fails": FAILS, "denies": DENIES, "waits": WAITS, "edits": EDITS, "shouts": SHOUTS, "retries": RETRIES}.items()},
+       {"fails": FAILS, "denies": DENIES, "waits": WAITS, "edits": EDITS, "shouts": SHOUTS, "retries": RETRIES, "pauses": PAUSES}.items()},
 }
 
 
@@ -352,6 +367,40 @@ def test_a_function_chooses_the_upstream(gateway):
 def test_a_function_that_chooses_an_unknown_upstream_fails(gateway, origin):
     assert gateway.get("/chooses?to=unheard-of").status in (500, 503)
     assert origin.targets == []
+
+
+@pytest.mark.parametrize("path", ["/pauses", "/reads"])
+def test_an_upstream_that_breaks_off_while_a_policy_waits_is_502(gateway, origin, path):
+    def answer(wire, _):
+        wire.send_head(200, [("Content-Length", "100")])
+        wire.send(b"half of it")
+        wire.close()
+
+    origin.answer = answer
+    check_problem(gateway.get(path), 502, "upstream_reset")
+
+
+@pytest.mark.parametrize("path", ["/pauses", "/reads"])
+def test_a_body_that_arrives_while_a_policy_waits_is_whole(gateway, origin, path):
+    origin.answer = lambda wire, _: wire.respond(200, [], b"z" * 300_000)
+    assert gateway.get(path).body == b"z" * 300_000
+
+
+@pytest.mark.parametrize("path", ["/pauses", "/reads"])
+def test_a_client_that_leaves_while_a_response_policy_waits_is_forgotten(gateway, origin, path):
+    def answer(wire, _):
+        wire.send_head(200, [("Content-Length", "100")])
+        wire.send(b"half of it")
+        wire.read_rest()
+        raise http1.Closed
+
+    origin.answer = answer
+    with gateway.connect() as client:
+        client.send_request("GET", path)
+        origin.wait_for_heads(1)
+        tunnel = origin.connections[-1]
+    assert tunnel.is_closed.wait(wait.PATIENCE)
+    assert gateway.get("/quick").text() == "quick"
 
 
 # ---------------------------------------------------------------- waiting

@@ -152,7 +152,7 @@ HOSTS = {
 BAD_HEADS = {**FRAMING, **SYNTAX, **HOSTS}
 
 # What spoils the method or the version is told so.
-OTHER_STATUS = {"CR CR LF": 505, "text after the version": 505, "no protocol": 505, "a tab for a space": 501, "a TLS hello": 501}
+OTHER_STATUS = {"CR CR LF": 505, "text after the version": 505, "no protocol": 505, "a tab for a space": 501}
 
 
 @pytest.mark.parametrize("kind", BAD_HEADS)

@@ -42,6 +42,7 @@ describe("cors: an origin", function()
         { { APP }, "https://app.example/", false }, { { APP }, "null", false }, { { APP }, "", false },
         { { APP }, APP .. " " .. APP, false }, { { APP, "http://localhost:3000" }, "http://localhost:3000", true },
         { { "http://[::1]:3000" }, "http://[::1]:3000", true },
+        { BELOW, "https://*.example.com", false }, { BELOW, "https://axexample.com", false },
         { BELOW, "https://a.example.com", true }, { BELOW, "https://a.b.example.com", true },
         { BELOW, "https://a-1.example.com", true }, { BELOW, "https://example.com", false },
         { BELOW, "https://.example.com", false }, { BELOW, "https://evilexample.com", false },

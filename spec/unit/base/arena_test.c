@@ -111,6 +111,22 @@ static void keeps_its_first_block_across_resets_and_frees_the_others(void **stat
     peri_arena_close(&arena);
 }
 
+static void keeps_no_large_block(void **state)
+{
+    (void)state;
+    struct peri_arena arena;
+    peri_arena_init(&arena, 1 << 20);
+    assert_non_null(peri_arena_alloc(&arena, 60000));
+    peri_arena_reset(&arena);
+    fail_alloc_at(0);
+    char *small = peri_arena_alloc(&arena, 16);
+    unsigned calls = fail_alloc.calls;
+    fail_alloc_stop();
+    assert_int_equal(calls, 1);
+    memset(small, 1, 16);
+    peri_arena_close(&arena);
+}
+
 static void runs_its_hooks_once_newest_first(void **state)
 {
     (void)state;
@@ -175,6 +191,7 @@ int main(void)
         cmocka_unit_test(refuses_sizes_that_wrap_around),
         cmocka_unit_test(gives_zeroed_bytes_also_after_a_reset),
         cmocka_unit_test(keeps_its_first_block_across_resets_and_frees_the_others),
+        cmocka_unit_test(keeps_no_large_block),
         cmocka_unit_test(runs_its_hooks_once_newest_first),
         cmocka_unit_test(copies_and_formats_texts_with_a_nul_behind),
         cmocka_unit_test(says_so_when_memory_is_out),
