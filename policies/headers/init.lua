@@ -22,6 +22,8 @@ end
 local function check_value(value)
     if value:find("[%z\1-\8\10-\31\127]") then
         return "the value of a header field has no control characters"
+    elseif not perigee.json.encode(value) then
+        return "the value of a header field is UTF-8"
     end
 end
 

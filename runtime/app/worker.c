@@ -28,7 +28,6 @@ static void on_beat(struct peri_timer *timer)
     struct peri_worker *worker = PERI_CONTAINER(timer, struct peri_worker, beat);
     peri_shm_worker_beat(worker->shm, worker->index, peri_loop_now_ms(worker->loop));
     peri_shm_worker_set_lua_bytes(worker->shm, worker->index, peri_server_lua_bytes(worker->server));
-    peri_shm_metrics(worker->shm, worker->index)->connections = peri_server_connections(worker->server);
     peri_timer_start(worker->loop, timer, worker->settings.beat_ms);
 }
 

@@ -20,6 +20,7 @@
 #include "event/stream.h"
 #include "event/timer.h"
 #include "exchange/exchange.h"
+#include "shared/metrics.h"
 
 #define PERI_AHEAD_MAX (64 * 1024)   ///< bytes of pipelined requests that may wait
 #define PERI_DRAIN_BODY (64 * 1024)  ///< unread request body that is read and dropped to keep a connection
@@ -52,6 +53,8 @@ struct peri_connection {
     bool ends_by_close;    ///< only the end of the connection ends the response
     bool has_head;         ///< the response head was sent
     bool is_tunnel;
+    bool has_tunnel_end; ///< the client ended its direction of the tunnel; the owner is told behind the last byte
+    bool is_given_up;    ///< the owner knows that the client side is gone
     bool is_paused;   ///< the owner wants no body now
     bool is_stopped;  ///< reading is stopped
     bool is_closing;  ///< no exchange follows
@@ -113,20 +116,30 @@ static void connection_abort(struct peri_connection *c, peri_err_t err)
 {
     c->is_closing = true;
     c->keep_alive = false;
-    if (!c->x || c->is_released)
+    if (!c->x || c->is_released || c->is_given_up)
         return;
     if (c->x->state == PERI_X_IDLE) { // the head was not complete: nobody else knows this exchange
         connection_drop_exchange(c);
         return;
     }
+    c->is_given_up = true;
     c->x->owner->on_abort(c->x, err);
+}
+
+// Closes at once. Where the end of the connection is the end of the response, an unfinished one must not look finished.
+static void connection_cut(struct peri_connection *c)
+{
+    if (c->ends_by_close && !c->is_response_done)
+        peri_stream_reset(c->stream);
+    else
+        peri_stream_close(c->stream);
 }
 
 void peri_connection_close(struct peri_connection *c, peri_err_t err)
 {
-    if (!c->is_closing || !c->is_released)
-        connection_abort(c, err);
-    peri_stream_close(c->stream);
+    connection_abort(c, err);
+    if (c->stream)
+        connection_cut(c);
 }
 
 static void connection_close_gently(struct peri_connection *c, bool waits_for_peer)
@@ -158,7 +171,18 @@ static void connection_refuse(struct peri_connection *c, peri_err_t err)
 static void connection_end_refused(struct peri_connection *c)
 {
     bool has_head = c->x && c->has_head;
+    if (c->x && c->x->state == PERI_X_IDLE && c->home->owner->on_refused) {
+        c->x->peer = c->peer;
+        c->x->client_ip = peri_slice(c->x->peer.ip, c->x->peer.ip_len);
+        c->x->owner_data = c->home->owner_data;
+        c->home->owner->on_refused(c->x, c->refusal);
+    }
     connection_drop_exchange(c);
+    if (has_head && c->ends_by_close && !c->is_response_done) {
+        c->is_closing = true;
+        connection_cut(c);
+        return;
+    }
     if (!has_head)
         connection_refuse(c, c->refusal);
     connection_close_gently(c, true);
@@ -192,9 +216,20 @@ static void connection_finish(struct peri_connection *c)
 
 // ---- parser events ----
 
+static void connection_read_limits(struct peri_connection *c)
+{
+    c->limits = (struct peri_h1_limits){
+        .header_bytes = c->home->settings->header_bytes,
+        .headers = c->home->settings->headers,
+        .uri_bytes = c->home->settings->uri_bytes,
+        .allow_underscores = c->home->settings->allow_underscores,
+    };
+}
+
 static bool on_begin(struct peri_h1 *h1)
 {
     struct peri_connection *c = h1->data;
+    connection_read_limits(c);
     peri_assert(!c->x);
     c->x = peri_exchange_new();
     if (!c->x)
@@ -222,8 +257,12 @@ static peri_err_t read_target(struct peri_exchange *x)
         return PERI_ERR_BAD_PATH;
     req->path = url.path;
     req->query = url.query;
-    if (url.authority.len > 0) // absolute form wins over Host (RFC 9112 3.2.2)
+    if (url.authority.len > 0) { // absolute form wins over Host, which everybody behind us sees replaced (RFC 9112 3.2.2)
         req->authority = url.authority;
+        err = peri_headers_set(&req->headers, PERI_SLICE("host"), url.authority);
+        if (err != PERI_OK)
+            return err;
+    }
     if (req->authority.len == 0)
         return req->version >= 11 ? PERI_ERR_BAD_HOST : PERI_OK;
     return peri_url_parse_authority(&x->arena, req->authority, &req->host, &port);
@@ -274,6 +313,8 @@ static void on_end(struct peri_h1 *h1)
 {
     struct peri_connection *c = h1->data;
     c->is_request_done = true;
+    if (c->request_end_ms != 0) // the time for the request does not run on
+        connection_wait(c, WAIT_STREAM);
     if (!c->is_released && !c->is_closing)
         c->x->owner->on_body_end(c->x);
 }
@@ -306,10 +347,12 @@ static void connection_on_bad(struct peri_connection *c, peri_err_t err)
     c->refusal = err;
     c->keep_alive = false;
     peri_timer_stop(&c->timer);
-    if (c->x && c->x->state != PERI_X_IDLE && !c->is_released)
+    if (c->x && c->x->state != PERI_X_IDLE && !c->is_released) {
+        c->is_given_up = true;
         c->x->owner->on_abort(c->x, err); // its release ends the connection
-    else
+    } else {
         connection_end_refused(c);
+    }
 }
 
 static void connection_parse(struct peri_connection *c, struct peri_slice data)
@@ -356,6 +399,10 @@ static void connection_next(struct peri_connection *c)
             c->x->owner->on_body(c->x, run);
             peri_buf_take(&c->ahead, run.len);
         }
+        if (c->has_tunnel_end && c->ahead.len == 0 && !c->is_closing) {
+            c->has_tunnel_end = false;
+            c->x->owner->on_body_end(c->x);
+        }
     } else {
         if (!c->x && c->ahead.len > 0)
             connection_wait(c, WAIT_HEAD);
@@ -401,7 +448,8 @@ static void on_stream_end(struct peri_stream *stream, peri_err_t err)
     if (c->is_closing)
         return;
     if (err == PERI_OK && c->is_tunnel) {
-        c->x->owner->on_body_end(c->x);
+        c->has_tunnel_end = true;
+        connection_next(c);
         return;
     }
     peri_connection_close(c, PERI_ERR_CLIENT_GONE);
@@ -424,6 +472,8 @@ static void connection_free(struct peri_connection *c)
     peri_defer_cancel(&c->resume);
     peri_buf_close(&c->ahead);
     home->count--;
+    if (home->page)
+        home->page->connections--;
     free(c);
     home->on_closed(home);
 }
@@ -431,9 +481,9 @@ static void connection_free(struct peri_connection *c)
 static void on_stream_close(struct peri_stream *stream)
 {
     struct peri_connection *c = peri_stream_data(stream);
-    c->stream = NULL;
-    if (c->x && !c->is_released && !c->is_closing)
+    if (!c->is_closing)
         connection_abort(c, PERI_ERR_CLIENT_GONE);
+    c->stream = NULL; // from here on a release frees the connection
     if (c->x && c->is_released)
         connection_drop_exchange(c);
     if (!c->x)
@@ -451,7 +501,7 @@ static void on_timeout(struct peri_timer *timer)
     if (c->wait == WAIT_IDLE)
         connection_close_gently(c, false);
     else
-        connection_on_bad(c, c->wait == WAIT_STREAM ? PERI_ERR_IDLE_TIMEOUT : PERI_ERR_REQUEST_TIMEOUT);
+        connection_on_bad(c, c->x && c->is_request_done ? PERI_ERR_IDLE_TIMEOUT : PERI_ERR_REQUEST_TIMEOUT);
 }
 
 // ---- the client side of an exchange ----
@@ -592,12 +642,9 @@ static void client_reset(struct peri_exchange *x, peri_err_t err)
 {
     struct peri_connection *c = of(x);
     PERI_UNUSED(err);
-    c->is_closing = true;
+    c->is_closing = c->is_given_up = true;
     c->keep_alive = false;
-    if (c->ends_by_close)
-        peri_stream_reset(c->stream);
-    else
-        peri_stream_close(c->stream);
+    connection_cut(c);
 }
 
 static void client_release(struct peri_exchange *x)
@@ -636,12 +683,7 @@ bool peri_connection_open(struct peri_connection_home *home, struct peri_stream 
     }
     c->home = home;
     c->stream = stream;
-    c->limits = (struct peri_h1_limits){
-        .header_bytes = home->settings->header_bytes,
-        .headers = home->settings->headers,
-        .uri_bytes = home->settings->uri_bytes,
-        .allow_underscores = home->settings->allow_underscores,
-    };
+    connection_read_limits(c);
     peri_buf_init(&c->ahead);
     peri_timer_init(&c->timer, on_timeout);
     peri_defer_init(&c->resume, on_resume);
@@ -650,6 +692,10 @@ bool peri_connection_open(struct peri_connection_home *home, struct peri_stream 
     c->peer.ip_len = (uint8_t)strlen(c->peer.ip);
     peri_list_append(&home->connections, &c->link);
     home->count++;
+    if (home->page) {
+        home->page->connections++;
+        home->page->accepted++;
+    }
     peri_stream_set_owner(stream, &stream_events, c);
     connection_wait(c, WAIT_IDLE);
     peri_stream_read_start(stream);

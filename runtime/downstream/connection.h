@@ -8,6 +8,7 @@
 #include "downstream/listener.h"
 
 struct peri_connection;
+struct peri_metrics_page;
 
 /// What a connection needs of its listener.
 struct peri_connection_home {
@@ -17,6 +18,7 @@ struct peri_connection_home {
     void *owner_data;
     struct peri_list connections; ///< open connections, by peri_connection.link
     uint32_t count;
+    struct peri_metrics_page *page; ///< counts connections; NULL for none
     bool is_draining;
     /// A connection is gone; its memory is freed.
     void (*on_closed)(struct peri_connection_home *home);

@@ -8,6 +8,7 @@
 #include "downstream/connection.h"
 #include "event/loop.h"
 #include "event/stream.h"
+#include "shared/metrics.h"
 
 struct peri_listener {
     struct peri_connection_home home;
@@ -108,6 +109,8 @@ static const struct peri_stream_events unwanted = {.on_close = on_unwanted_close
 void peri_listener_adopt(struct peri_listener *listener, struct peri_stream *stream)
 {
     if (listener->is_closed || listener->home.count >= listener->settings.connections) {
+        if (listener->home.page)
+            listener->home.page->refused++;
         peri_stream_set_owner(stream, &unwanted, NULL);
         peri_stream_close(stream);
         return;
@@ -118,6 +121,11 @@ void peri_listener_adopt(struct peri_listener *listener, struct peri_stream *str
 void peri_listener_set(struct peri_listener *listener, const struct peri_listener_settings *settings)
 {
     listener->settings = *settings;
+}
+
+void peri_listener_set_metrics(struct peri_listener *listener, struct peri_metrics_page *page)
+{
+    listener->home.page = page;
 }
 
 const struct peri_listener_settings *peri_listener_get(const struct peri_listener *listener)

@@ -11,6 +11,7 @@
 
 struct peri_listener;
 struct peri_loop;
+struct peri_metrics_page;
 struct peri_owner_ops;
 struct peri_stream;
 
@@ -46,6 +47,9 @@ void peri_listener_adopt(struct peri_listener *listener, struct peri_stream *str
 
 /// Applies new settings to connections that come from now on; limits of open ones follow with their next request.
 void peri_listener_set(struct peri_listener *listener, const struct peri_listener_settings *settings);
+
+/// Counts this listener's connections in `page` (borrowed); before the first of them.
+void peri_listener_set_metrics(struct peri_listener *listener, struct peri_metrics_page *page);
 
 /// The settings in force.
 const struct peri_listener_settings *peri_listener_get(const struct peri_listener *listener);

@@ -105,7 +105,8 @@ static void on_memory_turn(struct peri_defer *defer)
         return;
     if (self->inbox.len > 0) {
         memory_read_some(self);
-        peri_defer_schedule(self->base.loop, &self->turn);
+        if (!self->base.is_closing)
+            peri_defer_schedule(self->base.loop, &self->turn);
     } else if (self->has_eof || !self->peer) {
         peri_stream_ended(&self->base, self->has_eof ? PERI_OK : PERI_ERR_CLOSED);
     }

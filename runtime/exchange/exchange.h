@@ -79,6 +79,9 @@ struct peri_owner_ops {
     void (*on_body_end)(struct peri_exchange *x);
     /// What send_body queued has gone below the low mark.
     void (*on_client_drain)(struct peri_exchange *x);
+    /// The request could not be read and was answered with `err` by the client side; what was read of its head is in x->req.
+    /// For logs and counters only: the exchange ends with this call. NULL: not of interest.
+    void (*on_refused)(struct peri_exchange *x, peri_err_t err);
     /// The client went away, broke the protocol in the body or timed out (`err`). No client_ops call but `release` is legal any more.
     void (*on_abort)(struct peri_exchange *x, peri_err_t err);
 };

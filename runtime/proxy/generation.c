@@ -22,6 +22,7 @@
 struct builder {
     struct peri_generation *generation;
     struct peri_shm *shm;
+    struct peri_metrics_page *page; ///< this worker's
     char message[256];
     char path[128];
 };
@@ -63,6 +64,7 @@ static peri_err_t read_endpoints(struct builder *b, const struct peri_json *json
         .max_idle = (uint32_t)peri_json_get_integer(pool, "max_idle", 128),
         .idle_ms = (uint64_t)peri_json_get_integer(pool, "idle_ms", 60000),
         .max_requests = (uint64_t)peri_json_get_integer(pool, "max_requests", 0),
+        .open = &b->page->upstream_connections[upstream->metrics].connections,
     };
     for (size_t i = 0; i < peri_json_count(endpoints); i++) {
         const struct peri_json *endpoint = peri_json_at(endpoints, i);
@@ -308,14 +310,14 @@ static char *format_error(const struct builder *b, peri_err_t err)
 
 struct peri_generation *peri_generation_new(struct peri_script_generation *script, char *config, uint64_t number,
                                             struct peri_slice digest, struct peri_pools *pools, struct peri_shm *shm,
-                                            char **errors)
+                                            struct peri_metrics_page *page, char **errors)
 {
     struct peri_generation *g = calloc(1, sizeof(*g));
     peri_assert(g != NULL);
     *g = (struct peri_generation){.number = number, .references = 1, .config = config, .script = script, .pools = pools};
     peri_arena_init(&g->arena, PERI_GENERATION_MEMORY);
     g->digest = peri_arena_copy(&g->arena, digest);
-    struct builder b = {.generation = g, .shm = shm};
+    struct builder b = {.generation = g, .shm = shm, .page = page};
     struct peri_json *json = peri_json_parse(peri_slice_from(config), false, b.message, sizeof(b.message));
     peri_err_t err = json ? read_upstreams(&b, peri_json_get(json, "upstreams")) : PERI_ERR_INVALID;
     if (err == PERI_OK)

@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "proxy/plan.h"
 
+struct peri_metrics_page;
 struct peri_pools;
 struct peri_route_table;
 struct peri_script_generation;
@@ -38,7 +39,7 @@ struct peri_generation {
 /// NULL and *errors is a malloc'ed JSON array.
 struct peri_generation *peri_generation_new(struct peri_script_generation *script, char *config, uint64_t number,
                                             struct peri_slice digest, struct peri_pools *pools, struct peri_shm *shm,
-                                            char **errors);
+                                            struct peri_metrics_page *page, char **errors);
 
 /// One more reference.
 struct peri_generation *peri_generation_ref(struct peri_generation *generation);

@@ -167,10 +167,12 @@ void peri_pipeline_fail(struct peri_exchange *x, peri_err_t err)
 static void on_timer(struct peri_timer *timer)
 {
     struct peri_forward *f = PERI_CONTAINER(timer, struct peri_forward, timer);
-    if (f->attempt.has_head && f->is_client_blocked) // the client is slow, not the upstream
+    if (f->attempt.has_head && f->is_client_blocked) { // the client is slow, not the upstream
         peri_timer_start(f->server->loop, &f->timer, f->upstream->idle_ms);
-    else
-        peri_pipeline_fail(f->x, PERI_ERR_UPSTREAM_TIMEOUT);
+        return;
+    }
+    f->server->page->upstream_connections[f->upstream->metrics].timeouts++;
+    peri_pipeline_fail(f->x, PERI_ERR_UPSTREAM_TIMEOUT);
 }
 
 static void start_timer(struct peri_forward *f, uint64_t ms)
@@ -210,6 +212,12 @@ static void begin_attempt(struct peri_exchange *x, bool wants_fresh)
 static void on_ready(struct peri_attempt *attempt)
 {
     struct peri_exchange *x = attempt->data;
+    struct peri_forward *f = x->forward;
+    struct peri_metrics_upstream *counts = &f->server->page->upstream_connections[f->upstream->metrics];
+    if (attempt->is_reused)
+        counts->reuses++;
+    else
+        counts->connects++;
     if (!attempt->has_no_body)
         peri_forward_pump_request(x);
 }
@@ -307,7 +315,7 @@ static void on_upstream_drain(struct peri_attempt *attempt)
     struct peri_exchange *x = attempt->data;
     x->forward->is_upstream_blocked = false;
     if (x->state == PERI_X_TUNNEL)
-        peri_forward_invite_body(x);
+        x->client->pause_body(x, false);
     else
         peri_forward_pump_request(x);
 }
@@ -563,11 +571,8 @@ static void on_client_body(struct peri_exchange *x, struct peri_slice data)
     if (is_over(x))
         return;
     if (x->state == PERI_X_TUNNEL) {
-        if (!f->is_attempt_over && !peri_attempt_send_body(&f->attempt, data)) {
-            f->is_upstream_blocked = true;
-            x->req_body.is_paused = true;
+        if (!f->is_attempt_over && !peri_attempt_send_body(&f->attempt, data))
             x->client->pause_body(x, true);
-        }
         return;
     }
     if (peri_timer_is_active(&f->timer) && !f->attempt.has_head)
@@ -606,6 +611,17 @@ static void on_client_drain(struct peri_exchange *x)
     peri_forward_pump_response(x);
 }
 
+static void on_refused(struct peri_exchange *x, peri_err_t err)
+{
+    struct peri_server *server = x->owner_data;
+    int status = peri_err_info(err)->status;
+    uint64_t ns = peri_loop_now_ns(server->loop) - x->facts.start_ns;
+    x->facts.err = err;
+    peri_metrics_request(server->page, 0, status, ns);
+    if (server->log)
+        peri_accesslog_add(server->log, x, status, ns);
+}
+
 static void on_abort(struct peri_exchange *x, peri_err_t err)
 {
     if (is_over(x))
@@ -619,6 +635,7 @@ const struct peri_owner_ops peri_pipeline_owner = {
     .on_body = on_client_body,
     .on_body_end = on_client_body_end,
     .on_client_drain = on_client_drain,
+    .on_refused = on_refused,
     .on_abort = on_abort,
 };
 

@@ -104,7 +104,7 @@ peri_err_t peri_server_build(struct peri_server *server, const struct peri_sourc
         return PERI_ERR_INVALID;
     }
     struct peri_generation *generation =
-        peri_generation_new(build.script, build.config, number, digest, server->pools, server->shm, errors);
+        peri_generation_new(build.script, build.config, number, digest, server->pools, server->shm, server->page, errors);
     if (!generation)
         return PERI_ERR_INVALID;
     generation->server = server;
@@ -217,6 +217,7 @@ static peri_err_t server_add_listener(struct peri_server *server, int fd, struct
                          : peri_listener_open(server->loop, fd, &settings, &peri_pipeline_owner, server);
     if (!l->listener)
         goto fail;
+    peri_listener_set_metrics(l->listener, server->page);
     memcpy(copy, address.ptr, address.len);
     copy[address.len] = '\0';
     l->address = peri_slice(copy, address.len);

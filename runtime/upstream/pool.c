@@ -121,7 +121,7 @@ fail:
 
 static bool is_same(const struct peri_pool_settings *a, const struct peri_pool_settings *b)
 {
-    return a->max_idle == b->max_idle && a->idle_ms == b->idle_ms && a->max_requests == b->max_requests;
+    return a->max_idle == b->max_idle && a->idle_ms == b->idle_ms && a->max_requests == b->max_requests && a->open == b->open;
 }
 
 struct peri_pool *peri_pools_get(struct peri_pools *pools, struct peri_slice address, const struct peri_pool_settings *settings)
@@ -304,6 +304,8 @@ struct peri_upstream_connection *peri_pool_connect(struct peri_pool *pool, const
     p->events = events;
     p->on_fail = on_fail;
     pool->open++;
+    if (pool->settings.open)
+        ++*pool->settings.open;
     peri_list_init(&p->base.link);
     peri_timer_init(&p->base.timer, on_timer);
     peri_defer_init(&p->failure, on_failure);
@@ -361,5 +363,7 @@ void peri_upstream_connection_closed(struct peri_upstream_connection *c)
     peri_defer_cancel(&p->failure);
     free(p);
     pool->open--;
+    if (pool->settings.open)
+        --*pool->settings.open;
     pool_check_end(pool);
 }

@@ -30,6 +30,7 @@ struct peri_pool_settings {
     uint32_t max_idle;     ///< connections kept idle
     uint64_t idle_ms;      ///< how long
     uint64_t max_requests; ///< requests per connection; 0 for no limit
+    int64_t *open;         ///< gauge of open connections, borrowed for ever; NULL for none
 };
 
 /// The worker's set of pools. NULL when out of memory.

@@ -33,9 +33,10 @@ local function first_error(settings)
     return tostring(errors[1].message), errors[1]
 end
 
--- Counts how often PBKDF2 is computed while `run` runs: puts a counter in the place of what crypto.password.verify calls.
+-- How often PBKDF2 is computed while `run` runs, and with how many iterations each: puts a counter in the place of what
+-- crypto.password.verify calls.
 local function count_hashing(run)
-    local verify, place, count = crypto.password.verify, 0, 0
+    local verify, place, iterations = crypto.password.verify, 0, {}
     local name, derive
     repeat
         place = place + 1
@@ -43,13 +44,15 @@ local function count_hashing(run)
     until name == "derive" or not name
     assert.equal("derive", name)
     debug.setupvalue(verify, place, function(...)
-        count = count + 1
+        iterations[#iterations + 1] = select(3, ...)
         return derive(...)
     end)
+    jit.flush() -- compiled code has the function in it
     local ok, message = pcall(run)
     debug.setupvalue(verify, place, derive)
+    jit.flush()
     assert(ok, message)
-    return count
+    return #iterations, iterations
 end
 
 describe("basic_auth", function()
@@ -132,12 +135,22 @@ describe("basic_auth", function()
         end))
     end)
 
+    it("hashes for an unknown user as often as for the costliest known one", function()
+        local hash = crypto.password.hash
+        local users = { a = hash("1", 3), b = hash("2", 7), c = hash("3", 5) }
+        local _, iterations = count_hashing(function()
+            gateway({ users = users }):get("/", basic "eve:1")
+        end)
+        assert.same({ 7 }, iterations)
+    end)
+
     it("hashes nothing for what is no credentials", function()
         assert.equal(0, count_hashing(function()
             local gw = gateway()
             gw:get "/"
             gw:get("/", basic "ada")
             gw:get("/", { headers = { authorization = "Bearer x" } })
+            gw:get("/", basic("ada:" .. ("x"):rep(5000)))
         end))
     end)
 
@@ -170,6 +183,10 @@ describe("basic_auth", function()
             local message = first_error { users = { ada = "lovelace" } }
             assert.matches("pbkdf2", message)
             assert.is_nil(message:find("lovelace", 1, true))
+        end)
+
+        it("without a hash", function()
+            assert.matches("required", (first_error { users = { ada = { groups = { "staff" } } } }))
         end)
 
         it("with a name that no client can send", function()

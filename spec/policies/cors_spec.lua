@@ -160,6 +160,11 @@ describe("cors: a preflight", function()
         assert.is_nil(res.headers["access-control-allow-credentials"])
     end)
 
+    it("is remembered for whole seconds", function()
+        local res = preflight(gateway { origins = { APP }, max_age = "1500ms" }, APP)
+        assert.equal("1", res.headers["access-control-max-age"])
+    end)
+
     it("allows no header when none is asked for", function()
         assert.is_nil(preflight(gateway { origins = { APP } }, APP).headers["access-control-allow-headers"])
     end)

@@ -98,6 +98,36 @@ describe("headers", function()
         end
     end)
 
+    it("edits names in alphabetical order", function()
+        local gw = test.gateway { policies = { { "headers", response = {
+            set = { ["x-s3"] = "", ["x-s1"] = "", ["x-s2"] = "" },
+            add = { ["x-a2"] = "", ["x-a3"] = "", ["x-a1"] = "" },
+        } } } }
+        local order = {}
+        for name in gw:get("/").headers:iterate() do
+            order[#order + 1] = name:match "^x%-(..)$"
+        end
+        assert.equal("s1 s2 s3 a1 a2 a3", table.concat(order, " "))
+    end)
+
+    for what, value in pairs { ["a tab"] = "a\tb", ["a space"] = "a b", ["UTF-8"] = "zoë", ["quotes"] = '"\\' } do
+        it("may set a value with " .. what, function()
+            check("request", { set = { ["x-a"] = value } }, {}, { ["x-a"] = { value } })
+        end)
+    end
+
+    for _, code in ipairs { 0, 1, 8, 10, 13, 31, 127 } do
+        it("is refused for a value with the control character " .. code, function()
+            local errors = test.errors { policies = { { "headers", response = { set = { a = string.char(code) } } } } }
+            assert.matches("no control characters", errors[1].message)
+        end)
+    end
+
+    it("is refused for a value that is not UTF-8", function()
+        local errors = test.errors { policies = { { "headers", response = { set = { a = "caf\233" } } } } }
+        assert.matches("UTF%-8", errors[1].message)
+    end)
+
     it("runs only when it should", function()
         local gw = test.gateway {
             policies = { { "headers", request = { set = { ["x-a"] = "1" } }, when = { path = "/in/*" } } },
@@ -110,6 +140,7 @@ describe("headers", function()
 
     for _, name in ipairs {
         "Connection", "content-length", "transfer-encoding", "Host", "upgrade", "te", "trailer", "keep-alive",
+        "proxy-connection",
     } do
         it("is refused for " .. name .. ", which is the runtime's", function()
             for _, edits in ipairs { { set = { [name] = "x" } }, { add = { [name] = "x" } }, { remove = { name } } } do

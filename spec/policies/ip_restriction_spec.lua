@@ -54,6 +54,20 @@ describe("ip_restriction", function()
         assert.response(get(gw, "10.1.2.3")).has.status(403)
     end)
 
+    it("looks at the connection where no hop is trusted", function()
+        local gw = test.gateway { policies = { { "ip_restriction", allow = { "10.0.0.0/8" } } } }
+        assert.response(gw:get("/", { client = "10.1.2.3" })).has.status(200)
+        assert.response(gw:get("/", { client = "192.0.2.1" })).has.status(403)
+    end)
+
+    it("refuses what has no address, whatever is configured", function()
+        for _, settings in ipairs { { allow = { "0.0.0.0/0", "::/0" } }, { deny = { "10.0.0.0/8" } } } do
+            settings[1] = "ip_restriction"
+            local gw = test.gateway { policies = { settings } }
+            assert.response(gw:get("/", { client = "unix" })).has.status(403)
+        end
+    end)
+
     it("looks at what the last hop says, not at what the client put before", function()
         local gw = gateway { allow = { "10.0.0.0/8" } }
         assert.response(get(gw, "10.1.2.3, 203.0.113.9")).has.status(403)

@@ -77,6 +77,7 @@ describe("jwt", function()
         local gw = gateway()
         local res = gw:get "/"
         assert.response(res).is.problem(401)
+        assert.equal("urn:perigee:unauthorized", res:json().type)
         assert.equal('Bearer realm="perigee"', res.headers["www-authenticate"])
         assert.equal(0, #gw.upstreams.api.requests)
     end)
@@ -100,6 +101,7 @@ describe("jwt", function()
             local gw = gateway()
             local res = gw:get("/", { headers = { authorization = { good, second } } })
             assert.response(res).is.problem(400)
+            assert.equal("urn:perigee:bad_request", res:json().type)
             assert.matches('error="invalid_request"', res.headers["www-authenticate"], 1, true)
             assert.equal(0, #gw.upstreams.api.requests)
         end
@@ -135,6 +137,8 @@ describe("jwt", function()
             ["whose beginning is text"] = sign { sub = "ada", nbf = "1999" },
             ["whose subject has a line feed"] = sign { sub = "ada\nx-admin: 1" },
             ["whose subject has a NUL"] = sign { sub = "ada\0" },
+            ["whose subject has a DEL"] = sign { sub = "ada\127" },
+            ["whose subject has a control character"] = sign { sub = "\1ada" },
         }
         for what, token in pairs(cases) do
             it(what, function()
@@ -351,8 +355,8 @@ describe("jwt", function()
         end
 
         it("as headers: strings as they are, the rest as JSON", function()
-            local headers = seen { sub = "zoë", role = "", groups = { "a,b", "c" }, n = 12345678901 }
-            assert.equal("zoë", headers["x-user"])
+            local headers = seen { sub = "zoë lee", role = "", groups = { "a,b", "c" }, n = 12345678901 }
+            assert.equal("zoë lee", headers["x-user"])
             assert.equal("", headers["x-role"])
             assert.equal('["a,b","c"]', headers["x-groups"])
             assert.equal("12345678901", headers["x-n"])
@@ -433,6 +437,11 @@ describe("jwt", function()
             assert.matches("RS256 needs a key of kind RSA",
                 first_error { secret = SECRET, algorithms = { "HS256", "RS256" } })
             assert.matches("ES256", first_error { public_key = keys.p384.public, algorithms = { "ES256" } })
+        end)
+
+        it("with a header that is no name", function()
+            assert.matches("header: expected the name", first_error { secret = SECRET, header = "a b" })
+            assert.matches("forward_claims", first_error { secret = SECRET, forward_claims = { sub = "a:" } })
         end)
 
         it("with the algorithm none, an unknown one, or none at all", function()

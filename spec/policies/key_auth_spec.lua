@@ -152,6 +152,10 @@ describe("key_auth", function()
             first_error { keys = { k = { groups = { "a" } } } }
         end)
 
+        it("with a header that is no name", function()
+            assert.matches("expected the name", (first_error { keys = KEYS, header = "a b" }))
+        end)
+
         it("without showing keys", function()
             local message, err = first_error { keys = { ["sec-ret"] = 5 } }
             assert.is_nil(message:find("sec-ret", 1, true) or tostring(err.path):find("sec-ret", 1, true))

@@ -94,6 +94,13 @@ describe("rate_limit", function()
         assert.equal("1", gw:get("/").headers["retry-after"])
     end)
 
+    it("never says to come back too early", function()
+        local gw = gateway { "rate_limit", limit = 2, window = "1m" }
+        statuses(gw, 2)
+        gw:advance(0.5)
+        assert.equal("30", gw:get("/").headers["retry-after"])
+    end)
+
     it("never says to come back at once", function()
         local gw = gateway { "rate_limit", limit = 100, burst = 1 }
         statuses(gw, 1)
@@ -153,6 +160,9 @@ describe("rate_limit", function()
             assert.equal("200 429", statuses(gw, 2, "/", from("x-tenant", long)))
             assert.equal("200 429", statuses(gw, 2, "/", from("x-tenant", long .. "y")))
             assert.equal("200 429", statuses(gw, 2, "/", from("x-tenant", "caf\195\169 \1961")))
+            for length = 235, 260 do -- around the longest key of shared memory
+                assert.equal("200 429", statuses(gw, 2, "/", from("x-tenant", ("z"):rep(length))))
+            end
         end)
 
         it("by what a function returns, and without it by address", function()
@@ -258,6 +268,8 @@ describe("rate_limit", function()
         it("no window that is not whole seconds", function()
             local res = gateway({ "rate_limit", limit = 5, window = "500ms" }):get "/"
             assert.equal('"default";q=5', res.headers["ratelimit-policy"])
+            res = gateway({ "rate_limit", limit = 5, window = "1s" }):get "/"
+            assert.equal('"default";q=5;w=1', res.headers["ratelimit-policy"])
         end)
 
         it("of every limit, beside the upstream's own", function()
@@ -302,6 +314,27 @@ describe("rate_limit", function()
             assert.equal('"default";q=1000000000;w=3600', res.headers["ratelimit-policy"])
             assert.equal('"default";r=999999999;t=1', res.headers["ratelimit"])
         end)
+    end)
+
+    it("tells no one of half a token", function()
+        for _, style in ipairs { "ietf", "x" } do
+            local gw = gateway { "rate_limit", limit = 2, window = "1m", by = "route", headers = style }
+            statuses(gw, 2)
+            gw:advance(45) -- one and a half
+            local headers = gw:get("/").headers
+            assert.equal("0", headers["x-ratelimit-remaining"] or headers["ratelimit"]:match "r=(%d+)")
+            assert.equal("45", headers["x-ratelimit-reset"] or headers["ratelimit"]:match "t=(%d+)")
+            gw:close()
+            shared "rate_limit":flush()
+        end
+    end)
+
+    it("fails closed when the count cannot be had", function()
+        local gw = gateway { "rate_limit", limit = 5, window = "1m" }
+        assert.equal("200", statuses(gw, 1))
+        local key = shared "rate_limit":keys()[1]
+        assert.is_true(shared "rate_limit":set(key, "no bucket"))
+        assert.equal("503", statuses(gw, 1))
     end)
 
     it("refuses nobody in a dry run", function()

@@ -231,14 +231,13 @@ static void refuses_request_lines_that_it_does_not_speak(void **state)
     REFUSES("GET / HTTP/0.9\r\nhost: a\r\n\r\n", "version_not_supported");
     REFUSES("CONNECT a:443 HTTP/1.1\r\nhost: a:443\r\n\r\n", "method_not_implemented");
     REFUSES("BREW / HTTP/1.1\r\nhost: a\r\n\r\n", "method_not_implemented");
-    REFUSES("get / HTTP/1.1\r\nhost: a\r\n\r\n", "bad_request");
     REFUSES("GET / HTTP/1.1\r\n\r\n", "bad_host");
     REFUSES("GET / HTTP/1.1\r\nhost: a\r\nhost: a\r\n\r\n", "bad_host");
     REFUSES("GET / HTTP/1.0\r\nhost: a\r\nhost: b\r\n\r\n", "bad_host");
     REFUSES("GET / x HTTP/1.1\r\nhost: a\r\n\r\n", "bad_request");
     REFUSES("GET / HTTP/1.1 \r\nhost: a\r\n\r\n", "version_not_supported");
     REFUSES("GET / HTTX/1.1\r\nhost: a\r\n\r\n", "bad_request");
-    REFUSES("GET /\r\n\r\n", "bad_request");
+    REFUSES("GET /\r\n\r\n", "version_not_supported");
     REFUSES("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "bad_request"); // TLS, at its first byte
 }
 
