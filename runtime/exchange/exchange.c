@@ -98,6 +98,8 @@ uint32_t peri_exchange_count(void)
 
 void peri_exchange_set_state(struct peri_exchange *x, enum peri_exchange_state state)
 {
+    if (!(legal[x->state] & TO(state)))
+        peri_error("exchange %llu must not go from %s to %s", (unsigned long long)x->id, state_names[x->state], state_names[state]);
     peri_assert(legal[x->state] & TO(state));
     peri_debug("exchange %llu: %s -> %s", (unsigned long long)x->id, state_names[x->state], state_names[state]);
     x->state = state;

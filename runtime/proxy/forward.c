@@ -148,6 +148,7 @@ void peri_forward_on_request_body(struct peri_exchange *x, struct peri_slice dat
     }
     if (is_over_read_limit(f, PERI_SIDE_REQUEST, &x->req_body)) {
         f->is_reading[PERI_SIDE_REQUEST] = false;
+        x->req_body.high = PERI_BODY_HIGH;
         if (f->awaits_response) // it is the pipeline that reads, to be able to send the request again
             peri_pipeline_fail(x, PERI_ERR_BODY_TOO_LARGE);
         else
@@ -246,6 +247,7 @@ void peri_forward_on_response_body(struct peri_exchange *x, struct peri_slice da
     }
     if (is_over_read_limit(f, PERI_SIDE_RESPONSE, &x->res_body)) {
         f->is_reading[PERI_SIDE_RESPONSE] = false;
+        x->res_body.high = PERI_BODY_HIGH;
         peri_chain_body_ready(x, PERI_SIDE_RESPONSE, PERI_ERR_RESPONSE_TOO_LARGE);
     }
     peri_forward_pump_response(x);

@@ -44,6 +44,8 @@ struct peri_forward {
     bool is_req_last_done;     ///< the request body hooks saw the last chunk
     bool is_res_last_done;     ///< the response body hooks saw the last chunk
     bool is_attempt_over;      ///< on_end or on_error of the attempt came
+    bool is_answered;          ///< an error is the answer: verdicts of hooks that still run come too late
+    peri_err_t broken;         ///< why the upstream's response will never be whole; PERI_OK while it may
     bool is_fetch;             ///< made by a script: not in the access log, not a request of a route
 };
 

@@ -106,6 +106,10 @@ static void send_response(struct peri_exchange *x)
 {
     struct peri_forward *f = x->forward;
     bool has_body = has_response_body(x);
+    if (f->broken != PERI_OK && !x->res_body.is_ended) {
+        peri_pipeline_fail(x, f->broken);
+        return;
+    }
     if (x->route)
         run_edits(&x->res.headers, x->route->response_edits, x->route->response_edit_count);
     if (has_body && peri_forward_hooks(x) & PERI_HOOK(PERI_PHASE_RESPONSE_BODY))
@@ -148,6 +152,7 @@ void peri_pipeline_fail(struct peri_exchange *x, peri_err_t err)
     if (is_over(x))
         return;
     x->facts.err = err;
+    f->is_answered = !f->awaits_response;
     end_attempt(f);
     if (f->has_sent_head) {
         x->client->reset(x, err);
@@ -302,6 +307,7 @@ static void on_error(struct peri_attempt *attempt, peri_err_t err)
         count_attempt(x, 0);
     if (f->is_reading[PERI_SIDE_RESPONSE]) {
         f->is_reading[PERI_SIDE_RESPONSE] = false;
+        f->broken = err; // the script may answer itself; what came cannot be passed on
         peri_chain_body_ready(x, PERI_SIDE_RESPONSE, err);
         return;
     }
@@ -493,13 +499,20 @@ static void on_body_verdict(struct peri_exchange *x, enum peri_phase phase, enum
     peri_forward_end_chunk(x, is_request ? PERI_SIDE_REQUEST : PERI_SIDE_RESPONSE);
 }
 
+// Does the phase decide about the response's head?
+static bool is_head_phase(enum peri_phase phase)
+{
+    return phase == PERI_PHASE_REQUEST || phase == PERI_PHASE_UPSTREAM || phase == PERI_PHASE_RESPONSE;
+}
+
 void peri_pipeline_on_verdict(struct peri_exchange *x, enum peri_phase phase, enum peri_verdict verdict)
 {
     if (phase == PERI_PHASE_LOG) {
         finish(x);
         return;
     }
-    if (is_over(x))
+    bool is_late = x->forward->has_sent_head || (x->forward->is_answered && phase != PERI_PHASE_RESPONSE);
+    if (is_over(x) || (is_late && is_head_phase(phase)))
         return;
     switch (phase) {
     case PERI_PHASE_REQUEST:

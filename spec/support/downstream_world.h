@@ -79,7 +79,7 @@ static void owner_on_body(struct peri_exchange *x, struct peri_slice data)
 {
     struct seen *s = seen_of(x);
     assert_true(data.len > 0 && !s->is_body_ended && s->aborts == 0);
-    s->body = realloc(s->body, s->body_len + data.len + 1);
+    s->body = fail_alloc_spared(s->body, s->body_len + data.len + 1);
     memcpy(s->body + s->body_len, data.ptr, data.len);
     s->body_len += data.len;
     s->body[s->body_len] = 0;

@@ -15,6 +15,7 @@
 
 #include "event/loop.h"
 #include "event/stream.h"
+#include "fail_alloc.h"
 
 #ifndef UNUSED
 #define UNUSED __attribute__((unused))
@@ -36,8 +37,7 @@ static void memory_peer_on_read(struct peri_stream *stream, struct peri_slice da
     struct memory_peer *peer = peri_stream_data(stream);
     while (peer->len + data.len + 1 > peer->size) {
         peer->size = peer->size ? peer->size * 2 : 65536;
-        peer->in = realloc(peer->in, peer->size);
-        assert_non_null(peer->in);
+        peer->in = fail_alloc_spared(peer->in, peer->size);
     }
     memcpy(peer->in + peer->len, data.ptr, data.len);
     peer->len += data.len;
@@ -90,8 +90,10 @@ UNUSED static void settle(struct peri_loop *loop)
 /// Sends without turning the loop.
 UNUSED static void memory_peer_put(struct memory_peer *peer, struct peri_slice data)
 {
+    bool was_armed = fail_alloc_pause();
     assert_non_null(peer->stream);
     assert_int_equal(peri_stream_write(peer->stream, data), PERI_OK);
+    fail_alloc.is_armed = was_armed;
 }
 
 /// Sends, and lets everybody react.
@@ -129,7 +131,8 @@ UNUSED static void memory_peer_forget(struct memory_peer *peer)
 /// Ends our direction.
 UNUSED static void memory_peer_end(struct memory_peer *peer)
 {
-    peri_stream_shutdown(peer->stream);
+    if (peer->stream)
+        peri_stream_shutdown(peer->stream);
     settle(peer->loop);
 }
 

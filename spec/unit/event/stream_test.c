@@ -2,7 +2,6 @@
 // Streams over a memory pair: bytes in order, bounds in both directions, an orderly end.
 #include "event/stream.h"
 
-#include "fail_alloc.h"
 #include "memory_peer.h"
 
 static struct peri_loop *loop;
