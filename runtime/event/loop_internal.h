@@ -9,7 +9,7 @@
 #include "event/timer.h"
 
 #define PERI_WHEEL_SLOTS 1024
-#define PERI_READ_BUFFER (64 * 1024)
+#define PERI_READ_BUFFER (128 * 1024) // a body of 64 KiB with its head comes in one read
 #define PERI_CORK_SIZE (8 * 1024)
 #define PERI_CORK_POOL 64
 

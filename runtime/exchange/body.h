@@ -45,11 +45,13 @@ void peri_body_copy(const struct peri_body *body, char *out);
 /// Replaces everything queued by a copy of `data` and marks the end. PERI_ERR_NOMEM.
 peri_err_t peri_body_set(struct peri_body *body, struct peri_slice data);
 
+/// Should the source stop?
 static inline bool peri_body_is_full(const struct peri_body *body)
 {
     return body->queue.len >= body->high;
 }
 
+/// May a stopped source go on?
 static inline bool peri_body_is_low(const struct peri_body *body)
 {
     return body->queue.len <= PERI_BODY_LOW;

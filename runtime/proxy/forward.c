@@ -19,6 +19,60 @@ static bool is_upstream_ready(const struct peri_forward *f)
     return f->is_started && f->attempt.is_ready && f->attempt.connection && !f->attempt.is_sent;
 }
 
+// ---- both directions ----
+
+static struct peri_body *body_of(struct peri_exchange *x, enum peri_side side)
+{
+    return side == PERI_SIDE_REQUEST ? &x->req_body : &x->res_body;
+}
+
+static void send_request_bytes(struct peri_forward *f, struct peri_slice data)
+{
+    f->has_sent_body = f->has_sent_body || data.len > 0;
+    if (data.len > 0 && !peri_attempt_send_body(&f->attempt, data))
+        f->flow[PERI_SIDE_REQUEST].is_blocked = true;
+}
+
+static void send_response_bytes(struct peri_exchange *x, struct peri_slice data)
+{
+    if (data.len > 0 && !x->client->send_body(x, data))
+        x->forward->flow[PERI_SIDE_RESPONSE].is_blocked = true;
+}
+
+static void end_chunk(struct peri_exchange *x, enum peri_side side)
+{
+    struct peri_flow *flow = &x->forward->flow[side];
+    flow->is_hook_running = false;
+    flow->is_last_done = flow->chunk.is_last;
+    if (side == PERI_SIDE_RESPONSE)
+        send_response_bytes(x, flow->chunk.out);
+    else if (is_upstream_ready(x->forward))
+        send_request_bytes(x->forward, flow->chunk.out);
+    peri_body_take(body_of(x, side), flow->chunk.in.len);
+}
+
+// Gives the next chunk to the hooks. False when it stays there for now, or there is none.
+static bool hook_chunk(struct peri_exchange *x, enum peri_side side)
+{
+    enum peri_phase phase = side == PERI_SIDE_REQUEST ? PERI_PHASE_REQUEST_BODY : PERI_PHASE_RESPONSE_BODY;
+    struct peri_flow *flow = &x->forward->flow[side];
+    const struct peri_body *body = body_of(x, side);
+    struct peri_slice run = peri_body_peek(body);
+    bool is_last = body->is_ended && run.len == body->queue.len;
+    if (flow->is_hook_running || flow->is_last_done || (run.len == 0 && !is_last))
+        return false;
+    flow->chunk = (struct peri_chain_chunk){.in = run, .is_last = is_last};
+    flow->is_hook_running = true;
+    enum peri_verdict verdict = peri_chain_run(x->generation->script, x, x->route->index, phase, &flow->chunk);
+    if (verdict == PERI_VERDICT_CONTINUE) {
+        end_chunk(x, side);
+        return true;
+    }
+    if (verdict != PERI_VERDICT_PENDING)
+        peri_pipeline_on_verdict(x, phase, verdict);
+    return false;
+}
+
 // ---- request body ----
 
 static void pause_request(struct peri_exchange *x, bool paused)
@@ -37,13 +91,6 @@ void peri_forward_invite_body(struct peri_exchange *x)
         pause_request(x, false);
 }
 
-static void send_request_bytes(struct peri_forward *f, struct peri_slice data)
-{
-    f->has_sent_body = f->has_sent_body || data.len > 0;
-    if (data.len > 0 && !peri_attempt_send_body(&f->attempt, data))
-        f->is_upstream_blocked = true;
-}
-
 // With around() the request may be sent again: the queue is kept, and it is whole (see pipeline).
 static void replay_request(struct peri_exchange *x)
 {
@@ -54,41 +101,10 @@ static void replay_request(struct peri_exchange *x)
     peri_attempt_send_end(&x->forward->attempt, &x->req.trailers);
 }
 
-static void end_request_chunk(struct peri_exchange *x)
-{
-    struct peri_forward *f = x->forward;
-    f->is_req_hook_running = false;
-    f->is_req_last_done = f->req_chunk.is_last;
-    if (is_upstream_ready(f))
-        send_request_bytes(f, f->req_chunk.out);
-    peri_body_take(&x->req_body, f->req_chunk.in.len);
-}
-
-// Gives the next chunk to the hooks. False when it stays there for now, or there is none.
-static bool hook_request_chunk(struct peri_exchange *x)
-{
-    struct peri_forward *f = x->forward;
-    struct peri_slice run = peri_body_peek(&x->req_body);
-    bool is_last = x->req_body.is_ended && run.len == x->req_body.queue.len;
-    if (f->is_req_hook_running || f->is_req_last_done || (run.len == 0 && !is_last))
-        return false;
-    f->req_chunk = (struct peri_chain_chunk){.in = run, .is_last = is_last};
-    f->is_req_hook_running = true;
-    enum peri_verdict verdict =
-        peri_chain_run(x->generation->script, x, x->route->index, PERI_PHASE_REQUEST_BODY, &f->req_chunk);
-    if (verdict == PERI_VERDICT_CONTINUE) {
-        end_request_chunk(x);
-        return true;
-    }
-    if (verdict != PERI_VERDICT_PENDING)
-        peri_pipeline_on_verdict(x, PERI_PHASE_REQUEST_BODY, verdict);
-    return false;
-}
-
 static void pump_request_plain(struct peri_exchange *x)
 {
     struct peri_forward *f = x->forward;
-    while (x->req_body.queue.len > 0 && !f->is_upstream_blocked) {
+    while (x->req_body.queue.len > 0 && !f->flow[PERI_SIDE_REQUEST].is_blocked) {
         struct peri_slice run = peri_body_peek(&x->req_body);
         send_request_bytes(f, run);
         peri_body_take(&x->req_body, run.len);
@@ -106,23 +122,23 @@ void peri_forward_pump_request(struct peri_exchange *x)
         return;
     }
     if (has_hook) {
-        while (!f->is_upstream_blocked && hook_request_chunk(x))
+        while (!f->flow[PERI_SIDE_REQUEST].is_blocked && hook_chunk(x, PERI_SIDE_REQUEST))
             ;
         if (!is_upstream_ready(f)) // a hook ended the attempt
             return;
     } else {
         pump_request_plain(x);
     }
-    if (x->req_body.is_ended && x->req_body.queue.len == 0 && (!has_hook || f->is_req_last_done))
+    if (x->req_body.is_ended && x->req_body.queue.len == 0 && (!has_hook || f->flow[PERI_SIDE_REQUEST].is_last_done))
         peri_attempt_send_end(&f->attempt, &x->req.trailers);
-    else if (peri_body_is_low(&x->req_body) && !f->is_upstream_blocked)
+    else if (peri_body_is_low(&x->req_body) && !f->flow[PERI_SIDE_REQUEST].is_blocked)
         peri_forward_invite_body(x);
 }
 
 // Is a script that reads the whole body over its limit?
 static bool is_over_read_limit(struct peri_forward *f, enum peri_side side, const struct peri_body *body)
 {
-    return f->is_reading[side] && body->queue.len > f->read_limit[side];
+    return f->flow[side].is_reading && body->queue.len > f->flow[side].read_limit;
 }
 
 void peri_forward_on_request_body(struct peri_exchange *x, struct peri_slice data)
@@ -132,13 +148,13 @@ void peri_forward_on_request_body(struct peri_exchange *x, struct peri_slice dat
         peri_pipeline_fail(x, PERI_ERR_BODY_TOO_LARGE);
         return;
     }
-    if (f->is_replaced[PERI_SIDE_REQUEST])
+    if (f->flow[PERI_SIDE_REQUEST].is_replaced)
         return;
-    bool is_direct = is_upstream_ready(f) && !f->attempt.has_no_body && !f->is_around && !f->is_upstream_blocked &&
+    bool is_direct = is_upstream_ready(f) && !f->attempt.has_no_body && !f->is_around && !f->flow[PERI_SIDE_REQUEST].is_blocked &&
                      x->req_body.queue.len == 0 && !(peri_forward_hooks(x) & PERI_HOOK(PERI_PHASE_REQUEST_BODY));
     if (is_direct) {
         send_request_bytes(f, data);
-        if (f->is_upstream_blocked)
+        if (f->flow[PERI_SIDE_REQUEST].is_blocked)
             pause_request(x, true);
         return;
     }
@@ -147,7 +163,7 @@ void peri_forward_on_request_body(struct peri_exchange *x, struct peri_slice dat
         return;
     }
     if (is_over_read_limit(f, PERI_SIDE_REQUEST, &x->req_body)) {
-        f->is_reading[PERI_SIDE_REQUEST] = false;
+        f->flow[PERI_SIDE_REQUEST].is_reading = false;
         x->req_body.high = PERI_BODY_HIGH;
         if (f->awaits_response) // it is the pipeline that reads, to be able to send the request again
             peri_pipeline_fail(x, PERI_ERR_BODY_TOO_LARGE);
@@ -162,44 +178,9 @@ void peri_forward_on_request_body(struct peri_exchange *x, struct peri_slice dat
 
 // ---- response body ----
 
-static void send_response_bytes(struct peri_exchange *x, struct peri_slice data)
-{
-    if (data.len > 0 && !x->client->send_body(x, data))
-        x->forward->is_client_blocked = true;
-}
-
-static void end_response_chunk(struct peri_exchange *x)
-{
-    struct peri_forward *f = x->forward;
-    f->is_res_hook_running = false;
-    f->is_res_last_done = f->res_chunk.is_last;
-    send_response_bytes(x, f->res_chunk.out);
-    peri_body_take(&x->res_body, f->res_chunk.in.len);
-}
-
-static bool hook_response_chunk(struct peri_exchange *x)
-{
-    struct peri_forward *f = x->forward;
-    struct peri_slice run = peri_body_peek(&x->res_body);
-    bool is_last = x->res_body.is_ended && run.len == x->res_body.queue.len;
-    if (f->is_res_hook_running || f->is_res_last_done || (run.len == 0 && !is_last))
-        return false;
-    f->res_chunk = (struct peri_chain_chunk){.in = run, .is_last = is_last};
-    f->is_res_hook_running = true;
-    enum peri_verdict verdict =
-        peri_chain_run(x->generation->script, x, x->route->index, PERI_PHASE_RESPONSE_BODY, &f->res_chunk);
-    if (verdict == PERI_VERDICT_CONTINUE) {
-        end_response_chunk(x);
-        return true;
-    }
-    if (verdict != PERI_VERDICT_PENDING)
-        peri_pipeline_on_verdict(x, PERI_PHASE_RESPONSE_BODY, verdict);
-    return false;
-}
-
 static void pump_response_plain(struct peri_exchange *x)
 {
-    while (x->res_body.queue.len > 0 && !x->forward->is_client_blocked) {
+    while (x->res_body.queue.len > 0 && !x->forward->flow[PERI_SIDE_RESPONSE].is_blocked) {
         struct peri_slice run = peri_body_peek(&x->res_body);
         send_response_bytes(x, run);
         peri_body_take(&x->res_body, run.len);
@@ -213,17 +194,17 @@ void peri_forward_pump_response(struct peri_exchange *x)
     if (!f->has_sent_head)
         return;
     if (has_hook) {
-        while (!f->is_client_blocked && hook_response_chunk(x))
+        while (!f->flow[PERI_SIDE_RESPONSE].is_blocked && hook_chunk(x, PERI_SIDE_RESPONSE))
             ;
         if (x->state == PERI_X_LOG || x->state == PERI_X_DONE)
             return;
     } else {
         pump_response_plain(x);
     }
-    if (x->res_body.is_ended && x->res_body.queue.len == 0 && (!has_hook || f->is_res_last_done)) {
+    if (x->res_body.is_ended && x->res_body.queue.len == 0 && (!has_hook || f->flow[PERI_SIDE_RESPONSE].is_last_done)) {
         x->client->send_end(x);
         peri_pipeline_complete(x);
-    } else if (f->is_started && !f->is_attempt_over && peri_body_is_low(&x->res_body) && !f->is_client_blocked) {
+    } else if (f->is_started && !f->is_attempt_over && peri_body_is_low(&x->res_body) && !f->flow[PERI_SIDE_RESPONSE].is_blocked) {
         peri_attempt_pause(&f->attempt, false);
     }
 }
@@ -231,13 +212,13 @@ void peri_forward_pump_response(struct peri_exchange *x)
 void peri_forward_on_response_body(struct peri_exchange *x, struct peri_slice data)
 {
     struct peri_forward *f = x->forward;
-    if (f->is_replaced[PERI_SIDE_RESPONSE])
+    if (f->flow[PERI_SIDE_RESPONSE].is_replaced)
         return;
-    bool is_direct = f->has_sent_head && !f->is_client_blocked && x->res_body.queue.len == 0 &&
+    bool is_direct = f->has_sent_head && !f->flow[PERI_SIDE_RESPONSE].is_blocked && x->res_body.queue.len == 0 &&
                      (x->state == PERI_X_TUNNEL || !(peri_forward_hooks(x) & PERI_HOOK(PERI_PHASE_RESPONSE_BODY)));
     if (is_direct) {
         send_response_bytes(x, data);
-        if (f->is_client_blocked)
+        if (f->flow[PERI_SIDE_RESPONSE].is_blocked)
             peri_attempt_pause(&f->attempt, true);
         return;
     }
@@ -246,7 +227,7 @@ void peri_forward_on_response_body(struct peri_exchange *x, struct peri_slice da
         return;
     }
     if (is_over_read_limit(f, PERI_SIDE_RESPONSE, &x->res_body)) {
-        f->is_reading[PERI_SIDE_RESPONSE] = false;
+        f->flow[PERI_SIDE_RESPONSE].is_reading = false;
         x->res_body.high = PERI_BODY_HIGH;
         peri_chain_body_ready(x, PERI_SIDE_RESPONSE, PERI_ERR_RESPONSE_TOO_LARGE);
     }
@@ -257,21 +238,14 @@ void peri_forward_on_response_body(struct peri_exchange *x, struct peri_slice da
 
 void peri_forward_end_chunk(struct peri_exchange *x, enum peri_side side)
 {
-    if (side == PERI_SIDE_REQUEST) {
-        end_request_chunk(x);
+    end_chunk(x, side);
+    if (side == PERI_SIDE_REQUEST)
         peri_forward_pump_request(x);
-    } else {
-        end_response_chunk(x);
+    else
         peri_forward_pump_response(x);
-    }
 }
 
 // ---- whole bodies for scripts ----
-
-static struct peri_body *body_of(struct peri_exchange *x, enum peri_side side)
-{
-    return side == PERI_SIDE_REQUEST ? &x->req_body : &x->res_body;
-}
 
 static int64_t *length_of(struct peri_exchange *x, enum peri_side side)
 {
@@ -282,9 +256,9 @@ void peri_forward_on_body_complete(struct peri_exchange *x, enum peri_side side)
 {
     struct peri_forward *f = x->forward;
     struct peri_body *body = body_of(x, side);
-    if (!f->is_reading[side])
+    if (!f->flow[side].is_reading)
         return;
-    f->is_reading[side] = false;
+    f->flow[side].is_reading = false;
     body->high = PERI_BODY_HIGH;
     *length_of(x, side) = (int64_t)body->queue.len;
     peri_chain_body_ready(x, side, PERI_OK);
@@ -302,8 +276,8 @@ peri_err_t peri_forward_read_body(struct peri_exchange *x, enum peri_side side, 
         return PERI_OK;
     if (is_request ? f->has_sent_body : f->has_sent_head)
         return PERI_ERR_INVALID; // part of it is gone
-    f->is_reading[side] = true;
-    f->read_limit[side] = limit;
+    f->flow[side].is_reading = true;
+    f->flow[side].read_limit = limit;
     body->high = SIZE_MAX;
     if (is_request)
         peri_forward_invite_body(x);
@@ -320,7 +294,7 @@ peri_err_t peri_forward_set_body(struct peri_exchange *x, enum peri_side side, s
     peri_err_t err = peri_body_set(body_of(x, side), data);
     if (err != PERI_OK)
         return err;
-    f->is_replaced[side] = true;
+    f->flow[side].is_replaced = true;
     *length_of(x, side) = data.len > 0 || side == PERI_SIDE_RESPONSE ? (int64_t)data.len : PERI_LENGTH_NONE;
     return PERI_OK;
 }

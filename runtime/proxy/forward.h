@@ -8,13 +8,24 @@
 #include <stdint.h>
 
 #include "event/timer.h"
-#include "exchange/exchange.h"
 #include "script/chain.h"
 #include "upstream/attempt.h"
 
 struct peri_endpoint;
+struct peri_exchange;
 struct peri_server;
 struct peri_upstream;
+
+/// One direction of the body, by side: the request's towards the upstream, the response's towards the client.
+struct peri_flow {
+    struct peri_chain_chunk chunk; ///< with the body hooks
+    uint64_t read_limit;           ///< bytes that a script reads at most
+    bool is_reading;               ///< a script waits for the whole body
+    bool is_replaced;              ///< a script set the body; what still arrives is dropped
+    bool is_blocked;               ///< the receiver's queue is high
+    bool is_hook_running;          ///< `chunk` is with the hooks
+    bool is_last_done;             ///< the hooks saw the last chunk
+};
 
 struct peri_forward {
     struct peri_exchange *x;
@@ -22,31 +33,21 @@ struct peri_forward {
     struct peri_upstream *upstream; ///< chosen; NULL before
     struct peri_endpoint *endpoint; ///< chosen for the present attempt
     struct peri_attempt attempt;
-    struct peri_timer timer; ///< response head, then idle
-    struct peri_chain_chunk req_chunk;
-    struct peri_chain_chunk res_chunk;
-    uint64_t body_limit;       ///< request body bytes beyond which the answer is 413
-    uint64_t read_limit[2];    ///< by side: a script reads the whole body, at most this; 0 when none does
-    bool is_reading[2];        ///< by side: a script waits for the whole body
-    bool is_replaced[2];       ///< by side: a script set the body; what still arrives is dropped
-    bool is_started;           ///< an attempt runs
-    bool is_retried;           ///< the stale connection was replaced once
-    bool is_rewritten;         ///< the path is the upstream's
-    bool has_sent_body;        ///< request body bytes left for an upstream
-    bool has_sent_head;        ///< the client has the response head
-    bool has_run_response;     ///< the response hooks ran
-    bool awaits_response;      ///< around() waits for the upstream's response
-    bool is_around;            ///< around() took over
-    bool is_client_blocked;    ///< the client's queue is high
-    bool is_upstream_blocked;  ///< the upstream's queue is high
-    bool is_req_hook_running;  ///< a chunk is with the request body hooks
-    bool is_res_hook_running;  ///< a chunk is with the response body hooks
-    bool is_req_last_done;     ///< the request body hooks saw the last chunk
-    bool is_res_last_done;     ///< the response body hooks saw the last chunk
-    bool is_attempt_over;      ///< on_end or on_error of the attempt came
-    bool is_answered;          ///< an error is the answer: verdicts of hooks that still run come too late
-    peri_err_t broken;         ///< why the upstream's response will never be whole; PERI_OK while it may
-    bool is_fetch;             ///< made by a script: not in the access log, not a request of a route
+    struct peri_timer timer;  ///< response head, then idle
+    struct peri_flow flow[2]; ///< by enum peri_side
+    uint64_t body_limit;      ///< request body bytes beyond which the answer is 413
+    peri_err_t broken;        ///< why the upstream's response will never be whole; PERI_OK while it may
+    bool is_started;          ///< an attempt was begun and not ended
+    bool is_attempt_over;     ///< on_end or on_error of the attempt came
+    bool is_retried;          ///< the stale connection was replaced once
+    bool is_rewritten;        ///< the path is the upstream's
+    bool is_around;           ///< around() took over
+    bool is_answered;         ///< an error is the answer: verdicts of hooks that still run come too late
+    bool is_fetch;            ///< made by a script: not in the access log, not a request of a route
+    bool awaits_response;     ///< around() waits for the upstream's response
+    bool has_sent_body;       ///< request body bytes left for an upstream
+    bool has_sent_head;       ///< the client has the response head
+    bool has_run_response;    ///< the response hooks ran
 };
 
 /// The hooks of the exchange's route; 0 without one.

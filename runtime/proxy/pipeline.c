@@ -172,7 +172,7 @@ void peri_pipeline_fail(struct peri_exchange *x, peri_err_t err)
 static void on_timer(struct peri_timer *timer)
 {
     struct peri_forward *f = PERI_CONTAINER(timer, struct peri_forward, timer);
-    if (f->attempt.has_head && f->is_client_blocked) { // the client is slow, not the upstream
+    if (f->attempt.has_head && f->flow[PERI_SIDE_RESPONSE].is_blocked) { // the client is slow, not the upstream
         peri_timer_start(f->server->loop, &f->timer, f->upstream->idle_ms);
         return;
     }
@@ -208,7 +208,7 @@ static void begin_attempt(struct peri_exchange *x, bool wants_fresh)
         .has_no_body = x->req.content_length == PERI_LENGTH_NONE,
     };
     f->is_started = true;
-    f->is_attempt_over = f->is_upstream_blocked = false;
+    f->is_attempt_over = f->flow[PERI_SIDE_REQUEST].is_blocked = false;
     x->facts.upstream_ns = peri_loop_now_ns(f->server->loop);
     start_timer(f, request_ms(x));
     peri_attempt_start(&f->attempt);
@@ -267,7 +267,7 @@ static void on_end(struct peri_attempt *attempt)
     struct peri_forward *f = x->forward;
     f->is_attempt_over = true;
     peri_timer_stop(&f->timer);
-    if (f->is_replaced[PERI_SIDE_RESPONSE])
+    if (f->flow[PERI_SIDE_RESPONSE].is_replaced)
         return;
     x->res_body.is_ended = true;
     if (x->state == PERI_X_FORWARD) {
@@ -305,13 +305,13 @@ static void on_error(struct peri_attempt *attempt, peri_err_t err)
         counts->resets++;
     if (!attempt->has_head)
         count_attempt(x, 0);
-    if (f->is_reading[PERI_SIDE_RESPONSE]) {
-        f->is_reading[PERI_SIDE_RESPONSE] = false;
+    if (f->flow[PERI_SIDE_RESPONSE].is_reading) {
+        f->flow[PERI_SIDE_RESPONSE].is_reading = false;
         f->broken = err; // the script may answer itself; what came cannot be passed on
         peri_chain_body_ready(x, PERI_SIDE_RESPONSE, err);
         return;
     }
-    if (x->res_body.is_ended && f->is_replaced[PERI_SIDE_RESPONSE])
+    if (x->res_body.is_ended && f->flow[PERI_SIDE_RESPONSE].is_replaced)
         return;
     peri_pipeline_fail(x, err);
 }
@@ -319,7 +319,7 @@ static void on_error(struct peri_attempt *attempt, peri_err_t err)
 static void on_upstream_drain(struct peri_attempt *attempt)
 {
     struct peri_exchange *x = attempt->data;
-    x->forward->is_upstream_blocked = false;
+    x->forward->flow[PERI_SIDE_REQUEST].is_blocked = false;
     if (x->state == PERI_X_TUNNEL)
         x->client->pause_body(x, false);
     else
@@ -392,7 +392,7 @@ static bool is_body_too_large(const struct peri_exchange *x)
 {
     const struct peri_forward *f = x->forward;
     bool is_larger = x->req.content_length > 0 && (uint64_t)x->req.content_length > f->body_limit;
-    return is_larger && !f->is_replaced[PERI_SIDE_REQUEST];
+    return is_larger && !f->flow[PERI_SIDE_REQUEST].is_replaced;
 }
 
 static void go_to_target(struct peri_exchange *x)
@@ -443,7 +443,7 @@ static void forward_again(struct peri_exchange *x)
     if (x->state == PERI_X_RESPONSE) {
         end_attempt(f);
         peri_reply_reset(x);
-        f->is_replaced[PERI_SIDE_RESPONSE] = false;
+        f->flow[PERI_SIDE_RESPONSE].is_replaced = false;
     }
     if (x->req.content_length != PERI_LENGTH_NONE && !x->req_body.is_ended) {
         peri_err_t err = peri_forward_read_body(x, PERI_SIDE_REQUEST, 1024 * 1024);
@@ -603,10 +603,10 @@ static void on_client_body_end(struct peri_exchange *x)
             peri_attempt_send_end(&f->attempt, NULL);
         return;
     }
-    if (!f->is_replaced[PERI_SIDE_REQUEST])
+    if (!f->flow[PERI_SIDE_REQUEST].is_replaced)
         x->req_body.is_ended = true;
-    if (f->awaits_response && f->is_reading[PERI_SIDE_REQUEST]) { // forward_again waited for this
-        f->is_reading[PERI_SIDE_REQUEST] = false;
+    if (f->awaits_response && f->flow[PERI_SIDE_REQUEST].is_reading) { // forward_again waited for this
+        f->flow[PERI_SIDE_REQUEST].is_reading = false;
         x->req.content_length = (int64_t)x->req_body.queue.len;
         go_to_target(x);
         return;
@@ -620,7 +620,7 @@ static void on_client_drain(struct peri_exchange *x)
 {
     if (is_over(x))
         return;
-    x->forward->is_client_blocked = false;
+    x->forward->flow[PERI_SIDE_RESPONSE].is_blocked = false;
     peri_forward_pump_response(x);
 }
 

@@ -9,10 +9,12 @@
 
 #include "base/err.h"
 #include "base/slice.h"
-#include "codec/message.h"
 
 struct peri_attempt;
+struct peri_headers;
 struct peri_pool;
+struct peri_request;
+struct peri_response;
 struct peri_upstream_connection;
 
 /// What an attempt tells its owner, from the loop, never from inside a call of this module.

@@ -187,7 +187,12 @@ function generation.build(number, entry, read)
         return nil, assert(json.encode(json.array(errors)))
     end
     this.instances = state.instances(result.chains)
-    return this, assert(json.encode(result.normalized))
+    local normalized, problem = json.encode(result.normalized)
+    if not normalized then -- a text that is not UTF-8
+        local message = "the configuration cannot be written as JSON: " .. problem
+        return nil, assert(json.encode(json.array { { file = build.entry, path = "", message = message } }))
+    end
+    return this, normalized
 end
 
 -- ---------------------------------------------------------------- life cycle
