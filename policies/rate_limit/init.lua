@@ -6,9 +6,7 @@
 local perigee = require "perigee"
 
 local ceil, floor, max = math.ceil, math.floor, math.max
-
 local KEY_MAX = 256 -- bytes of a key in shared memory
-
 -- Refusals are many when they matter: the document is ready.
 local PROBLEM = '{"type":"urn:perigee:rate_limited","title":"Too Many Requests","status":429,'
     .. '"detail":"There were too many requests; try again later."'
@@ -110,9 +108,8 @@ local function refuse(self, req, remaining, wait)
         headers["x-ratelimit-limit"], headers["x-ratelimit-remaining"] = self.limit, 0
         headers["x-ratelimit-reset"] = reset_of(self, remaining)
     end
-    local id = req.id
-    return perigee.reply(429, id and PROBLEM .. ',"request_id":' .. (perigee.json.encode(id) or "null") .. "}\n"
-        or PROBLEM .. "}\n", headers)
+    local id = req.id and ',"request_id":' .. (perigee.json.encode(req.id) or "null") or ""
+    return perigee.reply(429, PROBLEM .. id .. "}\n", headers)
 end
 
 function RateLimit:on_request(req)
@@ -132,8 +129,12 @@ function RateLimit:on_request(req)
     end
 end
 
+function RateLimit:unused(conf)
+    return conf.headers == "off" and { "on_response" } or {}
+end
+
 function RateLimit:on_response(req, res)
-    local remaining = self.style ~= "off" and req.ctx[self]
+    local remaining = req.ctx[self]
     if not remaining then
         return
     elseif self.style == "ietf" then

@@ -103,6 +103,27 @@ describe("a policy in a configuration", function()
     } }
     local definitions = { gate = gate }
 
+    it("drops the hooks that the definition does not need under its settings", function()
+        local nothing = function() end
+        local two = declare({ name = "two", stage = "traffic", schema = { quiet = { type = "boolean", default = false } } }, {
+            on_request = nothing,
+            on_response = nothing,
+            unused = function(_, conf) return conf.quiet and { "on_response" } or {} end,
+        })
+        local loud, quiet = accept({ "two" }, { two = two })[1], accept({ { "two", quiet = true } }, { two = two })[1]
+        assert.are.equal(contract.hooks.on_request + contract.hooks.on_response, loud.hooks)
+        assert.are.equal(contract.hooks.on_request, quiet.hooks)
+        assert.are.same({ on_response = true }, quiet.unused)
+    end)
+
+    it("must not drop a hook that it does not have", function()
+        local one = declare({ name = "one", stage = "traffic", schema = {} }, {
+            on_request = function() end, unused = function() return { "on_log" } end,
+        })
+        assert.are.equal("routes[1].policies[1]: unused() of policy 'one' names \"on_log\", which is none of its hooks",
+            (refuse({ "one" }, { one = one })))
+    end)
+
     it("is used by its name", function()
         local use = accept({ "gate" }, definitions)[1]
         assert.are.equal("gate", use.name)

@@ -245,7 +245,7 @@ local function new_step(use, route)
         metric = C.peri_ffi_policy_id(use.name, #use.name, route, #route),
     }
     for _, hook in ipairs(HOOKS) do
-        step[hook] = use.definition[hook]
+        step[hook] = not use.unused[hook] and use.definition[hook] or nil
     end
     return step
 end

@@ -17,7 +17,7 @@ contract.hooks = {
 }
 
 --- Methods that the runtime calls outside of exchanges.
-contract.life_cycle = { init = true, save = true, restore = true, close = true, edits = true }
+contract.life_cycle = { init = true, save = true, restore = true, close = true, edits = true, unused = true }
 
 --- Settings that every use of a policy has; schemas cannot use their names.
 contract.use_settings = {

@@ -24,6 +24,7 @@ local uses = {}
 ---@field on_failure "closed"|"open"
 ---@field dry_run boolean
 ---@field hooks integer bits of the hooks it has
+---@field unused table<string, true> hooks that this configuration does without
 ---@field edits nil|table[] the same work as header edits, when it can be written so
 
 local HOOK_NAMES = readable.sorted_keys(contract.hooks)
@@ -206,6 +207,25 @@ local function make_instance(known, conf, id)
     }, known.metatable)
 end
 
+-- Hooks that a definition says it does not need under this configuration are never entered.
+local function drop_unused(build, use, path)
+    if not use.definition.unused then
+        return
+    end
+    local is_fine, names = pcall(use.definition.unused, use.instance, use.instance.conf)
+    local what = "unused() of policy '" .. use.name .. "' "
+    if not is_fine or type(names) ~= "table" then
+        return build:error(path, what .. "must return a list of hooks: " .. tostring(names))
+    end
+    for _, name in ipairs(names) do
+        if not use.definition[name] or not contract.hooks[name] then
+            return build:error(path, what .. "names " .. readable.value(name) .. ", which is none of its hooks")
+        end
+        use.unused[name] = true
+        use.hooks = bit.band(use.hooks, bit.bnot(contract.hooks[name]))
+    end
+end
+
 local function make_use(build, known, written, path, id)
     local definition, before = known.definition, #build.errors
     local record = { type = "table", short = "policy", fields = known.fields }
@@ -229,7 +249,9 @@ local function make_use(build, known, written, path, id)
         on_failure = checked.on_failure or definition.on_failure,
         dry_run = checked.dry_run,
         hooks = known.hooks,
+        unused = {},
     }
+    drop_unused(build, use, path)
     use.edits = edits_of(build, use, use.instance.conf, path)
     return use
 end

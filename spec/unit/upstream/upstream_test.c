@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: MIT
+// The choice among endpoints: by weight, evenly, never the one that just failed when there is another.
+#include "upstream/upstream.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "event/loop.h"
+#include "fail_alloc.h"
+
+static struct peri_loop *loop;
+static struct peri_pools *pools;
+static struct peri_upstream *upstream;
+static const struct peri_pool_settings settings = {.max_idle = 1};
+
+static int open_upstream(void **state)
+{
+    (void)state;
+    loop = peri_loop_new(true);
+    pools = peri_pools_new(&(struct peri_pools_options){.loop = loop});
+    upstream = peri_upstream_new(PERI_SLICE("users"));
+    return 0;
+}
+
+static int close_upstream(void **state)
+{
+    (void)state;
+    peri_upstream_free(upstream);
+    peri_pools_free(pools);
+    peri_loop_free(loop);
+    return 0;
+}
+
+static void add(const char *address, uint32_t weight)
+{
+    assert_int_equal(peri_upstream_add(upstream, pools, peri_slice_from(address), weight, &settings), PERI_OK);
+}
+
+static unsigned index_of(const struct peri_endpoint *endpoint)
+{
+    return (unsigned)(endpoint - upstream->endpoints);
+}
+
+static void has_nobody_to_pick_at_first(void **state)
+{
+    (void)state;
+    assert_null(peri_upstream_pick(upstream, NULL));
+    assert_true(peri_slice_eq(upstream->name, PERI_SLICE("users")));
+}
+
+static void finds_endpoints_by_their_address(void **state)
+{
+    (void)state;
+    add("a:1", 0);
+    add("b:1", 2);
+    assert_int_equal(index_of(peri_upstream_find(upstream, PERI_SLICE("b:1"))), 1);
+    assert_null(peri_upstream_find(upstream, PERI_SLICE("b:2")));
+    assert_int_equal(upstream->endpoints[0].weight, 1);
+    assert_int_equal(upstream->weight_sum, 3);
+    assert_int_equal(peri_upstream_add(upstream, pools, PERI_SLICE("bad"), 1, &settings), PERI_ERR_INVALID);
+    assert_int_equal(upstream->count, 2);
+    assert_int_equal(upstream->weight_sum, 3);
+}
+
+static void spreads_by_weight_smoothly(void **state)
+{
+    (void)state;
+    char order[32] = "";
+    add("a:1", 5);
+    add("b:1", 1);
+    add("c:1", 1);
+    for (unsigned i = 0; i < 14; i++)
+        sprintf(order + i, "%c", 'a' + index_of(peri_upstream_pick(upstream, NULL)));
+    assert_string_equal(order, "aabacaaaabacaa");
+}
+
+static void spreads_at_random_by_weight(void **state)
+{
+    (void)state;
+    unsigned counts[3] = {0};
+    add("a:1", 6);
+    add("b:1", 3);
+    add("c:1", 1);
+    upstream->balance = PERI_BALANCE_RANDOM;
+    for (unsigned i = 0; i < 20000; i++)
+        counts[index_of(peri_upstream_pick(upstream, NULL))]++;
+    assert_in_range(counts[0], 11000, 13000);
+    assert_in_range(counts[1], 5000, 7000);
+    assert_in_range(counts[2], 1500, 2500);
+}
+
+static void prefers_the_less_loaded_one(void **state)
+{
+    (void)state;
+    unsigned counts[4] = {0};
+    for (unsigned i = 0; i < 4; i++)
+        add(((const char *[]){"a:1", "b:1", "c:1", "d:1"})[i], 1);
+    upstream->balance = PERI_BALANCE_LEAST_REQUEST;
+    upstream->endpoints[2].active = 100;
+    for (unsigned i = 0; i < 1000; i++)
+        counts[index_of(peri_upstream_pick(upstream, NULL))]++;
+    assert_in_range(counts[2], 0, 150); // only when both looks fall on it
+    assert_true(counts[0] > 200 && counts[1] > 200 && counts[3] > 200);
+}
+
+static void keeps_the_load_level(void **state)
+{
+    (void)state;
+    add("a:1", 1);
+    add("b:1", 1);
+    add("c:1", 2);
+    upstream->balance = PERI_BALANCE_LEAST_REQUEST;
+    for (unsigned i = 0; i < 4000; i++)
+        peri_upstream_pick(upstream, NULL)->active++;
+    assert_in_range(upstream->endpoints[0].active, 900, 1100);
+    assert_in_range(upstream->endpoints[2].active, 1800, 2200);
+}
+
+static void does_not_pick_the_excepted_one_unless_it_is_alone(void **state)
+{
+    (void)state;
+    add("a:1", 1);
+    assert_int_equal(index_of(peri_upstream_pick(upstream, &upstream->endpoints[0])), 0);
+    add("b:1", 1000);
+    add("c:1", 1);
+    for (unsigned balance = 0; balance <= PERI_BALANCE_LEAST_REQUEST; balance++) {
+        upstream->balance = (enum peri_balance)balance;
+        bool has_picked[3] = {false};
+        for (unsigned i = 0; i < 300; i++) {
+            struct peri_endpoint *picked = peri_upstream_pick(upstream, &upstream->endpoints[1]);
+            has_picked[index_of(picked)] = true;
+        }
+        assert_true(has_picked[0] && has_picked[2] && !has_picked[1]);
+    }
+}
+
+static void says_so_when_memory_is_out(void **state)
+{
+    (void)state;
+    for (unsigned n = 1; n <= 2; n++) {
+        fail_alloc_at(n);
+        struct peri_upstream *other = peri_upstream_new(PERI_SLICE("x"));
+        fail_alloc_stop();
+        assert_null(other);
+    }
+    for (unsigned n = 1; n <= 3; n++) {
+        fail_alloc_at(n);
+        peri_err_t err = peri_upstream_add(upstream, pools, PERI_SLICE("a:1"), 1, &settings);
+        fail_alloc_stop();
+        assert_int_not_equal(err, PERI_OK);
+        assert_int_equal(upstream->count, 0);
+    }
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, open_upstream, close_upstream)
+    const struct CMUnitTest tests[] = {
+        TEST(has_nobody_to_pick_at_first),
+        TEST(finds_endpoints_by_their_address),
+        TEST(spreads_by_weight_smoothly),
+        TEST(spreads_at_random_by_weight),
+        TEST(prefers_the_less_loaded_one),
+        TEST(keeps_the_load_level),
+        TEST(does_not_pick_the_excepted_one_unless_it_is_alone),
+        TEST(says_so_when_memory_is_out),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
