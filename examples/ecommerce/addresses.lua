@@ -6,7 +6,7 @@
 local offsets = {
     gateway = 0,
     gateway_admin = 1821, -- 9901
-    order_outbound = 1033, -- what the order service calls
+    order_outbound = 1033, -- what the order service calls: 9113
     services = { user = 921, product = 922, order = 923, payment1 = 924, payment2 = 925 }, -- 9001 …
     sidecars = { user = 1021, product = 1022, order = 1023, payment1 = 1024, payment2 = 1025 }, -- 9101 …
     admins = { user = 1831, product = 1832, order = 1833, payment1 = 1834, payment2 = 1835 }, -- 9911 …
@@ -24,5 +24,9 @@ local function place(value, base)
 end
 
 return function(env)
-    return place(offsets, tonumber(env "ECOMMERCE_PORT_BASE") or 8080)
+    local base = tonumber(env "ECOMMERCE_PORT_BASE" or 8080)
+    if not base or base % 1 ~= 0 or base < 1 or base > 63700 then
+        error("ECOMMERCE_PORT_BASE is a whole number from 1 to 63700", 0)
+    end
+    return place(offsets, base)
 end

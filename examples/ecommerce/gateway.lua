@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 --
 -- The edge: who may call what, and how often. Everything behind it trusts the headers x-user and x-role, which only this process
--- sets: the jwt policy removes what a client sent under those names.
+-- sets: what a client sends under these names is removed on every route.
 
 local at = require "addresses"(env)
 
@@ -10,6 +10,7 @@ local authenticated = {
     algorithms = { "HS256" },
     secret = file "jwt.key",
     issuer = "shop",
+    required_claims = { "exp", "sub" },
     forward_claims = { sub = "x-user", role = "x-role" },
 }
 
@@ -23,7 +24,10 @@ return {
         orders = { endpoints = { at.sidecars.order } },
     },
 
-    policies = { "request_id" },
+    policies = {
+        "request_id",
+        { "headers", request = { remove = { "x-user", "x-role" } } },
+    },
 
     routes = {
         { name = "login", match = { path = "/login", methods = { "POST" } }, upstream = "users",

@@ -1,54 +1,79 @@
 -- SPDX-License-Identifier: MIT
 --
 -- The order service: prices an order with the product service, has it paid by the payment service, keeps it. It calls both
--- through its sidecar, by name.
+-- through its sidecar, by name. Amounts are whole cents.
 
 local perigee = require "perigee"
 local at = require "addresses"(env)
 local orders = perigee.shared "orders"
 
-local function call(service, path, options)
-    options = options or {}
-    options.headers = options.headers or {}
-    options.headers.host = service
-    return perigee.http.fetch("http://mesh" .. path, options)
+-- The request id goes along, so that the logs of all parts tell one story.
+local function call(req, service, path, body)
+    return perigee.http.fetch("http://mesh" .. path, {
+        body = body,
+        headers = { host = service, ["x-request-id"] = req.id },
+    })
 end
 
--- Sum of the items in cents, or nil, status and message.
-local function price(items)
+local function refuse(status, message)
+    return nil, reply(status, { error = message })
+end
+
+-- Price of one item, or nil and the answer to the client.
+local function price(req, item)
+    local product = type(item) == "table" and item.product
+    local quantity = type(item) == "table" and item.quantity
+    if type(quantity) ~= "number" or quantity < 1 or quantity > 100 or quantity % 1 ~= 0 then
+        return refuse(400, "a quantity is a whole number from 1 to 100")
+    elseif type(product) ~= "string" and type(product) ~= "number" then
+        return refuse(400, "a product is named by its id")
+    end
+    local res, message = call(req, "product", "/products/" .. perigee.uri.encode(tostring(product)))
+    local found = res and res.status == 200 and res:json()
+    if found and found.price then
+        return found.price * quantity
+    elseif res and res.status < 500 then
+        return refuse(422, "there is no product " .. tostring(product))
+    end
+    perigee.log.warn("no price", { product = tostring(product), why = res and res.status or message })
+    return refuse(503, "the product service does not answer")
+end
+
+-- Sum of the items, or nil and the answer to the client.
+local function price_all(req, items)
     local total = 0
     for _, item in ipairs(items) do
-        local quantity = type(item) == "table" and item.quantity
-        if type(quantity) ~= "number" or quantity < 1 or quantity > 100 or quantity % 1 ~= 0 then
-            return nil, 400, "a quantity is a whole number from 1 to 100"
+        local amount, answer = price(req, item)
+        if not amount then
+            return nil, answer
         end
-        local res, message = call("product", "/products/" .. perigee.uri.encode(tostring(item.product)))
-        if not res then
-            return nil, 503, "the product service does not answer: " .. message
-        elseif res.status ~= 200 then
-            return nil, 422, "there is no product " .. tostring(item.product)
-        end
-        total = total + res:json().price * quantity
+        total = total + amount
     end
     return total
+end
+
+local function keep(order, owner)
+    assert(orders:set("order:" .. order.id, perigee.json.encode { owner = owner, order = order }))
 end
 
 local function create(req)
     local given = req.body:json(64 * 1024)
     if type(given) ~= "table" or type(given.items) ~= "table" or #given.items == 0 or #given.items > 50 then
-        return reply(400, { error = "send {\"items\": [{\"product\": …, \"quantity\": …}]}" })
+        return reply(400, { error = "send {\"items\": [{\"product\": …, \"quantity\": …}]}, at most 50 of them" })
     end
-    local total, status, message = price(given.items)
+    local total, answer = price_all(req, given.items)
     if not total then
-        return reply(status, { error = message })
+        return answer
     end
-    local id = tostring(orders:incr("last"))
-    local charged = call("payment", "/charges", { body = { order = id, amount = total } })
+    local order = { id = tostring(orders:incr("last")), status = "unpaid", total = total }
+    keep(order, req.headers["x-user"])
+    local charged, message = call(req, "payment", "/charges", { order = order.id, amount = total })
     if not charged or charged.status ~= 201 then
-        return reply(503, { error = "the payment service does not answer; nothing was charged" }, { ["retry-after"] = "1" })
+        perigee.log.warn("not paid", { order = order.id, why = charged and charged.status or message })
+        return reply(503, { error = "the payment service does not answer", id = order.id, status = order.status })
     end
-    local order = { id = id, status = "paid", total = total / 100 }
-    orders:set("order:" .. id, perigee.json.encode { owner = req.headers["x-user"], order = order })
+    order.status = "paid"
+    keep(order, req.headers["x-user"])
     return reply(201, order)
 end
 
@@ -65,6 +90,7 @@ return {
     workers = 0,
     listeners = { { address = at.services.order } },
     upstreams = { mesh = { endpoints = { at.order_outbound } } },
+    policies = { { "request_id", trust = true } },
     routes = {
         { name = "create", match = { path = "/orders", methods = { "POST" } }, handler = create },
         { name = "show", match = { path = "/orders/{id}", methods = { "GET" } }, handler = show },

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 --
--- The payment service, of which two instances run. A charge is made once per order, however often it is asked for.
+-- The payment service, of which two instances run. An instance charges an order once, however often it is asked to; what the other
+-- instance has charged it does not know.
 
 local perigee = require "perigee"
 local at = require "addresses"(env)
@@ -19,5 +20,6 @@ end
 return {
     workers = 0,
     listeners = { { address = at.services[instance] } },
+    policies = { { "request_id", trust = true } },
     routes = { { name = "charge", match = { path = "/charges", methods = { "POST" } }, handler = charge } },
 }

@@ -101,6 +101,11 @@ int32_t peri_ffi_capture(struct peri_ffi_slot *slot, int32_t index);
 /** Sets ptr and len to the value of the first header with this name in any case. 1, or 0 when there is none. */
 int32_t peri_ffi_header_get(struct peri_ffi_slot *slot, int32_t list, const char *name, size_t len);
 
+/** Sets ptr and len to the credentials behind `scheme` (any case) and spaces in the header with this name (RFC 9110 11.4). 1; 0 when
+ *  there is no such header, -1 when its scheme is another one, -2 when it occurs more than once. */
+int32_t peri_ffi_header_credentials(struct peri_ffi_slot *slot, int32_t list, const char *name, size_t len, const char *scheme,
+                                    size_t scheme_len);
+
 /** Sets ptr and len to the value of the first header with this name at or behind place `from`, from 0. The place behind it, or
  *  0 when there is none. */
 int32_t peri_ffi_header_next(struct peri_ffi_slot *slot, int32_t list, const char *name, size_t len, int32_t from);

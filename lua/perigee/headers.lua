@@ -62,6 +62,21 @@ function methods:all(name)
     return list
 end
 
+--- Credentials of a header such as Authorization: what follows the scheme (RFC 9110 11.4).
+---@param name string
+---@param scheme string in any case, such as "bearer"
+---@return string|nil credentials
+---@return string|nil problem "absent", "scheme" (it is another one) or "repeated" (more than one header of this name)
+function methods:credentials(name, scheme)
+    local s = enter(self)
+    check_name(name)
+    local found = C.peri_ffi_header_credentials(s, self[3], name, #name, scheme, #scheme)
+    if found == 1 then
+        return ffi_string(s.ptr, s.len)
+    end
+    return nil, found == 0 and "absent" or found == -1 and "scheme" or "repeated"
+end
+
 --- Makes a header occur once, with this value; nil removes it.
 ---@param name string
 ---@param value string|number|nil

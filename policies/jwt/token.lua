@@ -4,8 +4,6 @@
 
 local perigee = require "perigee"
 
-local byte, lower, sub = string.byte, string.lower, string.sub
-
 local token = {}
 
 -- ------------------------------------------------------------------ settings
@@ -55,27 +53,15 @@ end
 
 -- ------------------------------------------------------------------ requests
 
--- The token behind the scheme; nil for another scheme.
-local function read_bearer(value)
-    if lower(sub(value, 1, 7)) ~= "bearer " then
-        return nil
-    end
-    local from = 8
-    while byte(value, from) == 32 do
-        from = from + 1
-    end
-    return sub(value, from)
-end
-
 --- The token of a request, or nil; true as the second result when the header occurs twice: what the upstream would take for
 --- the token might be the one that was not verified.
 function token.find(req, header, cookie)
-    local values = req.headers:all(header)
-    if #values > 1 then
+    local found, problem = req.headers:credentials(header, "bearer")
+    if problem == "repeated" then
         return nil, true
+    elseif problem == "scheme" and header ~= "authorization" then
+        found = req.headers:get(header)
     end
-    local value = values[1]
-    local found = value and (read_bearer(value) or header ~= "authorization" and value or nil)
     if not found and cookie then
         found = req.cookies:get(cookie)
     end

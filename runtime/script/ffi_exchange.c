@@ -230,6 +230,28 @@ PERI_EXPORT int32_t peri_ffi_header_next(struct peri_ffi_slot *slot, int32_t lis
     return (int32_t)at + 1;
 }
 
+PERI_EXPORT int32_t peri_ffi_header_credentials(struct peri_ffi_slot *slot, int32_t list, const char *name, size_t len,
+                                                const char *scheme, size_t scheme_len)
+{
+    const struct peri_headers *headers = list_of(exchange_of(slot), list);
+    unsigned at = 0;
+    const struct peri_header *header = find_header(headers, peri_slice(name, len), 0, &at);
+    if (!header)
+        return 0;
+    if (find_header(headers, peri_slice(name, len), at + 1, &at))
+        return -2;
+    struct peri_slice value = peri_slice(header->value, header->value_len);
+    if (value.len <= scheme_len || value.ptr[scheme_len] != ' ' ||
+        !peri_slice_ieq(peri_slice(value.ptr, scheme_len), peri_slice(scheme, scheme_len)))
+        return -1;
+    size_t skip = scheme_len;
+    while (skip < value.len && value.ptr[skip] == ' ')
+        skip++;
+    slot->ptr = value.ptr + skip;
+    slot->len = value.len - skip;
+    return 1;
+}
+
 PERI_EXPORT int32_t peri_ffi_header_at(struct peri_ffi_slot *slot, int32_t list, int32_t index,
                                        struct peri_ffi_str *name)
 {
