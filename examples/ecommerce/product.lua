@@ -17,6 +17,7 @@ end
 return {
     workers = 0,
     listeners = { { address = at.services.product } },
+    policies = { { "request_id", trust = true } },
     routes = {
         { name = "list", match = { path = "/products" }, handler = function() return reply(200, products) end },
         { name = "one", match = { path = "/products/{id}" }, handler = function(req)

@@ -56,6 +56,7 @@ end
 return {
     workers = 0,
     listeners = { { address = at.services.user } },
+    policies = { { "request_id", trust = true } },
     routes = {
         { name = "login", match = { path = "/login", methods = { "POST" } }, handler = login },
         { name = "me", match = { path = "/users/me" }, handler = me },

@@ -381,6 +381,7 @@ static const char *check_open_line(struct peri_h1_lines *lines, const char *p, c
     lines->is_on = !is_empty || lines->may_be_empty;
     lines->may_be_empty = lines->is_first = lines->may_be_empty && is_empty;
     lines->len = 0;
+    lines->has_cr = false;
     return lf + 1;
 }
 

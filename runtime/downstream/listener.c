@@ -3,6 +3,7 @@
 #include "downstream/listener.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/assert.h"
 #include "downstream/connection.h"
@@ -89,8 +90,10 @@ struct peri_listener *peri_listener_open(struct peri_loop *loop, int fd, const s
                                          const struct peri_owner_ops *owner, void *owner_data)
 {
     struct peri_listener *listener = peri_listener_open_memory(loop, settings, owner, owner_data);
-    if (!listener)
+    if (!listener) {
+        close(fd);
         return NULL;
+    }
     listener->acceptor = peri_acceptor_open(loop, fd, on_accept, listener);
     if (!listener->acceptor) {
         free(listener);

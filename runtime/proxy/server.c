@@ -3,6 +3,7 @@
 #include "proxy/server.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/assert.h"
 #include "base/log.h"
@@ -210,8 +211,11 @@ static peri_err_t server_add_listener(struct peri_server *server, int fd, struct
     char *copy = malloc(address.len + 1);
     struct peri_json *config =
         server->current ? peri_json_parse(peri_slice_from(server->current->config), false, NULL, 0) : NULL;
-    if (!l || !copy)
+    if (!l || !copy) {
+        if (fd >= 0)
+            close(fd);
         goto fail;
+    }
     struct peri_listener_settings settings = find_settings(config, address);
     l->listener = fd < 0 ? peri_listener_open_memory(server->loop, &settings, &peri_pipeline_owner, server)
                          : peri_listener_open(server->loop, fd, &settings, &peri_pipeline_owner, server);

@@ -264,6 +264,10 @@ local function compile_route(build, route, written, index)
         return nil
     end
     local hooks, edits = plan(chain, target)
+    local names = {}
+    for k, use in ipairs(chain) do
+        names[k] = use.name
+    end
     local request = route.timeouts and route.timeouts.request
     local normalized = {
         name = name,
@@ -273,6 +277,7 @@ local function compile_route(build, route, written, index)
         rewrite = route.rewrite,
         edits = edits,
         hooks = hooks,
+        policies = #names > 0 and names or nil,
         timeouts = request and { request_ms = duration.milliseconds(request) },
     }
     local choose = type(route.upstream) == "function" and route.upstream or nil
