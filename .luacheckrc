@@ -24,4 +24,5 @@ files["bench/perigee/**/*.lua"] = { std = "policy+configuration" }
 files["bench/peers/lua/*.lua"] = { std = "ngx_lua" }
 files["lua/perigee/algo/**/*.lua"] = { std = "policy" }
 files["**/*_spec.lua"] = { std = "luajit+busted" }
+files["examples/**/*_spec.lua"] = { std = "luajit+busted" }
 files["spec/**/*.lua"] = { std = "luajit+busted" }

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 --
 -- Prints name, stage and settings of one policy as JSON. The policy is loaded, never run: `require` gives it a stand-in
--- for the SDK that accepts any use at load time.
+-- for the SDK, and for what only LuaJIT has, that accepts any use at load time.
 --
 -- usage: lua5.1 tools/policy_schema.lua policies/NAME/init.lua
 
@@ -93,6 +93,7 @@ end
 
 local chunk = assert(loadfile(path))
 local environment = setmetatable({
+    bit = rawget(_G, "bit") or stub,
     require = function(name) return name == "perigee" and perigee or stub end,
 }, { __index = _G })
 setfenv(chunk, environment)()

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 --
--- Where everything listens: a port on loopback, moved as a whole by ECOMMERCE_PORT_BASE (8080 by default) so that two copies can run
--- side by side. Each service has its own port; the others reach it only through its sidecar.
+-- Where everything listens: a port on loopback, moved as a whole by ECOMMERCE_PORT_BASE (8080 by default) so that two copies
+-- can run side by side. Each service has its own port; the others reach it only through its sidecar.
 
 local offsets = {
     gateway = 0,

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 --
--- The edge: who may call what, and how often. Everything behind it trusts the headers x-user and x-role, which only this process
--- sets: what a client sends under these names is removed on every route.
+-- The edge: who may call what, and how often. Everything behind it trusts the headers x-user and x-role, which only this
+-- process sets: what a client sends under these names is removed on every route.
 
 local at = require "addresses"(env)
 
@@ -34,7 +34,8 @@ return {
           policies = { { "rate_limit", limit = 20, window = "1m", by = "client" } } },
         { name = "products", match = { path = "/products/*", methods = { "GET" } }, upstream = "products",
           policies = { { "rate_limit", limit = 100, window = "1m", by = "client" } } },
-        { name = "me", match = { path = "/users/me", methods = { "GET" } }, upstream = "users", policies = { authenticated } },
+        { name = "me", match = { path = "/users/me", methods = { "GET" } }, upstream = "users",
+          policies = { authenticated } },
         { name = "users", match = { path = "/users", methods = { "GET" } }, upstream = "users",
           policies = { authenticated, { "acl", allow = { "admin" }, claim = "role" } } },
         { name = "orders", match = { path = "/orders/*", methods = { "GET", "POST" } }, upstream = "orders",

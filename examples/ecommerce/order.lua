@@ -26,16 +26,19 @@ local function price(req, item)
     if type(quantity) ~= "number" or quantity < 1 or quantity > 100 or quantity % 1 ~= 0 then
         return refuse(400, "a quantity is a whole number from 1 to 100")
     elseif type(product) ~= "string" and type(product) ~= "number" then
-        return refuse(400, "a product is named by its id")
+        return refuse(400, "a product is named by its id, a string or a number")
     end
-    local res, message = call(req, "product", "/products/" .. perigee.uri.encode(tostring(product)))
-    local found = res and res.status == 200 and res:json()
-    if found and found.price then
-        return found.price * quantity
-    elseif res and res.status < 500 then
-        return refuse(422, "there is no product " .. tostring(product))
+    local id = tostring(product)
+    if #id > 64 or not id:find "^[%w_-]+$" then
+        return refuse(422, "there is no such product")
     end
-    perigee.log.warn("no price", { product = tostring(product), why = res and res.status or message })
+    local res, message = call(req, "product", "/products/" .. id)
+    if res and res.status == 200 then
+        return res:json().price * quantity
+    elseif res and res.status == 404 then
+        return refuse(422, "there is no product " .. id)
+    end
+    perigee.log.warn("no price", { product = id, why = res and res.status or message })
     return refuse(503, "the product service does not answer")
 end
 

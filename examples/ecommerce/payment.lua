@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 --
--- The payment service, of which two instances run. An instance charges an order once, however often it is asked to; what the other
--- instance has charged it does not know.
+-- The payment service, of which two instances run. An instance charges an order once, however often it is asked to; what the
+-- other instance has charged it does not know.
 
 local perigee = require "perigee"
 local at = require "addresses"(env)
@@ -10,10 +10,11 @@ local charges = perigee.shared "charges"
 
 local function charge(req)
     local given = req.body:json(4096)
-    if type(given) ~= "table" or type(given.order) ~= "string" or type(given.amount) ~= "number" or given.amount <= 0 then
+    local amount = type(given) == "table" and given.amount
+    if type(amount) ~= "number" or amount <= 0 or type(given.order) ~= "string" then
         return reply(400, { error = "send {\"order\": …, \"amount\": …}" })
     end
-    charges:add(given.order, given.amount, 86400)
+    charges:add(given.order, amount, 86400)
     return reply(201, { order = given.order, amount = charges:get(given.order), status = "paid", by = instance })
 end
 

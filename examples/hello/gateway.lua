@@ -3,6 +3,7 @@
 return {
     listeners = { { address = env "HELLO_LISTEN" or "127.0.0.1:8080" } },
     workers = 1,
+    watch = true, -- save a file, and it is taken over
     routes = {
         { name = "hello", match = { path = "/hello/{name}" }, policies = { { "greeting", text = "Ahoy" } },
           handler = function(req)

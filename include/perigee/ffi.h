@@ -40,7 +40,7 @@ struct peri_ffi_slot {
     int32_t gen;
     const char *ptr; /**< bytes of the last answer, valid until the next call on the same exchange */
     size_t len;
-    int32_t is_unwound; /**< the response hooks have run, on an answer of the proxy itself */
+    int32_t is_unwound;                /**< the response hooks have run, on an answer of the proxy itself */
     uint8_t steps[PERI_FFI_STEPS_MAX]; /**< PERI_FFI_STEP_* of each policy, in the order of the chain */
 };
 
@@ -103,8 +103,8 @@ int32_t peri_ffi_header_get(struct peri_ffi_slot *slot, int32_t list, const char
 
 /** Sets ptr and len to the credentials behind `scheme` (any case) and spaces in the header with this name (RFC 9110 11.4). 1; 0 when
  *  there is no such header, -1 when its scheme is another one, -2 when it occurs more than once. */
-int32_t peri_ffi_header_credentials(struct peri_ffi_slot *slot, int32_t list, const char *name, size_t len, const char *scheme,
-                                    size_t scheme_len);
+int32_t peri_ffi_header_credentials(struct peri_ffi_slot *slot, int32_t list, const char *name, size_t len,
+                                    const char *scheme, size_t scheme_len);
 
 /** Sets ptr and len to the value of the first header with this name at or behind place `from`, from 0. The place behind it, or
  *  0 when there is none. */
@@ -114,12 +114,12 @@ int32_t peri_ffi_header_next(struct peri_ffi_slot *slot, int32_t list, const cha
 int32_t peri_ffi_header_at(struct peri_ffi_slot *slot, int32_t list, int32_t index, struct peri_ffi_str *name);
 
 /** Makes the header occur once with this value. 0, or an error code. */
-int32_t peri_ffi_header_set(struct peri_ffi_slot *slot, int32_t list, const char *name, size_t name_len, const char *value,
-                            size_t value_len);
+int32_t peri_ffi_header_set(struct peri_ffi_slot *slot, int32_t list, const char *name, size_t name_len,
+                            const char *value, size_t value_len);
 
 /** Appends a header. 0, or an error code. */
-int32_t peri_ffi_header_add(struct peri_ffi_slot *slot, int32_t list, const char *name, size_t name_len, const char *value,
-                            size_t value_len);
+int32_t peri_ffi_header_add(struct peri_ffi_slot *slot, int32_t list, const char *name, size_t name_len,
+                            const char *value, size_t value_len);
 
 /** Removes every header of this name. 0, or an error code. */
 int32_t peri_ffi_header_remove(struct peri_ffi_slot *slot, int32_t list, const char *name, size_t len);
@@ -308,11 +308,17 @@ int32_t peri_ffi_random(char *out, size_t len);
 int32_t peri_ffi_equal(const char *a, const char *b, size_t len);
 
 /** PBKDF2 with HMAC-SHA256 (RFC 8018) into `out`. 0, or -1. */
-int32_t peri_ffi_pbkdf2(const char *password, size_t len, const char *salt, size_t salt_len, uint32_t iterations, char *out,
-                        size_t out_len);
+int32_t peri_ffi_pbkdf2(const char *password, size_t len, const char *salt, size_t salt_len, uint32_t iterations,
+                        char *out, size_t out_len);
 
 /** Kinds of keys that sign. */
-enum { PERI_FFI_KEY_RSA = 1, PERI_FFI_KEY_P256 = 2, PERI_FFI_KEY_P384 = 3, PERI_FFI_KEY_P521 = 4, PERI_FFI_KEY_ED25519 = 5 };
+enum {
+    PERI_FFI_KEY_RSA = 1,
+    PERI_FFI_KEY_P256 = 2,
+    PERI_FFI_KEY_P384 = 3,
+    PERI_FFI_KEY_P521 = 4,
+    PERI_FFI_KEY_ED25519 = 5
+};
 
 /** How to sign: a scheme for the key's kind. */
 enum { PERI_FFI_SIGN_PKCS1 = 1, PERI_FFI_SIGN_PSS = 2, PERI_FFI_SIGN_ECDSA = 3, PERI_FFI_SIGN_EDDSA = 4 };
@@ -344,7 +350,8 @@ int32_t peri_ffi_key_verify(struct peri_ffi_key *key, int32_t scheme, int32_t di
 
 /** Signs `data` into `out` (room for PERI_FFI_SIGNATURE_MAX); the length, or -1 when key, scheme and digest do not fit or the key
  *  is public. */
-int32_t peri_ffi_key_sign(struct peri_ffi_key *key, int32_t scheme, int32_t digest, const char *data, size_t len, char *out);
+int32_t peri_ffi_key_sign(struct peri_ffi_key *key, int32_t scheme, int32_t digest, const char *data, size_t len,
+                          char *out);
 
 /** Base64 of `data` (RFC 4648) into `out`, which has room for (len + 2) / 3 * 4 bytes; its length. is_url: the URL alphabet, without
  *  padding; otherwise the standard one with padding. */
@@ -491,6 +498,5 @@ void peri_ffi_fetch_body(struct peri_ffi_str *body);
 
 /** Header (or trailer) of that response at place `index`, from 0. 1, or 0 beyond the last. */
 int32_t peri_ffi_fetch_header(int32_t is_trailer, int32_t index, struct peri_ffi_str *name, struct peri_ffi_str *value);
-
 
 #endif

@@ -15,6 +15,6 @@
 #define PERI_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 /// The struct that holds `member` at address `ptr`.
-#define PERI_CONTAINER(ptr, type, member) ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
+#define PERI_CONTAINER(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 #endif

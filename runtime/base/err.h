@@ -29,7 +29,8 @@
     X(PERI_ERR_RESOLVE, "resolve_failed", 503, "UF", true, "The upstream's name could not be resolved.")               \
     X(PERI_ERR_CONNECT, "connect_failed", 503, "UF", true, "The upstream could not be reached.")                       \
     X(PERI_ERR_CONNECT_TIMEOUT, "connect_timeout", 503, "UF", true, "The upstream could not be reached in time.")      \
-    X(PERI_ERR_UPSTREAM_OVERFLOW, "upstream_overflow", 503, "UO", false, "The upstream's connection limit is reached.")\
+    X(PERI_ERR_UPSTREAM_OVERFLOW, "upstream_overflow", 503, "UO", false,                                               \
+      "The upstream's connection limit is reached.")                                                                   \
     X(PERI_ERR_UPSTREAM_RESET, "upstream_reset", 502, "UC", true, "The upstream closed the connection.")               \
     X(PERI_ERR_UPSTREAM_PROTOCOL, "upstream_protocol", 502, "UPE", false, "The upstream's response is malformed.")     \
     X(PERI_ERR_UPSTREAM_TIMEOUT, "upstream_timeout", 504, "UT", true, "The upstream did not answer in time.")          \

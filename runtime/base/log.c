@@ -54,7 +54,8 @@ static size_t log_prefix(char *out, size_t size, enum peri_log_level level)
     clock_gettime(CLOCK_REALTIME, &now);
     gmtime_r(&now.tv_sec, &utc);
     size_t n = strftime(out, size, "%Y-%m-%dT%H:%M:%S", &utc);
-    n += (size_t)snprintf(out + n, size - n, ".%03ldZ %s [%d] ", now.tv_nsec / 1000000, log_names[level], (int)getpid());
+    n +=
+        (size_t)snprintf(out + n, size - n, ".%03ldZ %s [%d] ", now.tv_nsec / 1000000, log_names[level], (int)getpid());
     return n;
 }
 

@@ -22,10 +22,10 @@
 #include "exchange/exchange.h"
 #include "shared/metrics.h"
 
-#define PERI_AHEAD_MAX (64 * 1024)   ///< bytes of pipelined requests that may wait
-#define PERI_DRAIN_BODY (64 * 1024)  ///< unread request body that is read and dropped to keep a connection
-#define PERI_LINGER_MS 2000          ///< how long a peer is read out after its last response
-#define PERI_CLOSE_MS 30000          ///< how long a slow reader has for the end of its last response
+#define PERI_AHEAD_MAX (64 * 1024)  ///< bytes of pipelined requests that may wait
+#define PERI_DRAIN_BODY (64 * 1024) ///< unread request body that is read and dropped to keep a connection
+#define PERI_LINGER_MS 2000         ///< how long a peer is read out after its last response
+#define PERI_CLOSE_MS 30000         ///< how long a slow reader has for the end of its last response
 
 enum wait { WAIT_IDLE, WAIT_HEAD, WAIT_REQUEST, WAIT_STREAM };
 
@@ -40,8 +40,8 @@ struct peri_connection {
     struct peri_timer timer;
     struct peri_defer resume; ///< parse what waits in `ahead`
     struct peri_client_addr peer;
-    uint64_t request_end_ms;  ///< when the whole request must be here; 0 for never
-    uint64_t body_seen;       ///< request body bytes read
+    uint64_t request_end_ms; ///< when the whole request must be here; 0 for never
+    uint64_t body_seen;      ///< request body bytes read
     enum wait wait;
     peri_err_t refusal;    ///< why the rest of the request is not read; PERI_OK while it is
     bool keep_alive;       ///< serve another request after this one
@@ -55,9 +55,9 @@ struct peri_connection {
     bool is_tunnel;
     bool has_tunnel_end; ///< the client ended its direction of the tunnel; the owner is told behind the last byte
     bool is_given_up;    ///< the owner knows that the client side is gone
-    bool is_paused;   ///< the owner wants no body now
-    bool is_stopped;  ///< reading is stopped
-    bool is_closing;  ///< no exchange follows
+    bool is_paused;      ///< the owner wants no body now
+    bool is_stopped;     ///< reading is stopped
+    bool is_closing;     ///< no exchange follows
 };
 
 static struct peri_connection *of(struct peri_exchange *x)
@@ -157,8 +157,9 @@ static void connection_refuse(struct peri_connection *c, peri_err_t err)
     const struct peri_err_info *info = peri_err_info(err);
     char body[256];
     char head[512];
-    int body_len = snprintf(body, sizeof(body), "{\"type\":\"urn:perigee:%s\",\"title\":\"%s\",\"status\":%d,\"detail\":\"%s\"}",
-                            info->name, peri_status_text(info->status), info->status, info->text);
+    int body_len =
+        snprintf(body, sizeof(body), "{\"type\":\"urn:perigee:%s\",\"title\":\"%s\",\"status\":%d,\"detail\":\"%s\"}",
+                 info->name, peri_status_text(info->status), info->status, info->text);
     int head_len = snprintf(head, sizeof(head),
                             "HTTP/1.1 %d %s\r\ncontent-type: application/problem+json\r\ncontent-length: %d\r\n"
                             "connection: close\r\n\r\n",
@@ -257,7 +258,8 @@ static peri_err_t read_target(struct peri_exchange *x)
         return PERI_ERR_BAD_PATH;
     req->path = url.path;
     req->query = url.query;
-    if (url.authority.len > 0) { // absolute form wins over Host, which everybody behind us sees replaced (RFC 9112 3.2.2)
+    if (url.authority.len >
+        0) { // absolute form wins over Host, which everybody behind us sees replaced (RFC 9112 3.2.2)
         req->authority = url.authority;
         err = peri_headers_set(&req->headers, PERI_SLICE("host"), url.authority);
         if (err != PERI_OK)
@@ -319,7 +321,8 @@ static void on_end(struct peri_h1 *h1)
         c->x->owner->on_body_end(c->x);
 }
 
-static const struct peri_h1_events h1_events = {.on_begin = on_begin, .on_head = on_head, .on_body = on_body, .on_end = on_end};
+static const struct peri_h1_events h1_events = {
+    .on_begin = on_begin, .on_head = on_head, .on_body = on_body, .on_end = on_end};
 
 // ---- reading ----
 
@@ -391,12 +394,18 @@ static void connection_parse_ahead(struct peri_connection *c)
     }
 }
 
+static void connection_give_tunnel(struct peri_connection *c, struct peri_slice data)
+{
+    c->x->facts.bytes_in += data.len;
+    c->x->owner->on_body(c->x, data);
+}
+
 static void connection_next(struct peri_connection *c)
 {
     if (c->is_tunnel) {
         while (c->ahead.len > 0 && !c->is_closing && !c->is_paused) {
             struct peri_slice run = peri_buf_peek(&c->ahead);
-            c->x->owner->on_body(c->x, run);
+            connection_give_tunnel(c, run);
             peri_buf_take(&c->ahead, run.len);
         }
         if (c->has_tunnel_end && c->ahead.len == 0 && !c->is_closing) {
@@ -426,7 +435,7 @@ static void on_read(struct peri_stream *stream, struct peri_slice data)
     connection_progress(c);
     if (c->ahead.len > 0 || c->is_tunnel) {
         if (c->is_tunnel && c->ahead.len == 0 && !c->is_paused) {
-            c->x->owner->on_body(c->x, data);
+            connection_give_tunnel(c, data);
             return;
         }
         if (peri_buf_put(&c->ahead, data) != PERI_OK) {

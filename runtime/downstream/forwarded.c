@@ -38,7 +38,8 @@ static peri_err_t append_peer(struct peri_exchange *x, struct peri_slice *list)
     unsigned at = 0;
     for (struct peri_header *h; (h = peri_headers_find_name(headers, name, at, &at)); at++) {
         joined = joined.len == 0 ? peri_slice(h->value, h->value_len)
-                                 : peri_arena_printf(&x->arena, "%.*s, %.*s", (int)joined.len, joined.ptr, (int)h->value_len, h->value);
+                                 : peri_arena_printf(&x->arena, "%.*s, %.*s", (int)joined.len, joined.ptr,
+                                                     (int)h->value_len, h->value);
         if (!joined.ptr)
             return PERI_ERR_NOMEM;
     }

@@ -17,17 +17,17 @@ struct peri_stream;
 
 /// Limits and timeouts of client connections; 0 switches a timeout off. Defaults: peri_listener_defaults.
 struct peri_listener_settings {
-    uint32_t header_bytes;      ///< of one request head
-    uint32_t headers;           ///< fields of one request head
-    uint32_t uri_bytes;         ///< of the request target
-    uint32_t connections;       ///< open at once; more are accepted and closed
-    uint64_t body_bytes;        ///< of one request body; UINT64_MAX for no limit
-    uint32_t trusted_hops;      ///< proxies in front of us whose X-Forwarded-For entries are believed
-    bool allow_underscores;     ///< accept '_' in field names
-    uint64_t headers_ms;        ///< for a request head, from its first byte
-    uint64_t request_ms;        ///< for a whole request
-    uint64_t idle_ms;           ///< between requests
-    uint64_t stream_idle_ms;    ///< without progress inside an exchange
+    uint32_t header_bytes;   ///< of one request head
+    uint32_t headers;        ///< fields of one request head
+    uint32_t uri_bytes;      ///< of the request target
+    uint32_t connections;    ///< open at once; more are accepted and closed
+    uint64_t body_bytes;     ///< of one request body; UINT64_MAX for no limit
+    uint32_t trusted_hops;   ///< proxies in front of us whose X-Forwarded-For entries are believed
+    bool allow_underscores;  ///< accept '_' in field names
+    uint64_t headers_ms;     ///< for a request head, from its first byte
+    uint64_t request_ms;     ///< for a whole request
+    uint64_t idle_ms;        ///< between requests
+    uint64_t stream_idle_ms; ///< without progress inside an exchange
 };
 
 /// The safe defaults (security.md 7.2).

@@ -26,10 +26,10 @@
 struct dns_entry {
     struct peri_list link;
     struct peri_dns *dns;
-    struct peri_list queries;  ///< waiting
-    struct peri_defer answer;  ///< gives the waiting queries what is known
+    struct peri_list queries; ///< waiting
+    struct peri_defer answer; ///< gives the waiting queries what is known
     uint64_t expires_ms;
-    peri_err_t err;            ///< of the last look-up; the addresses may be older
+    peri_err_t err; ///< of the last look-up; the addresses may be older
     unsigned count;
     bool is_asking;
     struct sockaddr_storage addresses[PERI_DNS_ADDRESSES];
@@ -135,8 +135,10 @@ static void on_socket_state(void *data, ares_socket_t fd, int readable, int writ
 struct peri_dns *peri_dns_new(struct peri_loop *loop)
 {
     struct peri_dns *dns = calloc(1, sizeof(*dns));
-    struct ares_options options = {
-        .timeout = PERI_DNS_TIMEOUT_MS, .tries = PERI_DNS_TRIES, .sock_state_cb = on_socket_state, .sock_state_cb_data = dns};
+    struct ares_options options = {.timeout = PERI_DNS_TIMEOUT_MS,
+                                   .tries = PERI_DNS_TRIES,
+                                   .sock_state_cb = on_socket_state,
+                                   .sock_state_cb_data = dns};
     if (!dns)
         return NULL;
     dns->loop = loop;
@@ -144,7 +146,8 @@ struct peri_dns *peri_dns_new(struct peri_loop *loop)
     peri_list_init(&dns->sockets);
     peri_timer_init(&dns->timer, on_timer);
     if (ares_library_init(ARES_LIB_INIT_ALL) != ARES_SUCCESS ||
-        ares_init_options(&dns->channel, &options, ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB) != ARES_SUCCESS) {
+        ares_init_options(&dns->channel, &options, ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB) !=
+            ARES_SUCCESS) {
         free(dns);
         return NULL;
     }
@@ -217,7 +220,8 @@ static void on_answer(struct peri_defer *defer)
 
 static void entry_take_family(struct dns_entry *entry, const struct ares_addrinfo *found, int family, uint64_t *ttl_ms)
 {
-    for (const struct ares_addrinfo_node *node = found->nodes; node && entry->count < PERI_DNS_ADDRESSES; node = node->ai_next) {
+    for (const struct ares_addrinfo_node *node = found->nodes; node && entry->count < PERI_DNS_ADDRESSES;
+         node = node->ai_next) {
         if (node->ai_family != family || node->ai_addrlen > sizeof(entry->addresses[0]))
             continue;
         memcpy(&entry->addresses[entry->count++], node->ai_addr, node->ai_addrlen);

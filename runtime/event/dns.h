@@ -21,7 +21,8 @@ struct sockaddr_storage;
 struct peri_dns_query {
     struct peri_list link;
     /// The addresses (port 0), in the resolver's order, IPv4 first; borrowed for the call. Called once from the loop.
-    void (*on_done)(struct peri_dns_query *query, peri_err_t err, const struct sockaddr_storage *addresses, unsigned count);
+    void (*on_done)(struct peri_dns_query *query, peri_err_t err, const struct sockaddr_storage *addresses,
+                    unsigned count);
 };
 
 /// A resolver on the loop; reads /etc/resolv.conf and /etc/hosts. NULL when out of memory.

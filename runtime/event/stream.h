@@ -39,8 +39,8 @@ struct peri_stream *peri_stream_connect_tcp(struct peri_loop *loop, const struct
                                             const struct peri_stream_events *events, void *data);
 
 /// A connection to the unix socket at `path` (NUL-terminated).
-struct peri_stream *peri_stream_connect_unix(struct peri_loop *loop, const char *path, const struct peri_stream_events *events,
-                                             void *data);
+struct peri_stream *peri_stream_connect_unix(struct peri_loop *loop, const char *path,
+                                             const struct peri_stream_events *events, void *data);
 
 /// Two memory streams joined back to back. False when out of memory.
 bool peri_stream_open_pair(struct peri_loop *loop, struct peri_stream *pair[2]);
@@ -100,8 +100,8 @@ struct peri_acceptor;
 
 /// Listens on the bound socket `fd` (taken). Each connection is given to on_accept, without an owner yet. NULL on failure
 /// (fd closed).
-struct peri_acceptor *peri_acceptor_open(struct peri_loop *loop, int fd, void (*on_accept)(void *data, struct peri_stream *stream),
-                                         void *data);
+struct peri_acceptor *peri_acceptor_open(struct peri_loop *loop, int fd,
+                                         void (*on_accept)(void *data, struct peri_stream *stream), void *data);
 
 /// Pauses / resumes accepting; connections wait in the kernel's queue.
 void peri_acceptor_pause(struct peri_acceptor *acceptor, bool paused);

@@ -31,14 +31,14 @@ struct peri_stream {
     struct peri_buf queue; ///< not taken by the kernel yet
     char *cork;            ///< PERI_CORK_SIZE bytes while there is something to flush
     uint32_t cork_len;
-    bool is_sending;     ///< send_queue is under way
-    bool is_high;        ///< on_drain is owed
-    bool is_broken;      ///< a write failed; on_end is owed or given
-    bool is_ended;       ///< on_end was given
-    bool is_closing;     ///< close was called
-    bool wants_shutdown; ///< end our direction when everything is sent
-    bool wants_close;    ///< close when everything is sent
-    bool waits_for_peer; ///< close only when the peer has ended its direction too
+    bool is_sending;        ///< send_queue is under way
+    bool is_high;           ///< on_drain is owed
+    bool is_broken;         ///< a write failed; on_end is owed or given
+    bool is_ended;          ///< on_end was given
+    bool is_closing;        ///< close was called
+    bool wants_shutdown;    ///< end our direction when everything is sent
+    bool wants_close;       ///< close when everything is sent
+    bool waits_for_peer;    ///< close only when the peer has ended its direction too
     struct peri_list dirty; ///< in loop->dirty while corked
     struct peri_defer report;
     struct peri_timer linger;

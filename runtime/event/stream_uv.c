@@ -211,8 +211,8 @@ struct peri_stream *peri_stream_connect_tcp(struct peri_loop *loop, const struct
     return &self->base;
 }
 
-struct peri_stream *peri_stream_connect_unix(struct peri_loop *loop, const char *path, const struct peri_stream_events *events,
-                                             void *data)
+struct peri_stream *peri_stream_connect_unix(struct peri_loop *loop, const char *path,
+                                             const struct peri_stream_events *events, void *data)
 {
     struct uv_stream_backend *self = backend_new(loop, true);
     if (!self)
@@ -253,8 +253,8 @@ static void on_acceptor_closed(uv_handle_t *handle)
     free(handle->data);
 }
 
-struct peri_acceptor *peri_acceptor_open(struct peri_loop *loop, int fd, void (*on_accept)(void *data, struct peri_stream *stream),
-                                         void *data)
+struct peri_acceptor *peri_acceptor_open(struct peri_loop *loop, int fd,
+                                         void (*on_accept)(void *data, struct peri_stream *stream), void *data)
 {
     struct peri_acceptor *acceptor = calloc(1, sizeof(*acceptor));
     struct sockaddr_storage address;

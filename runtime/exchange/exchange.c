@@ -7,7 +7,7 @@
 #include "base/assert.h"
 #include "base/log.h"
 
-#define PERI_EXCHANGE_POOL 256               ///< exchanges kept for reuse
+#define PERI_EXCHANGE_POOL 256                  ///< exchanges kept for reuse
 #define PERI_EXCHANGE_MEMORY (4u * 1024 * 1024) ///< bytes of arena one exchange may use
 
 static struct peri_list pool = {&pool, &pool};
@@ -99,7 +99,8 @@ uint32_t peri_exchange_count(void)
 void peri_exchange_set_state(struct peri_exchange *x, enum peri_exchange_state state)
 {
     if (!(legal[x->state] & TO(state)))
-        peri_error("exchange %llu must not go from %s to %s", (unsigned long long)x->id, state_names[x->state], state_names[state]);
+        peri_error("exchange %llu must not go from %s to %s", (unsigned long long)x->id, state_names[x->state],
+                   state_names[state]);
     peri_assert(legal[x->state] & TO(state));
     peri_debug("exchange %llu: %s -> %s", (unsigned long long)x->id, state_names[x->state], state_names[state]);
     x->state = state;

@@ -27,14 +27,14 @@ struct peri_forward;    // proxy/: the state of the pipeline
 
 // The life of an exchange. `peri_exchange_set_state` asserts that a change is legal.
 #define PERI_EXCHANGE_STATES(X)                                                                                        \
-    X(PERI_X_IDLE, "idle")           /* in the pool */                                                                 \
-    X(PERI_X_REQUEST, "request")     /* head received; route and request hooks run */                                  \
-    X(PERI_X_FORWARD, "forward")     /* an attempt runs; no response head yet */                                       \
-    X(PERI_X_RESPONSE, "response")   /* response head known; response hooks run */                                     \
-    X(PERI_X_SENDING, "sending")     /* head sent; body streams */                                                     \
-    X(PERI_X_TUNNEL, "tunnel")       /* bytes pass both ways */                                                        \
-    X(PERI_X_LOG, "log")             /* complete or aborted; log hooks run */                                          \
-    X(PERI_X_DONE, "done")           /* nothing refers to it any more */
+    X(PERI_X_IDLE, "idle")         /* in the pool */                                                                   \
+    X(PERI_X_REQUEST, "request")   /* head received; route and request hooks run */                                    \
+    X(PERI_X_FORWARD, "forward")   /* an attempt runs; no response head yet */                                         \
+    X(PERI_X_RESPONSE, "response") /* response head known; response hooks run */                                       \
+    X(PERI_X_SENDING, "sending")   /* head sent; body streams */                                                       \
+    X(PERI_X_TUNNEL, "tunnel")     /* bytes pass both ways */                                                          \
+    X(PERI_X_LOG, "log")           /* complete or aborted; log hooks run */                                            \
+    X(PERI_X_DONE, "done")         /* nothing refers to it any more */
 
 enum peri_exchange_state {
 #define X(state, name) state,
@@ -44,7 +44,7 @@ enum peri_exchange_state {
 };
 
 struct peri_client_addr {
-    char ip[46];   ///< text form of the address, NUL-terminated; "unix" for unix sockets, "memory" in tests
+    char ip[46]; ///< text form of the address, NUL-terminated; "unix" for unix sockets, "memory" in tests
     uint8_t ip_len;
     uint16_t port;
 };
@@ -88,13 +88,13 @@ struct peri_owner_ops {
 
 /// What the access log, metrics and policies read about the way of an exchange.
 struct peri_exchange_facts {
-    uint64_t start_ns;    ///< monotonic; the first byte of the request was seen
-    uint64_t upstream_ns; ///< monotonic; the last attempt began; 0 for none
-    uint64_t head_ns;     ///< monotonic; response head received from upstream; 0 for none
-    uint64_t bytes_in;    ///< request body bytes
-    uint64_t bytes_out;   ///< response body bytes
-    uint32_t attempts;    ///< attempts made
-    peri_err_t err;       ///< PERI_OK, or why the proxy itself answered or broke off
+    uint64_t start_ns;          ///< monotonic; the first byte of the request was seen
+    uint64_t upstream_ns;       ///< monotonic; the last attempt began; 0 for none
+    uint64_t head_ns;           ///< monotonic; response head received from upstream; 0 for none
+    uint64_t bytes_in;          ///< request body bytes
+    uint64_t bytes_out;         ///< response body bytes
+    uint32_t attempts;          ///< attempts made
+    peri_err_t err;             ///< PERI_OK, or why the proxy itself answered or broke off
     struct peri_slice upstream; ///< name of the upstream; empty for none
     struct peri_slice endpoint; ///< text of the endpoint; empty for none
 };
@@ -121,8 +121,8 @@ struct peri_exchange {
     struct peri_generation *generation; ///< referenced until the end
     const struct peri_route *route;     ///< borrowed from the generation; NULL for none
     struct peri_slice captures[PERI_CAPTURES_MAX];
-    struct peri_slot *slot;         ///< set while Lua may hold a handle; NULL otherwise
-    struct peri_forward *forward;   ///< the pipeline's state, in the arena
+    struct peri_slot *slot;       ///< set while Lua may hold a handle; NULL otherwise
+    struct peri_forward *forward; ///< the pipeline's state, in the arena
     struct peri_exchange_facts facts;
     struct peri_list link; ///< the client side's list
 };

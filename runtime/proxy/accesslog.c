@@ -20,7 +20,7 @@
 #define PERI_LOG_RING (256 * 1024)
 #define PERI_LOG_FLUSH (16 * 1024) ///< bytes that are written without waiting for the timer
 #define PERI_LOG_FLUSH_MS 100
-#define PERI_LOG_FIELD 1024 ///< bytes of one peer-supplied text that are kept
+#define PERI_LOG_FIELD 1024 ///< bytes that one text may take, escaped: a line is never cut
 #define PERI_LOG_LINE_MAX (16 * 1024)
 #define PERI_LOG_WRITE 4096 ///< PIPE_BUF: a pipe that polls writable takes this much without waiting
 
@@ -57,10 +57,11 @@ static int log_open_fd(struct peri_slice path, bool *owns)
     if (peri_slice_eq(path, PERI_SLICE("stderr")))
         return STDERR_FILENO;
     *owns = true;
-    return open(path.ptr, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+    return open(path.ptr, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0640); // a pipe must not stop the worker
 }
 
-struct peri_accesslog *peri_accesslog_open(struct peri_loop *loop, struct peri_slice path, struct peri_metrics_page *page)
+struct peri_accesslog *peri_accesslog_open(struct peri_loop *loop, struct peri_slice path,
+                                           struct peri_metrics_page *page)
 {
     struct peri_accesslog *log = malloc(sizeof(*log));
     char *copy = malloc(path.len + 1);
@@ -168,9 +169,10 @@ static void put_text(struct line *l, const char *name, size_t name_len, struct p
     if (text.len == 0)
         return;
     put(l, name, name_len);
-    size_t len = text.len < PERI_LOG_FIELD ? text.len : PERI_LOG_FIELD;
+    const char *begin = l->at;
     size_t run = 0;
-    for (size_t i = 0; i < len; i++) {
+    size_t i = 0;
+    for (; i < text.len && (size_t)(l->at - begin) + i - run < PERI_LOG_FIELD; i++) {
         unsigned char c = (unsigned char)text.ptr[i];
         if (c >= 0x20 && c < 0x7f && c != '"' && c != '\\')
             continue;
@@ -178,7 +180,7 @@ static void put_text(struct line *l, const char *name, size_t name_len, struct p
         put_escaped(l, c);
         run = i + 1;
     }
-    put(l, text.ptr + run, len - run);
+    put(l, text.ptr + run, i - run);
     PUT(l, "\"");
 }
 

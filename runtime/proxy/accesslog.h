@@ -13,7 +13,8 @@ struct peri_metrics_page;
 
 /// Opens the log at `path` ("stdout", "stderr" or a file, appended to). `page` counts dropped lines. NULL when it cannot be
 /// opened (logged).
-struct peri_accesslog *peri_accesslog_open(struct peri_loop *loop, struct peri_slice path, struct peri_metrics_page *page);
+struct peri_accesslog *peri_accesslog_open(struct peri_loop *loop, struct peri_slice path,
+                                           struct peri_metrics_page *page);
 
 /// Writes what is buffered and closes.
 void peri_accesslog_close(struct peri_accesslog *log);

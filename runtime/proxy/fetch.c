@@ -43,8 +43,8 @@ static void on_done(struct peri_defer *defer)
 {
     struct peri_fetch *fetch = PERI_CONTAINER(defer, struct peri_fetch, done);
     struct peri_exchange *x = fetch->x;
-    char *text = fetch->is_cancelled ? NULL : peri_arena_alloc(&x->arena, fetch->body.len);
     if (!fetch->is_cancelled) {
+        char *text = malloc(fetch->body.len + 1); // not from the arena, whose bound may be less than max_body
         if (!text)
             fetch->err = PERI_ERR_NOMEM;
         else
@@ -57,6 +57,7 @@ static void on_done(struct peri_defer *defer)
             .body = peri_slice(text, text ? fetch->body.len : 0),
         };
         fetch->on_done(fetch->data, &result);
+        free(text);
     }
     fetch_free(fetch);
 }
@@ -154,8 +155,9 @@ static peri_err_t read_url(struct peri_exchange *x, struct peri_slice text, stru
 // Fields that the codec writes itself are not the script's to set.
 static bool is_framing(struct peri_slice name)
 {
-    static const char *const names[] = {"connection",        "content-length", "host",    "keep-alive", "te",
-                                        "transfer-encoding", "trailer",        "upgrade", "expect",     "proxy-connection"};
+    static const char *const names[] = {"connection", "content-length",    "host",    "keep-alive",
+                                        "te",         "transfer-encoding", "trailer", "upgrade",
+                                        "expect",     "proxy-connection"};
     for (unsigned i = 0; i < PERI_COUNT(names); i++)
         if (peri_slice_ieq(name, peri_slice_from(names[i])))
             return true;

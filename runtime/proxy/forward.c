@@ -94,10 +94,9 @@ void peri_forward_invite_body(struct peri_exchange *x)
 // With around() the request may be sent again: the queue is kept, and it is whole (see pipeline).
 static void replay_request(struct peri_exchange *x)
 {
-    struct peri_slice runs[96];
-    unsigned count = peri_buf_peek_many(&x->req_body.queue, runs, PERI_COUNT(runs));
-    for (unsigned i = 0; i < count; i++)
-        peri_attempt_send_body(&x->forward->attempt, runs[i]);
+    struct peri_slice run;
+    for (size_t at = 0; (run = peri_buf_peek_at(&x->req_body.queue, at)).len > 0; at += run.len)
+        peri_attempt_send_body(&x->forward->attempt, run);
     peri_attempt_send_end(&x->forward->attempt, &x->req.trailers);
 }
 
@@ -150,8 +149,9 @@ void peri_forward_on_request_body(struct peri_exchange *x, struct peri_slice dat
     }
     if (f->flow[PERI_SIDE_REQUEST].is_replaced)
         return;
-    bool is_direct = is_upstream_ready(f) && !f->attempt.has_no_body && !f->is_around && !f->flow[PERI_SIDE_REQUEST].is_blocked &&
-                     x->req_body.queue.len == 0 && !(peri_forward_hooks(x) & PERI_HOOK(PERI_PHASE_REQUEST_BODY));
+    bool is_direct = is_upstream_ready(f) && !f->attempt.has_no_body && !f->is_around &&
+                     !f->flow[PERI_SIDE_REQUEST].is_blocked && x->req_body.queue.len == 0 &&
+                     !(peri_forward_hooks(x) & PERI_HOOK(PERI_PHASE_REQUEST_BODY));
     if (is_direct) {
         send_request_bytes(f, data);
         if (f->flow[PERI_SIDE_REQUEST].is_blocked)
@@ -204,7 +204,8 @@ void peri_forward_pump_response(struct peri_exchange *x)
     if (x->res_body.is_ended && x->res_body.queue.len == 0 && (!has_hook || f->flow[PERI_SIDE_RESPONSE].is_last_done)) {
         x->client->send_end(x);
         peri_pipeline_complete(x);
-    } else if (f->is_started && !f->is_attempt_over && peri_body_is_low(&x->res_body) && !f->flow[PERI_SIDE_RESPONSE].is_blocked) {
+    } else if (f->is_started && !f->is_attempt_over && peri_body_is_low(&x->res_body) &&
+               !f->flow[PERI_SIDE_RESPONSE].is_blocked) {
         peri_attempt_pause(&f->attempt, false);
     }
 }

@@ -138,8 +138,9 @@ static peri_err_t read_reply(struct builder *b, struct peri_route *route, const 
         return PERI_ERR_NOMEM;
     for (size_t i = 0; i < peri_json_count(headers); i++) {
         const struct peri_json *pair = peri_json_at(headers, i);
-        route->fields[route->field_count++] = (struct peri_field){
-            .name = keep(b, peri_json_string(peri_json_at(pair, 0))), .value = keep(b, peri_json_string(peri_json_at(pair, 1)))};
+        route->fields[route->field_count++] =
+            (struct peri_field){.name = keep(b, peri_json_string(peri_json_at(pair, 0))),
+                                .value = keep(b, peri_json_string(peri_json_at(pair, 1)))};
     }
     return PERI_OK;
 }
@@ -244,8 +245,9 @@ static peri_err_t read_rewrite(struct builder *b, struct peri_route *route, cons
     if (peri_json_get(json, "path"))
         rule = (struct peri_rewrite_rule){.kind = PERI_REWRITE_PATH, .text = peri_json_get_string(json, "path")};
     else if (peri_json_get(json, "regex"))
-        rule = (struct peri_rewrite_rule){
-            .kind = PERI_REWRITE_REGEX, .text = peri_json_get_string(json, "regex"), .to = peri_json_get_string(json, "to")};
+        rule = (struct peri_rewrite_rule){.kind = PERI_REWRITE_REGEX,
+                                          .text = peri_json_get_string(json, "regex"),
+                                          .to = peri_json_get_string(json, "to")};
     return peri_rewrite_new(&rule, match, &route->rewrite, b->message, sizeof(b->message));
 }
 
@@ -314,7 +316,8 @@ struct peri_generation *peri_generation_new(struct peri_script_generation *scrip
 {
     struct peri_generation *g = calloc(1, sizeof(*g));
     peri_assert(g != NULL);
-    *g = (struct peri_generation){.number = number, .references = 1, .config = config, .script = script, .pools = pools};
+    *g =
+        (struct peri_generation){.number = number, .references = 1, .config = config, .script = script, .pools = pools};
     peri_arena_init(&g->arena, PERI_GENERATION_MEMORY);
     g->digest = peri_arena_copy(&g->arena, digest);
     struct builder b = {.generation = g, .shm = shm, .page = page};

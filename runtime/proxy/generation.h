@@ -31,7 +31,7 @@ struct peri_generation {
     uint32_t upstream_count;
     struct peri_upstream **direct; ///< made for fetches to plain addresses
     uint32_t direct_count;
-    struct peri_pools *pools; ///< borrowed from the server
+    struct peri_pools *pools;   ///< borrowed from the server
     struct peri_server *server; ///< borrowed; whose generation this is
 };
 

@@ -237,7 +237,8 @@ static void on_interim(struct peri_attempt *attempt, int status, const struct pe
 static void count_attempt(struct peri_exchange *x, int status)
 {
     struct peri_forward *f = x->forward;
-    peri_metrics_attempt(f->server->page, f->upstream->metrics, status, peri_loop_now_ns(f->server->loop) - x->facts.upstream_ns);
+    peri_metrics_attempt(f->server->page, f->upstream->metrics, status,
+                         peri_loop_now_ns(f->server->loop) - x->facts.upstream_ns);
 }
 
 static void on_head(struct peri_attempt *attempt)
@@ -464,9 +465,7 @@ static void on_request_verdict(struct peri_exchange *x, enum peri_verdict verdic
     struct peri_forward *f = x->forward;
     bool has_response = x->state == PERI_X_RESPONSE;
     switch (verdict) {
-    case PERI_VERDICT_FORWARD:
-        forward_again(x);
-        return;
+    case PERI_VERDICT_FORWARD: forward_again(x); return;
     case PERI_VERDICT_FAIL:
         f->is_around = f->is_around || has_response;
         peri_pipeline_fail(x, x->facts.err != PERI_OK ? x->facts.err : PERI_ERR_POLICY);
@@ -515,9 +514,7 @@ void peri_pipeline_on_verdict(struct peri_exchange *x, enum peri_phase phase, en
     if (is_over(x) || (is_late && is_head_phase(phase)))
         return;
     switch (phase) {
-    case PERI_PHASE_REQUEST:
-        on_request_verdict(x, verdict);
-        return;
+    case PERI_PHASE_REQUEST: on_request_verdict(x, verdict); return;
     case PERI_PHASE_UPSTREAM:
         if (verdict == PERI_VERDICT_CONTINUE)
             begin_attempt(x, false);
@@ -535,8 +532,7 @@ void peri_pipeline_on_verdict(struct peri_exchange *x, enum peri_phase phase, en
             end_attempt(x->forward);
         send_response(x);
         return;
-    default:
-        on_body_verdict(x, phase, verdict);
+    default: on_body_verdict(x, phase, verdict);
     }
 }
 
@@ -555,14 +551,20 @@ static bool attach(struct peri_server *server, struct peri_exchange *x)
     return true;
 }
 
+// The exchange cannot even begin.
+static void drop(struct peri_exchange *x)
+{
+    x->client->reset(x, PERI_ERR_NOMEM);
+    peri_exchange_set_state(x, PERI_X_LOG);
+    peri_exchange_set_state(x, PERI_X_DONE);
+    x->client->release(x);
+}
+
 static void on_request(struct peri_exchange *x)
 {
     struct peri_server *server = x->owner_data;
     if (!server->current || !attach(server, x)) {
-        x->client->reset(x, PERI_ERR_NOMEM);
-        peri_exchange_set_state(x, PERI_X_LOG);
-        peri_exchange_set_state(x, PERI_X_DONE);
-        x->client->release(x);
+        drop(x);
         return;
     }
     x->generation = peri_generation_ref(server->current);
@@ -655,7 +657,9 @@ const struct peri_owner_ops peri_pipeline_owner = {
 void peri_pipeline_fetch(struct peri_server *server, struct peri_exchange *x, struct peri_upstream *upstream)
 {
     if (!attach(server, x)) {
-        x->client->reset(x, PERI_ERR_NOMEM);
+        struct peri_generation *generation = x->generation;
+        drop(x);
+        peri_generation_unref(generation);
         return;
     }
     x->forward->upstream = upstream;

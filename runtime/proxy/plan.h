@@ -42,9 +42,9 @@ struct peri_field {
 
 struct peri_route {
     struct peri_slice name;
-    uint32_t index;   ///< of the chain in the generation's Lua half
-    int32_t metrics;  ///< row of peri_metrics_route
-    uint32_t hooks;   ///< PERI_HOOK bits
+    uint32_t index;  ///< of the chain in the generation's Lua half
+    int32_t metrics; ///< row of peri_metrics_route
+    uint32_t hooks;  ///< PERI_HOOK bits
     enum peri_target target;
     struct peri_choice *choices;
     uint32_t choice_count;

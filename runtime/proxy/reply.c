@@ -43,7 +43,8 @@ peri_err_t peri_reply_error(struct peri_exchange *x, peri_err_t err)
     struct peri_slice body = peri_arena_printf(
         &x->arena, "{\"type\":\"urn:perigee:%s\",\"title\":\"%s\",\"status\":%d,\"detail\":\"%s\"%.*s}\n", info->name,
         peri_status_text(info->status), info->status, info->text, (int)id.len, id.ptr ? id.ptr : "");
-    peri_err_t failed = peri_headers_append_known(&x->res.headers, PERI_H_CONTENT_TYPE, PERI_SLICE("application/problem+json"));
+    peri_err_t failed =
+        peri_headers_append_known(&x->res.headers, PERI_H_CONTENT_TYPE, PERI_SLICE("application/problem+json"));
     return failed == PERI_OK && body.ptr ? set_body(x, body) : PERI_ERR_NOMEM;
 }
 

@@ -36,9 +36,10 @@ struct peri_vm_options {
 
 /// What building a generation gave.
 struct peri_build {
-    struct peri_script_generation *script; ///< owned by the caller (release with peri_script_release); NULL when refused
-    char *config;                          ///< normalised configuration as JSON (docs/internals/config-json.md), malloc'ed
-    char *errors;                          ///< JSON array of {file, line, path, message}; malloc'ed; NULL when accepted
+    struct peri_script_generation
+        *script;  ///< owned by the caller (release with peri_script_release); NULL when refused
+    char *config; ///< normalised configuration as JSON (docs/internals/config-json.md), malloc'ed
+    char *errors; ///< JSON array of {file, line, path, message}; malloc'ed; NULL when accepted
 };
 
 /// Creates the VM, loads the embedded SDK and freezes it. NULL when out of memory or when the embedded SDK is broken (logged).
@@ -50,12 +51,13 @@ void peri_vm_free(struct peri_vm *vm);
 /// Evaluates the configuration `entry` (a .lua or .json file of the source) as generation `number` beside the others: compiles,
 /// validates, instantiates policies, but does not run init(). Every error found is in build->errors.
 /// PERI_OK, or PERI_ERR_INVALID with errors.
-peri_err_t peri_script_build(struct peri_vm *vm, const struct peri_source *source, struct peri_slice entry, uint64_t number,
-                             struct peri_build *build);
+peri_err_t peri_script_build(struct peri_vm *vm, const struct peri_source *source, struct peri_slice entry,
+                             uint64_t number, struct peri_build *build);
 
 /// Runs init() of every policy instance, handing over the state that the instances of `previous` (may be NULL) saved.
 /// On failure the errors are a malloc'ed JSON array in *errors and the generation must be released.
-peri_err_t peri_script_start(struct peri_script_generation *script, struct peri_script_generation *previous, char **errors);
+peri_err_t peri_script_start(struct peri_script_generation *script, struct peri_script_generation *previous,
+                             char **errors);
 
 /// Runs close() of every instance, stops its timers and lets the generation be collected. No exchange uses it any more.
 void peri_script_release(struct peri_script_generation *script);

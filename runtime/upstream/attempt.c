@@ -12,7 +12,8 @@
 #include "event/stream.h"
 #include "upstream/connection.h"
 
-static const struct peri_h1_limits limits = {.header_bytes = 60 * 1024, .headers = 200, .uri_bytes = 0, .allow_underscores = true};
+static const struct peri_h1_limits limits = {
+    .header_bytes = 60 * 1024, .headers = 200, .uri_bytes = 0, .allow_underscores = true};
 
 static struct peri_attempt *attempt_of(struct peri_h1 *h1)
 {
@@ -162,7 +163,8 @@ static void on_end(struct peri_h1 *h1)
     PERI_UNUSED(h1); // seen after feeding, outside the parser
 }
 
-static const struct peri_h1_events h1_events = {.on_begin = on_begin, .on_head = on_head, .on_body = on_body, .on_end = on_end};
+static const struct peri_h1_events h1_events = {
+    .on_begin = on_begin, .on_head = on_head, .on_body = on_body, .on_end = on_end};
 
 // After a feed: is the response over?
 static void attempt_check_end(struct peri_attempt *attempt, size_t rest)
@@ -185,7 +187,8 @@ static void connection_feed(struct peri_upstream_connection *c, struct peri_slic
         if (c->is_closing)
             return; // the owner cancelled the attempt from an event
         if (err != PERI_OK) {
-            attempt_fail(attempt, err == PERI_ERR_HEADERS_TOO_LARGE ? PERI_ERR_RESPONSE_TOO_LARGE : PERI_ERR_UPSTREAM_PROTOCOL);
+            attempt_fail(attempt,
+                         err == PERI_ERR_HEADERS_TOO_LARGE ? PERI_ERR_RESPONSE_TOO_LARGE : PERI_ERR_UPSTREAM_PROTOCOL);
             return;
         }
         data.ptr += consumed;

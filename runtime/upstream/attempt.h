@@ -47,12 +47,12 @@ struct peri_attempt {
     bool has_no_body;               ///< the request ends with its head
 
     struct peri_upstream_connection *connection; ///< NULL before the start and after the end
-    bool is_reused;       ///< runs on a pooled connection
-    bool is_ready;        ///< on_ready was called
-    bool is_sent;         ///< the request was written to its end
-    bool has_bytes;       ///< the upstream sent something
-    bool has_head;        ///< the final response head arrived
-    bool is_chunked;      ///< the request body goes out in chunks
+    bool is_reused;                              ///< runs on a pooled connection
+    bool is_ready;                               ///< on_ready was called
+    bool is_sent;                                ///< the request was written to its end
+    bool has_bytes;                              ///< the upstream sent something
+    bool has_head;                               ///< the final response head arrived
+    bool is_chunked;                             ///< the request body goes out in chunks
 };
 
 /// Starts the attempt: events, data, pool, req, res, connect_ms, wants_fresh and has_no_body are set, the rest is zero.

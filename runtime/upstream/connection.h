@@ -13,9 +13,9 @@ struct peri_stream;
 struct peri_stream_events;
 
 struct peri_upstream_connection {
-    struct peri_list link;       ///< in pool->idle while idle
-    struct peri_pool *pool;      ///< referenced
-    struct peri_stream *stream;  ///< NULL until the address is known
+    struct peri_list link;        ///< in pool->idle while idle
+    struct peri_pool *pool;       ///< referenced
+    struct peri_stream *stream;   ///< NULL until the address is known
     struct peri_attempt *attempt; ///< NULL while idle or closing
     struct peri_h1 h1;
     struct peri_timer timer; ///< connect time, then idle time

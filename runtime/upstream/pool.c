@@ -121,10 +121,12 @@ fail:
 
 static bool is_same(const struct peri_pool_settings *a, const struct peri_pool_settings *b)
 {
-    return a->max_idle == b->max_idle && a->idle_ms == b->idle_ms && a->max_requests == b->max_requests && a->open == b->open;
+    return a->max_idle == b->max_idle && a->idle_ms == b->idle_ms && a->max_requests == b->max_requests &&
+           a->open == b->open;
 }
 
-struct peri_pool *peri_pools_get(struct peri_pools *pools, struct peri_slice address, const struct peri_pool_settings *settings)
+struct peri_pool *peri_pools_get(struct peri_pools *pools, struct peri_slice address,
+                                 const struct peri_pool_settings *settings)
 {
     struct peri_pool *pool = NULL;
     for (struct peri_list *link = pools->pools.next; link != &pools->pools; link = link->next) {
@@ -217,7 +219,8 @@ static void on_failure(struct peri_defer *defer)
 
 static void pending_connect_to(struct pending_connection *p, const struct sockaddr_storage *address)
 {
-    p->base.stream = peri_stream_connect_tcp(peri_pool_loop(p->base.pool), (const struct sockaddr *)address, p->events, &p->base);
+    p->base.stream =
+        peri_stream_connect_tcp(peri_pool_loop(p->base.pool), (const struct sockaddr *)address, p->events, &p->base);
     if (!p->base.stream)
         pending_fail(p, PERI_ERR_CONNECT);
 }
@@ -230,7 +233,8 @@ static void set_port(struct sockaddr_storage *address, uint16_t port)
         ((struct sockaddr_in *)address)->sin_port = htons(port);
 }
 
-static void on_resolved(struct peri_dns_query *query, peri_err_t err, const struct sockaddr_storage *addresses, unsigned count)
+static void on_resolved(struct peri_dns_query *query, peri_err_t err, const struct sockaddr_storage *addresses,
+                        unsigned count)
 {
     struct pending_connection *p = PERI_CONTAINER(query, struct pending_connection, query);
     p->is_resolving = false;
@@ -272,9 +276,7 @@ static void pending_connect(struct pending_connection *p)
         return;
     }
     switch (pool->kind) {
-    case POOL_LITERAL:
-        pending_connect_to(p, &pool->literal);
-        return;
+    case POOL_LITERAL: pending_connect_to(p, &pool->literal); return;
     case POOL_NAME:
         if (!pools->options.dns) {
             pending_fail(p, PERI_ERR_RESOLVE);
@@ -320,7 +322,8 @@ void peri_pool_put(struct peri_upstream_connection *c)
     struct peri_pool *pool = c->pool;
     const struct peri_pool_settings *s = &pool->settings;
     c->attempt = NULL;
-    if (pool->holders == 0 || pool->idle_count >= s->max_idle || (s->max_requests > 0 && c->requests >= s->max_requests)) {
+    if (pool->holders == 0 || pool->idle_count >= s->max_idle ||
+        (s->max_requests > 0 && c->requests >= s->max_requests)) {
         peri_upstream_connection_close(c);
         return;
     }

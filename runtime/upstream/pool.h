@@ -41,7 +41,8 @@ void peri_pools_free(struct peri_pools *pools);
 
 /// The pool of `address` under these settings ("host:port", "unix:/path"), made when it does not exist; one reference is the
 /// caller's. Upstreams that agree on both share it. NULL when out of memory or the address is malformed.
-struct peri_pool *peri_pools_get(struct peri_pools *pools, struct peri_slice address, const struct peri_pool_settings *settings);
+struct peri_pool *peri_pools_get(struct peri_pools *pools, struct peri_slice address,
+                                 const struct peri_pool_settings *settings);
 
 /// Gives one reference back; the last one closes the idle connections.
 void peri_pool_release(struct peri_pool *pool);

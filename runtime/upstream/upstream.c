@@ -31,8 +31,8 @@ void peri_upstream_free(struct peri_upstream *upstream)
     free(upstream);
 }
 
-peri_err_t peri_upstream_add(struct peri_upstream *upstream, struct peri_pools *pools, struct peri_slice address, uint32_t weight,
-                             const struct peri_pool_settings *settings)
+peri_err_t peri_upstream_add(struct peri_upstream *upstream, struct peri_pools *pools, struct peri_slice address,
+                             uint32_t weight, const struct peri_pool_settings *settings)
 {
     struct peri_endpoint *grown = realloc(upstream->endpoints, (upstream->count + 1) * sizeof(*grown));
     if (!grown)

@@ -43,8 +43,8 @@ struct peri_upstream *peri_upstream_new(struct peri_slice name);
 void peri_upstream_free(struct peri_upstream *upstream);
 
 /// Adds an endpoint. PERI_ERR_INVALID for a malformed address; PERI_ERR_NOMEM.
-peri_err_t peri_upstream_add(struct peri_upstream *upstream, struct peri_pools *pools, struct peri_slice address, uint32_t weight,
-                             const struct peri_pool_settings *settings);
+peri_err_t peri_upstream_add(struct peri_upstream *upstream, struct peri_pools *pools, struct peri_slice address,
+                             uint32_t weight, const struct peri_pool_settings *settings);
 
 /// Chooses an endpoint by the upstream's balance, not `except` when there is another (NULL: any). NULL when there is none.
 struct peri_endpoint *peri_upstream_pick(struct peri_upstream *upstream, const struct peri_endpoint *except);

@@ -34,7 +34,7 @@ def test_a_stale_reference_fails(tree):
 
 POLICY = """
 local perigee = require "perigee"
-local nets = perigee.ip.set { "10.0.0.0/8" }
+local nets, mask = perigee.ip.set { "10.0.0.0/8" }, bit.lshift(1, 4)
 local P = perigee.policy { name = "acl", stage = "auth", schema = {
     allow = { type = "list", items = "string", required = true, doc = "Who may." },
     by = { type = "string", enum = { "a", "b" }, default = "a" },
@@ -48,7 +48,8 @@ def test_the_reference_says_what_the_sources_say_and_is_fresh_until_they_change(
     for name in ("docs", "policy_schema.lua"):
         shutil.copy(TOOLS / name, tree.top / "tools" / name)
     tree.write({
-        "policies/acl/init.lua": POLICY, "policies/acl/README.md": "",
+        "policies/acl/init.lua": POLICY, "policies/acl/README.md": "# acl\n\n## Configuration\n\n| old |\n\n## Limits\n",
+        "tools/gen_config_doc.lua": 'print "# Configuration"\n',
         "lua/perigee/ip.lua": "--- Makes a set.\n---@param list string[] CIDRs\n---@return perigee.IpSet set\nfunction ip.set(list)\n",
         "include/perigee/ffi.h": "/* ---- core ---- */\n\n/** The number. */\nint32_t peri_ffi_abi(void);\n",
     })
@@ -60,10 +61,14 @@ def test_the_reference_says_what_the_sources_say_and_is_fresh_until_they_change(
     policies = (reference / "policies.md").read_text()
     assert "| `allow` | list of string | required | Who may. |" in policies
     assert '| `by` | string: a, b | `"a"` |  |' in policies
+    table = policies[policies.index("| setting"):]
+    assert (tree.top / "policies/acl/README.md").read_text() == f"# acl\n\n## Configuration\n\n{table}\n## Limits\n"
+    assert (reference / "configuration.md").read_text() == "# Configuration\n"
     sdk = (reference / "sdk.md").read_text()
     assert "### `ip.set(list)`\n\nMakes a set.\n\n- `list` (`string[]`) CIDRs\n- returns `perigee.IpSet` set\n" in sdk
     assert "```c\nint32_t peri_ffi_abi(void);\n```\n\nThe number.\n" in (reference / "ffi.md").read_text()
 
     tree.write({"policies/acl/init.lua": POLICY.replace("Who may", "Who")})
     status, output = tree.run("check_docs")
-    assert (status, output) == (1, ["docs/reference/policies.md:1: stale; run 'make docs'"])
+    stale = ["docs/reference/policies.md", "policies/acl/README.md"]
+    assert (status, output) == (1, [f"{page}:1: stale; run 'make docs'" for page in stale])

@@ -295,6 +295,8 @@ static void becomes_a_tunnel_after_101(void **state)
     assert_got(SWITCHING "frame");
     memory_peer_end(&world.client);
     assert_true(s->is_body_ended);
+    assert_int_equal(s->x->facts.bytes_in, s->body_len);
+    assert_int_equal(s->x->facts.bytes_out, 5);
     send_body(s, PERI_SLICE("last"));
     send_end(s);
     release(s);
