@@ -35,7 +35,6 @@ struct peri_connection {
     struct peri_stream *stream;
     struct peri_exchange *x; ///< owned; NULL between exchanges
     struct peri_h1 h1;
-    struct peri_h1_limits limits;
     struct peri_buf ahead; ///< read, not parsed yet
     struct peri_timer timer;
     struct peri_defer resume; ///< parse what waits in `ahead`
@@ -43,16 +42,14 @@ struct peri_connection {
     uint64_t request_end_ms; ///< when the whole request must be here; 0 for never
     uint64_t body_seen;      ///< request body bytes read
     enum wait wait;
-    peri_err_t refusal;    ///< why the rest of the request is not read; PERI_OK while it is
-    bool keep_alive;       ///< serve another request after this one
-    bool is_parsing;       ///< inside peri_h1_feed
-    bool is_request_done;  ///< the request was read to its end
-    bool is_response_done; ///< the response was handed to the stream completely
-    bool is_released;      ///< the owner is finished with x
-    bool is_chunked;       ///< the response body is sent in chunks
-    bool ends_by_close;    ///< only the end of the connection ends the response
-    bool has_head;         ///< the response head was sent
-    bool is_tunnel;
+    enum peri_h1_framing framing; ///< of the response, once its head was sent
+    peri_err_t refusal;           ///< why the rest of the request is not read; PERI_OK while it is
+    bool keep_alive;              ///< serve another request after this one
+    bool is_parsing;              ///< inside peri_h1_feed
+    bool is_request_done;         ///< the request was read to its end
+    bool is_response_done;        ///< the response was handed to the stream completely
+    bool is_released;             ///< the owner is finished with x
+    bool has_head;                ///< the response head was sent
     bool has_tunnel_end; ///< the client ended its direction of the tunnel; the owner is told behind the last byte
     bool is_given_up;    ///< the owner knows that the client side is gone
     bool is_paused;      ///< the owner wants no body now
@@ -68,6 +65,11 @@ static struct peri_connection *of(struct peri_exchange *x)
 struct peri_connection *peri_connection_from(struct peri_list *link)
 {
     return PERI_LIST_ITEM(link, struct peri_connection, link);
+}
+
+static bool is_tunnel(const struct peri_connection *c)
+{
+    return c->framing == PERI_H1_TUNNEL;
 }
 
 // ---- timeouts ----
@@ -129,7 +131,7 @@ static void connection_abort(struct peri_connection *c, peri_err_t err)
 // Closes at once. Where the end of the connection is the end of the response, an unfinished one must not look finished.
 static void connection_cut(struct peri_connection *c)
 {
-    if (c->ends_by_close && !c->is_response_done)
+    if (c->framing == PERI_H1_CLOSE && !c->is_response_done)
         peri_stream_reset(c->stream);
     else
         peri_stream_close(c->stream);
@@ -179,7 +181,7 @@ static void connection_end_refused(struct peri_connection *c)
         c->home->owner->on_refused(c->x, c->refusal);
     }
     connection_drop_exchange(c);
-    if (has_head && c->ends_by_close && !c->is_response_done) {
+    if (has_head && c->framing == PERI_H1_CLOSE && !c->is_response_done) {
         c->is_closing = true;
         connection_cut(c);
         return;
@@ -217,26 +219,16 @@ static void connection_finish(struct peri_connection *c)
 
 // ---- parser events ----
 
-static void connection_read_limits(struct peri_connection *c)
-{
-    c->limits = (struct peri_h1_limits){
-        .header_bytes = c->home->settings->header_bytes,
-        .headers = c->home->settings->headers,
-        .uri_bytes = c->home->settings->uri_bytes,
-        .allow_underscores = c->home->settings->allow_underscores,
-    };
-}
-
 static bool on_begin(struct peri_h1 *h1)
 {
     struct peri_connection *c = h1->data;
-    connection_read_limits(c);
     peri_assert(!c->x);
     c->x = peri_exchange_new();
     if (!c->x)
         return false;
     c->is_request_done = c->is_response_done = c->is_released = false;
-    c->has_head = c->is_chunked = c->ends_by_close = c->is_paused = false;
+    c->has_head = c->is_paused = false;
+    c->framing = PERI_H1_NO_BODY;
     c->body_seen = 0;
     c->x->facts.start_ns = peri_loop_now_ns(c->home->loop);
     peri_h1_set_request(h1, &c->x->req);
@@ -402,7 +394,7 @@ static void connection_give_tunnel(struct peri_connection *c, struct peri_slice 
 
 static void connection_next(struct peri_connection *c)
 {
-    if (c->is_tunnel) {
+    if (is_tunnel(c)) {
         while (c->ahead.len > 0 && !c->is_closing && !c->is_paused) {
             struct peri_slice run = peri_buf_peek(&c->ahead);
             connection_give_tunnel(c, run);
@@ -433,8 +425,8 @@ static void on_read(struct peri_stream *stream, struct peri_slice data)
     if (c->is_closing || c->refusal != PERI_OK)
         return;
     connection_progress(c);
-    if (c->ahead.len > 0 || c->is_tunnel) {
-        if (c->is_tunnel && c->ahead.len == 0 && !c->is_paused) {
+    if (c->ahead.len > 0 || is_tunnel(c)) {
+        if (is_tunnel(c) && c->ahead.len == 0 && !c->is_paused) {
             connection_give_tunnel(c, data);
             return;
         }
@@ -456,7 +448,7 @@ static void on_stream_end(struct peri_stream *stream, peri_err_t err)
     struct peri_connection *c = peri_stream_data(stream);
     if (c->is_closing)
         return;
-    if (err == PERI_OK && c->is_tunnel) {
+    if (err == PERI_OK && is_tunnel(c)) {
         c->has_tunnel_end = true;
         connection_next(c);
         return;
@@ -559,10 +551,8 @@ static void client_send_head(struct peri_exchange *x, bool ends)
     struct peri_h1_head head = connection_frame(c, ends);
     head.close = !c->keep_alive && head.framing != PERI_H1_TUNNEL;
     head.say_keep_alive = c->keep_alive && x->req.version == 10;
-    c->is_chunked = head.framing == PERI_H1_CHUNKED;
-    c->ends_by_close = head.framing == PERI_H1_CLOSE;
+    c->framing = head.framing;
     c->has_head = true;
-    c->is_tunnel = head.framing == PERI_H1_TUNNEL;
     size_t size = peri_h1_response_size(&x->res);
     char *room = size <= PERI_STREAM_RESERVE ? peri_stream_reserve(c->stream, size) : NULL;
     if (room) {
@@ -578,7 +568,7 @@ static void client_send_head(struct peri_exchange *x, bool ends)
             peri_stream_close(c->stream);
         }
     }
-    if (c->is_tunnel)
+    if (is_tunnel(c))
         peri_defer_schedule(c->home->loop, &c->resume);
 }
 
@@ -605,13 +595,13 @@ static bool client_send_body(struct peri_exchange *x, struct peri_slice data)
     connection_progress(c);
     if (x->req.method == PERI_METHOD_HEAD)
         return true;
-    if (c->is_chunked) {
+    if (c->framing == PERI_H1_CHUNKED) {
         char line[PERI_H1_CHUNK_HEAD];
         char *end = peri_h1_write_chunk(line, data.len);
         peri_stream_write(c->stream, peri_slice(line, (size_t)(end - line)));
     }
     peri_stream_write(c->stream, data);
-    if (c->is_chunked)
+    if (c->framing == PERI_H1_CHUNKED)
         peri_stream_write(c->stream, PERI_SLICE("\r\n"));
     return peri_stream_pending(c->stream) < PERI_STREAM_HIGH;
 }
@@ -620,10 +610,10 @@ static void client_send_end(struct peri_exchange *x)
 {
     struct peri_connection *c = of(x);
     c->is_response_done = true;
-    if (c->is_tunnel) {
+    if (is_tunnel(c)) {
         c->keep_alive = false;
         peri_stream_shutdown(c->stream);
-    } else if (c->is_chunked) {
+    } else if (c->framing == PERI_H1_CHUNKED) {
         size_t size = peri_h1_last_size(&x->res.trailers);
         char *text = peri_arena_alloc(&x->arena, size);
         if (!text) {
@@ -692,11 +682,10 @@ bool peri_connection_open(struct peri_connection_home *home, struct peri_stream 
     }
     c->home = home;
     c->stream = stream;
-    connection_read_limits(c);
     peri_buf_init(&c->ahead);
     peri_timer_init(&c->timer, on_timeout);
     peri_defer_init(&c->resume, on_resume);
-    peri_h1_init(&c->h1, PERI_H1_SERVER, &c->limits, &h1_events, c);
+    peri_h1_init(&c->h1, PERI_H1_SERVER, &home->limits, &h1_events, c);
     peri_stream_peer(stream, c->peer.ip, &c->peer.port);
     c->peer.ip_len = (uint8_t)strlen(c->peer.ip);
     peri_list_append(&home->connections, &c->link);

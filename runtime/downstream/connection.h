@@ -5,6 +5,7 @@
 #define PERI_DOWNSTREAM_CONNECTION_H
 
 #include "base/list.h"
+#include "codec/h1.h"
 #include "downstream/listener.h"
 
 struct peri_connection;
@@ -14,6 +15,7 @@ struct peri_metrics_page;
 struct peri_connection_home {
     struct peri_loop *loop;
     const struct peri_listener_settings *settings; ///< borrowed; may change between requests
+    struct peri_h1_limits limits;                  ///< of heads, from the settings
     const struct peri_owner_ops *owner;
     void *owner_data;
     struct peri_list connections; ///< open connections, by peri_connection.link

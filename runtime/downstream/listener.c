@@ -73,7 +73,6 @@ struct peri_listener *peri_listener_open_memory(struct peri_loop *loop, const st
     struct peri_listener *listener = calloc(1, sizeof(*listener));
     if (!listener)
         return NULL;
-    listener->settings = *settings;
     listener->home = (struct peri_connection_home){
         .loop = loop,
         .settings = &listener->settings,
@@ -82,6 +81,7 @@ struct peri_listener *peri_listener_open_memory(struct peri_loop *loop, const st
         .on_closed = on_connection_closed,
     };
     peri_list_init(&listener->home.connections);
+    peri_listener_set(listener, settings);
     peri_defer_init(&listener->drained, on_drained_turn);
     return listener;
 }
@@ -124,6 +124,12 @@ void peri_listener_adopt(struct peri_listener *listener, struct peri_stream *str
 void peri_listener_set(struct peri_listener *listener, const struct peri_listener_settings *settings)
 {
     listener->settings = *settings;
+    listener->home.limits = (struct peri_h1_limits){
+        .header_bytes = settings->header_bytes,
+        .headers = settings->headers,
+        .uri_bytes = settings->uri_bytes,
+        .allow_underscores = settings->allow_underscores,
+    };
 }
 
 void peri_listener_set_metrics(struct peri_listener *listener, struct peri_metrics_page *page)

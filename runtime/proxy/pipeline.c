@@ -51,6 +51,7 @@ static void finish(struct peri_exchange *x)
         peri_accesslog_add(server->log, x, status, ns);
     peri_chain_end(x);
     peri_exchange_set_state(x, PERI_X_DONE);
+    peri_list_remove(&f->link);
     x->client->release(x);
     peri_generation_unref(generation);
 }
@@ -78,6 +79,19 @@ void peri_pipeline_complete(struct peri_exchange *x)
         run_phase(x, PERI_PHASE_LOG);
     else
         finish(x);
+}
+
+void peri_pipeline_end_all(struct peri_server *server)
+{
+    struct peri_list *link = server->exchanges.next;
+    while (link != &server->exchanges) {
+        struct peri_exchange *x = PERI_LIST_ITEM(link, struct peri_forward, link)->x;
+        bool is_fetch = x->forward->is_fetch; // ends with the script that waits for it
+        peri_assert(is_fetch || x->state == PERI_X_LOG);
+        if (!is_fetch)
+            finish(x);
+        link = is_fetch ? link->next : server->exchanges.next; // others may have gone with it
+    }
 }
 
 // ---- the response ----
@@ -547,6 +561,7 @@ static bool attach(struct peri_server *server, struct peri_exchange *x)
     f->server = server;
     f->body_limit = UINT64_MAX;
     peri_timer_init(&f->timer, on_timer);
+    peri_list_append(&server->exchanges, &f->link);
     x->forward = f;
     return true;
 }

@@ -30,4 +30,7 @@ void peri_pipeline_fail(struct peri_exchange *x, peri_err_t err);
 /// The response was handed to the client completely.
 void peri_pipeline_complete(struct peri_exchange *x);
 
+/// The server closes, its clients are gone: ends the exchanges whose log hooks still wait for something.
+void peri_pipeline_end_all(struct peri_server *server);
+
 #endif

@@ -10,6 +10,7 @@
 
 struct peri_accesslog;
 struct peri_dns;
+struct peri_json;
 struct peri_listener;
 struct peri_metrics_page;
 struct peri_pools;
@@ -36,9 +37,19 @@ struct peri_server {
     struct peri_generation *current;
     struct peri_generation *candidate;
     struct peri_list listeners;
+    struct peri_list exchanges; ///< under way: peri_forward.link
     struct peri_timer drain_timer;
     void (*on_drained)(void *data);
     void *drained_data;
 };
+
+/// Prepares the (empty) listeners of a new server.
+void peri_listeners_init(struct peri_server *server);
+
+/// Gives every listener its settings in the normalised configuration.
+void peri_listeners_apply(struct peri_server *server, const struct peri_json *config);
+
+/// Closes every listener and its connections at once.
+void peri_listeners_close(struct peri_server *server);
 
 #endif

@@ -122,15 +122,39 @@ def test_the_quickstart_serves_reloads_refuses_and_rolls_back(quickstart):
         assert get(port, "/hello/ada", **{"User-Agent": "test"})[0].headers["x-greeting"] == "Good morning"
 
 
-def test_the_gateway_of_the_readme_is_accepted(tmp_path):
-    write(tmp_path, blocks("README.md"))
-    status, output = perigee("check", tmp_path / "gateway.lua")
-    assert status == 0, output
+def readme(folder):
+    """The files of the README in a folder, listening on a free port; returns the port."""
+    port, = free_ports(1)
+    files = blocks("README.md")
+    files["gateway.lua"] = files["gateway.lua"].replace("127.0.0.1:8080", f"127.0.0.1:{port}")
+    write(folder, files)
+    return port
 
 
-def test_the_policy_of_the_readme_is_accepted(tmp_path):
-    write(tmp_path, blocks("README.md"))
-    (tmp_path / "with.lua").write_text('return { listeners = { { address = "127.0.0.1:0" } }, routes = { { match = { path = "/" }, '
-                                       'reply = { status = 200 }, policies = { { "maintenance", back_at = "noon" } } } } }\n')
-    status, output = perigee("check", tmp_path / "with.lua")
-    assert status == 0, output
+def test_the_gateway_of_the_readme_says_hello(tmp_path):
+    port = readme(tmp_path)
+    assert perigee("check", tmp_path / "gateway.lua")[0] == 0
+    with Gateway(tmp_path / "gateway.lua"):
+        response, body = get(port, "/hello")
+        assert (response.status, body) == (200, "hello\n")
+        assert response.headers["x-request-id"]
+
+
+def test_the_policy_of_the_readme_closes_the_shop_but_not_for_staff(tmp_path):
+    port = readme(tmp_path)
+    path = tmp_path / "gateway.lua"
+    path.write_text(path.read_text().replace('"request_id"', '{ "maintenance", back_at = "noon" }'))
+    with Gateway(path):
+        response, body = get(port, "/hello")
+        assert (response.status, body) == (503, "Back at noon\n")
+        assert response.headers["retry-after"] == "600"
+        assert get(port, "/hello", **{"X-Staff": "yes"})[1] == "hello\n"
+
+
+@pytest.mark.parametrize("page", ["quickstart", "policy-guide"])
+def test_the_specs_of_the_page_pass(page, tmp_path):
+    write(tmp_path, blocks(f"docs/{page}.md"))
+    folder = tmp_path / "shop" if page == "quickstart" else tmp_path
+    result = subprocess.run([PERIGEE, "test"], cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert " 0 failures / 0 errors / 0 pending" in result.stdout

@@ -16,7 +16,8 @@ static void open_trace(struct h1_trace *t, uint8_t flags)
     t->is_head_request = flags & ANSWERS_HEAD;
     t->limits.allow_underscores = flags & UNDERSCORES;
     if (flags & SMALL)
-        t->limits = (struct peri_h1_limits){.header_bytes = 200, .headers = 4, .uri_bytes = 40, .allow_underscores = flags & UNDERSCORES};
+        t->limits = (struct peri_h1_limits){
+            .header_bytes = 200, .headers = 4, .uri_bytes = 40, .allow_underscores = flags & UNDERSCORES};
 }
 
 /// What happened, without the name of the last error: a bad line behind a limit may be seen before or behind it.
@@ -60,7 +61,8 @@ static unsigned count_framing(struct peri_slice input)
         struct peri_slice line = peri_slice(input.ptr + at, end ? (size_t)(end - input.ptr) - at : input.len - at);
         if (!end || line.len == 0)
             break;
-        count += !is_first && (is_field(line, PERI_SLICE("content-length")) || is_field(line, PERI_SLICE("transfer-encoding")));
+        count += !is_first &&
+                 (is_field(line, PERI_SLICE("content-length")) || is_field(line, PERI_SLICE("transfer-encoding")));
         is_first = false;
         at += line.len + 2;
     }

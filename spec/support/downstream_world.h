@@ -55,8 +55,8 @@ static void seen_fields(char *out, size_t size, const struct peri_headers *heade
     size_t len = 0;
     out[0] = 0;
     for (unsigned i = 0; i < headers->count && len < size; i++)
-        len += (size_t)snprintf(out + len, size - len, "%.*s: %.*s\n", (int)headers->items[i].name_len, headers->items[i].name,
-                                (int)headers->items[i].value_len, headers->items[i].value);
+        len += (size_t)snprintf(out + len, size - len, "%.*s: %.*s\n", (int)headers->items[i].name_len,
+                                headers->items[i].name, (int)headers->items[i].value_len, headers->items[i].value);
 }
 
 static void owner_on_request(struct peri_exchange *x)
@@ -68,8 +68,8 @@ static void owner_on_request(struct peri_exchange *x)
     s->x = x;
     s->length = x->req.content_length;
     snprintf(s->line, sizeof(s->line), "%.*s %.*s%s%.*s %.*s", (int)x->req.method_name.len, x->req.method_name.ptr,
-             (int)x->req.path.len, x->req.path.ptr, x->req.query.len ? "?" : "", (int)x->req.query.len, x->req.query.ptr,
-             (int)x->req.authority.len, x->req.authority.ptr ? x->req.authority.ptr : "");
+             (int)x->req.path.len, x->req.path.ptr, x->req.query.len ? "?" : "", (int)x->req.query.len,
+             x->req.query.ptr, (int)x->req.authority.len, x->req.authority.ptr ? x->req.authority.ptr : "");
     seen_fields(s->headers, sizeof(s->headers), &x->req.headers);
     if (world.on_request)
         world.on_request(s);

@@ -66,8 +66,8 @@ static bool fail_alloc_hit(void)
     if (!fail_alloc.is_armed)
         return false;
     fail_alloc.calls++;
-    bool is_hit = fail_alloc.fail_at > 0 &&
-                  (fail_alloc.calls == fail_alloc.fail_at || (fail_alloc.is_all && fail_alloc.calls > fail_alloc.fail_at));
+    bool is_hit = fail_alloc.fail_at > 0 && (fail_alloc.calls == fail_alloc.fail_at ||
+                                             (fail_alloc.is_all && fail_alloc.calls > fail_alloc.fail_at));
     fail_alloc.failed += is_hit;
     if (is_hit)
         errno = ENOMEM;

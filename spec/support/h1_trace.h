@@ -100,7 +100,8 @@ static peri_err_t h1_trace_on_head(struct peri_h1 *h1)
         h1_trace_say(t, "\n");
         h1_trace_fields(t, &t->req.headers);
     } else {
-        h1_trace_say(t, "%d length=%lld%s", t->res.status, (long long)t->res.content_length, h1->keep_alive ? "" : " close");
+        h1_trace_say(t, "%d length=%lld%s", t->res.status, (long long)t->res.content_length,
+                     h1->keep_alive ? "" : " close");
         if (t->res.is_upgrade)
             h1_trace_slice(t, " upgrade=", t->res.upgrade);
         h1_trace_say(t, "\n");

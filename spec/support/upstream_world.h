@@ -17,9 +17,9 @@ static struct {
     struct peri_pool *pool;
     struct memory_peer origins[ORIGINS_MAX]; ///< one per connection, in the order of their opening
     unsigned count;
-    bool refuses;      ///< the next connections fail
-    unsigned depth;    ///< inside a call of attempt.h
-    int64_t gauge;     ///< open connections, as the pool counts
+    bool refuses;   ///< the next connections fail
+    unsigned depth; ///< inside a call of attempt.h
+    int64_t gauge;  ///< open connections, as the pool counts
 } world;
 
 static struct peri_stream *world_connect(void *data, struct peri_slice address)
@@ -45,7 +45,8 @@ UNUSED static int world_open(void **state)
     memset(&world, 0, sizeof(world));
     world.loop = peri_loop_new(true);
     assert_non_null(world.loop);
-    world.pools = peri_pools_new(&(struct peri_pools_options){.loop = world.loop, .connect = world_connect, .data = &world});
+    world.pools =
+        peri_pools_new(&(struct peri_pools_options){.loop = world.loop, .connect = world_connect, .data = &world});
     struct peri_pool_settings settings = world_settings();
     world.pool = peri_pools_get(world.pools, PERI_SLICE("origin:80"), &settings);
     assert_non_null(world.pool);
@@ -74,8 +75,8 @@ UNUSED static int world_close(void **state)
 
 enum event { ON_READY, ON_INTERIM, ON_HEAD, ON_BODY, ON_END, ON_ERROR, ON_DRAIN };
 
-struct try
-{
+struct
+try {
     struct peri_attempt attempt;
     struct peri_arena arena;
     struct peri_request req;
@@ -87,7 +88,7 @@ struct try
     bool is_over; ///< on_end or on_error came, or it was cancelled
     peri_err_t err;
     /// What the test does inside an event; NULL: nothing.
-    void (*react)(struct try *t, enum event event);
+    void (*react)(struct try * t, enum event event);
 };
 
 static struct try *try_of(struct peri_attempt *attempt, enum event event)
@@ -193,8 +194,13 @@ UNUSED static void try_open(struct try *t)
     peri_headers_init(&t->req.trailers, &t->arena);
     peri_headers_init(&t->res.headers, &t->arena);
     peri_headers_init(&t->res.trailers, &t->arena);
-    t->attempt = (struct peri_attempt){
-        .events = &try_events, .data = t, .pool = world.pool, .req = &t->req, .res = &t->res, .connect_ms = 500, .has_no_body = true};
+    t->attempt = (struct peri_attempt){.events = &try_events,
+                                       .data = t,
+                                       .pool = world.pool,
+                                       .req = &t->req,
+                                       .res = &t->res,
+                                       .connect_ms = 500,
+                                       .has_no_body = true};
 }
 
 /// Makes it a POST whose body follows.

@@ -73,3 +73,20 @@ def test_a_path_chooses_one_file(project):
     project.tree.write({"spec/e2e/test_a.py": "def test_one():\n    assert False\n"})
     assert project.run("spec/sdk/a_spec.lua") == (0, "1 passed, 0 failed, 0 skipped")
     assert project.run("spec/e2e/test_a.py::test_one") == (1, "0 passed, 1 failed, 0 skipped")
+
+
+def test_a_folder_may_have_lua_and_python(project):
+    project.perigee('[ "$*" = "test examples/a" ] && echo "2 successes / 0 failures / 0 errors / 0 pending : 0.1 seconds"\n')
+    project.tree.write({"examples/a/a_spec.lua": "", "examples/a/test_a.py": "def test_one():\n    pass\n"})
+    assert project.run("examples/a") == (0, "3 passed, 0 failed, 0 skipped")
+
+
+@pytest.mark.parametrize("text, failed", [
+    ("==7==Unable to get registers from thread 7.\n", 0),
+    ("==7==Unable to get registers from thread 7.\n==8==ERROR: LeakSanitizer: detected memory leaks\n", 1),
+])
+def test_what_a_sanitizer_found_is_a_failure_and_a_killed_process_is_not(project, text, failed):
+    project.tree.write({"build/CMakeCache.txt": "PERIGEE_SANITIZE:BOOL=ON\n"})
+    project.perigee(f"printf '{text}' >build/report/sanitizer.7\n"
+                    'echo "1 success / 0 failures / 0 errors / 0 pending : 0.1 seconds"\n')
+    assert project.run("spec/sdk/a_spec.lua") == (failed, f"{2 - failed} passed, {failed} failed, 0 skipped")

@@ -64,12 +64,24 @@ static void answers_what_the_security_table_says(void **state)
         peri_err_t err;
         int status;
     } rows[] = {
-        {PERI_ERR_HEADERS_TOO_LARGE, 431}, {PERI_ERR_URI_TOO_LONG, 414},     {PERI_ERR_BODY_TOO_LARGE, 413},
-        {PERI_ERR_REQUEST_TIMEOUT, 408},   {PERI_ERR_IDLE_TIMEOUT, 408},     {PERI_ERR_SMUGGLING, 400},
-        {PERI_ERR_BAD_REQUEST, 400},       {PERI_ERR_METHOD, 501},           {PERI_ERR_VERSION, 505},
-        {PERI_ERR_EXPECTATION, 417},       {PERI_ERR_CONNECT, 503},          {PERI_ERR_UPSTREAM_RESET, 502},
-        {PERI_ERR_UPSTREAM_PROTOCOL, 502}, {PERI_ERR_UPSTREAM_TIMEOUT, 504}, {PERI_ERR_POLICY, 503},
-        {PERI_ERR_NOMEM, 503},             {PERI_ERR_NO_ROUTE, 404},         {PERI_ERR_BAD_HOST, 400},
+        {PERI_ERR_HEADERS_TOO_LARGE, 431},
+        {PERI_ERR_URI_TOO_LONG, 414},
+        {PERI_ERR_BODY_TOO_LARGE, 413},
+        {PERI_ERR_REQUEST_TIMEOUT, 408},
+        {PERI_ERR_IDLE_TIMEOUT, 408},
+        {PERI_ERR_SMUGGLING, 400},
+        {PERI_ERR_BAD_REQUEST, 400},
+        {PERI_ERR_METHOD, 501},
+        {PERI_ERR_VERSION, 505},
+        {PERI_ERR_EXPECTATION, 417},
+        {PERI_ERR_CONNECT, 503},
+        {PERI_ERR_UPSTREAM_RESET, 502},
+        {PERI_ERR_UPSTREAM_PROTOCOL, 502},
+        {PERI_ERR_UPSTREAM_TIMEOUT, 504},
+        {PERI_ERR_POLICY, 503},
+        {PERI_ERR_NOMEM, 503},
+        {PERI_ERR_NO_ROUTE, 404},
+        {PERI_ERR_BAD_HOST, 400},
     };
     for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
         assert_int_equal(peri_err_info(rows[i].err)->status, rows[i].status);

@@ -69,7 +69,8 @@ static void refuses_bytes(struct peri_slice input, const char *error)
     snprintf(expected, sizeof(expected), "error %s", error);
     const char *line = last_line(outcome);
     if (strcmp(line, expected) != 0)
-        fail_msg("%.*s\nends with '%s', not with '%s'", (int)(input.len < 300 ? input.len : 300), input.ptr, line, expected);
+        fail_msg("%.*s\nends with '%s', not with '%s'", (int)(input.len < 300 ? input.len : 300), input.ptr, line,
+                 expected);
     if (has_head)
         fail_msg("%.*s\nwas given to the owner before it was refused", (int)input.len, input.ptr);
     free(outcome);
@@ -127,10 +128,12 @@ static void knows_when_the_connection_stays_open(void **state)
 static void removes_hop_by_hop_fields_and_those_that_connection_lists(void **state)
 {
     (void)state;
-    READS(HEAD "Connection: keep-alive, X-Hop\r\nx-hop: 1\r\nKeep-Alive: 5\r\nProxy-Connection: x\r\nTE: trailers\r\nx-stay: 2\r\n"
+    READS(HEAD "Connection: keep-alive, X-Hop\r\nx-hop: 1\r\nKeep-Alive: 5\r\nProxy-Connection: x\r\nTE: "
+               "trailers\r\nx-stay: 2\r\n"
                "X-HOP: 3\r\n\r\n",
           "GET / 11 authority=a length=-1\nhost: a\nx-stay: 2\nend\n");
-    READS(HEAD "x-a: 1\r\nconnection: x-a\r\nconnection: x-b\r\nx-b: 2\r\nconnection: x-c,x-d\r\nx-d: 3\r\nx-c: 4\r\nx-e: 5\r\n\r\n",
+    READS(HEAD "x-a: 1\r\nconnection: x-a\r\nconnection: x-b\r\nx-b: 2\r\nconnection: x-c,x-d\r\nx-d: 3\r\nx-c: "
+               "4\r\nx-e: 5\r\n\r\n",
           "GET / 11 authority=a length=-1\nhost: a\nx-e: 5\nend\n");
     READS(HEAD "connection: host\r\n\r\n", "GET / 11 authority=a length=-1\nhost: a\nend\n");
     READS(POST "connection: content-length\r\ncontent-length: 2\r\n\r\nhi",
@@ -147,7 +150,8 @@ static void reads_an_upgrade_only_when_connection_says_so(void **state)
     READS(HEAD "Connection: keep-alive\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
           "GET / 11 authority=a length=-1 upgrade=websocket\nhost: a\nend\n");
     READS(HEAD "Upgrade: websocket\r\n\r\n", "GET / 11 authority=a length=-1\nhost: a\nend\n");
-    READS(HEAD "Connection: upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n\r\n",
+    READS(HEAD
+          "Connection: upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n\r\n",
           "GET / 11 authority=a length=-1\nhost: a\nend\n");
 }
 
@@ -186,9 +190,20 @@ static void refuses_every_ambiguous_length(void **state)
 static void refuses_every_coding_but_chunked(void **state)
 {
     (void)state;
-    static const char *const codings[] = {"chunked, identity", "identity",         "gzip, chunked", "chunked, chunked", "xchunked",
-                                          "chunkedx",          "chunked;q=1",      "\"chunked\"",   "chun\tked",        "gzip",
-                                          "",                  ",chunked",         "chunked,",      "chunked chunked"};
+    static const char *const codings[] = {"chunked, identity",
+                                          "identity",
+                                          "gzip, chunked",
+                                          "chunked, chunked",
+                                          "xchunked",
+                                          "chunkedx",
+                                          "chunked;q=1",
+                                          "\"chunked\"",
+                                          "chun\tked",
+                                          "gzip",
+                                          "",
+                                          ",chunked",
+                                          "chunked,",
+                                          "chunked chunked"};
     for (unsigned i = 0; i < PERI_COUNT(codings); i++) {
         char input[256];
         int len = snprintf(input, sizeof(input), POST "transfer-encoding: %s\r\n\r\n0\r\n\r\n", codings[i]);
@@ -257,11 +272,11 @@ static void refuses_chunks_that_two_readers_may_count_differently(void **state)
 {
     (void)state;
     static const char *const bodies[] = {
-        "5\r\nhello!\r\n0\r\n\r\n", "5\nhello\r\n0\r\n\r\n",      "5\r\nhello\n0\r\n\r\n",
-        "5\r\nhello0\r\n\r\n",      "0x5\r\nhello\r\n0\r\n\r\n",  "+5\r\nhello\r\n0\r\n\r\n",
-        " 5\r\nhello\r\n0\r\n\r\n", "-5\r\nhello\r\n0\r\n\r\n",   "\r\nhello\r\n0\r\n\r\n",
-        "5 \r\nhello\r\n0\r\n\r\n", "G\r\nhello\r\n0\r\n\r\n",    "5\r\nhello\r\n0\r\n\n",
-        "5\rXhello\r\n0\r\n\r\n",   "10000000000000000\r\nx\r\n", "fffffffffffffffff\r\nx\r\n",
+        "5\r\nhello!\r\n0\r\n\r\n", "5\nhello\r\n0\r\n\r\n",        "5\r\nhello\n0\r\n\r\n",
+        "5\r\nhello0\r\n\r\n",      "0x5\r\nhello\r\n0\r\n\r\n",    "+5\r\nhello\r\n0\r\n\r\n",
+        " 5\r\nhello\r\n0\r\n\r\n", "-5\r\nhello\r\n0\r\n\r\n",     "\r\nhello\r\n0\r\n\r\n",
+        "5 \r\nhello\r\n0\r\n\r\n", "G\r\nhello\r\n0\r\n\r\n",      "5\r\nhello\r\n0\r\n\n",
+        "5\rXhello\r\n0\r\n\r\n",   "10000000000000000\r\nx\r\n",   "fffffffffffffffff\r\nx\r\n",
         "5;\nhello\r\n0\r\n\r\n",   "5;a\nb\r\nhello\r\n0\r\n\r\n", "0\r\nx: 1\n\r\n",
         "0\r\n x: 1\r\n\r\n",       "0\r\nx: 1\r\n y\r\n\r\n",
     };
@@ -286,7 +301,8 @@ static void says_when_the_connection_ends_too_early(void **state)
 {
     (void)state;
     READS("GET / HT", "error bad_request\n");
-    READS(POST "content-length: 5\r\n\r\nhell", "POST / 11 authority=a length=5\nhost: a\nbody: hell\nerror bad_request\n");
+    READS(POST "content-length: 5\r\n\r\nhell",
+          "POST / 11 authority=a length=5\nhost: a\nbody: hell\nerror bad_request\n");
     READS(POST "transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n",
           "POST / 11 authority=a length=-2\nhost: a\nbody: hello\nerror bad_request\n");
     READS(POST "transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n",
@@ -306,7 +322,8 @@ static void counts_fields_exactly(void **state)
 static void counts_bytes_of_the_head_exactly(void **state)
 {
     (void)state;
-    static const char *const formats[] = {HEAD "x: %0*d\r\n\r\n", HEAD "%0*d: x\r\n\r\n", "GET /%0*d HTTP/1.1\r\nhost: a\r\n\r\n"};
+    static const char *const formats[] = {HEAD "x: %0*d\r\n\r\n", HEAD "%0*d: x\r\n\r\n",
+                                          "GET /%0*d HTTP/1.1\r\nhost: a\r\n\r\n"};
     for (unsigned i = 0; i < PERI_COUNT(formats); i++) {
         char input[1024];
         max_bytes = 200;

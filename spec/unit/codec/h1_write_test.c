@@ -14,7 +14,8 @@ static int open_messages(void **state)
 {
     (void)state;
     peri_arena_init(&arena, 8 << 20);
-    req = (struct peri_request){.method_name = PERI_SLICE("GET"), .authority = PERI_SLICE("a"), .path = PERI_SLICE("/"), .content_length = -1};
+    req = (struct peri_request){
+        .method_name = PERI_SLICE("GET"), .authority = PERI_SLICE("a"), .path = PERI_SLICE("/"), .content_length = -1};
     res = (struct peri_response){.status = 200, .content_length = -1};
     peri_headers_init(&req.headers, &arena);
     peri_headers_init(&res.headers, &arena);
@@ -81,11 +82,13 @@ static void writes_requests(void **state)
     peri_headers_add(&req.headers, PERI_SLICE("x-empty"), PERI_SLICE(""));
     WRITES_REQUEST("GET /?x=y HTTP/1.1\r\nhost: a\r\nx-a: 1\r\nx-empty: \r\ntransfer-encoding: chunked\r\n\r\n",
                    .framing = PERI_H1_CHUNKED);
-    WRITES_REQUEST("GET /?x=y HTTP/1.1\r\nhost: a\r\nx-a: 1\r\nx-empty: \r\ncontent-length: 9223372036854775807\r\nconnection: close\r\n\r\n",
+    WRITES_REQUEST("GET /?x=y HTTP/1.1\r\nhost: a\r\nx-a: 1\r\nx-empty: \r\ncontent-length: "
+                   "9223372036854775807\r\nconnection: close\r\n\r\n",
                    .framing = PERI_H1_LENGTH, .length = INT64_MAX, .close = true);
     req.upgrade = PERI_SLICE("websocket");
-    WRITES_REQUEST("GET /?x=y HTTP/1.1\r\nhost: a\r\nx-a: 1\r\nx-empty: \r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
-                   .framing = PERI_H1_NO_BODY, .length = -1);
+    WRITES_REQUEST(
+        "GET /?x=y HTTP/1.1\r\nhost: a\r\nx-a: 1\r\nx-empty: \r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
+        .framing = PERI_H1_NO_BODY, .length = -1);
 }
 
 static void writes_responses(void **state)
@@ -93,19 +96,23 @@ static void writes_responses(void **state)
     (void)state;
     WRITES_RESPONSE("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n", .framing = PERI_H1_LENGTH, .length = 5);
     WRITES_RESPONSE("HTTP/1.1 200 OK\r\n\r\n", .framing = PERI_H1_CLOSE, .length = -1);
-    WRITES_RESPONSE("HTTP/1.1 200 OK\r\nconnection: keep-alive\r\n\r\n", .framing = PERI_H1_NO_BODY, .length = -1, .say_keep_alive = true);
-    WRITES_RESPONSE("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n", .framing = PERI_H1_CHUNKED, .close = true);
+    WRITES_RESPONSE("HTTP/1.1 200 OK\r\nconnection: keep-alive\r\n\r\n", .framing = PERI_H1_NO_BODY, .length = -1,
+                    .say_keep_alive = true);
+    WRITES_RESPONSE("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n",
+                    .framing = PERI_H1_CHUNKED, .close = true);
     res.status = 999;
     WRITES_RESPONSE("HTTP/1.1 999 Unknown\r\n\r\n", .framing = PERI_H1_NO_BODY, .length = -1);
     res.status = 101;
     res.upgrade = PERI_SLICE("websocket");
-    WRITES_RESPONSE("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n", .framing = PERI_H1_TUNNEL);
+    WRITES_RESPONSE("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
+                    .framing = PERI_H1_TUNNEL);
 }
 
 static void never_writes_more_than_it_announced(void **state)
 {
     (void)state;
-    static const enum peri_h1_framing framings[] = {PERI_H1_NO_BODY, PERI_H1_LENGTH, PERI_H1_CHUNKED, PERI_H1_CLOSE, PERI_H1_TUNNEL};
+    static const enum peri_h1_framing framings[] = {PERI_H1_NO_BODY, PERI_H1_LENGTH, PERI_H1_CHUNKED, PERI_H1_CLOSE,
+                                                    PERI_H1_TUNNEL};
     req.upgrade = res.upgrade = PERI_SLICE("x");
     peri_headers_add(&res.headers, PERI_SLICE("x"), PERI_SLICE(""));
     for (unsigned i = 0; i < PERI_COUNT(framings); i++) {
@@ -135,7 +142,8 @@ static void writes_interim_responses_chunks_and_trailers(void **state)
     static const struct {
         size_t len;
         const char *text;
-    } rows[] = {{1, "1\r\n"}, {9, "9\r\n"}, {15, "f\r\n"}, {16, "10\r\n"}, {65536, "10000\r\n"}, {SIZE_MAX, "ffffffffffffffff\r\n"}};
+    } rows[] = {{1, "1\r\n"},   {9, "9\r\n"},         {15, "f\r\n"},
+                {16, "10\r\n"}, {65536, "10000\r\n"}, {SIZE_MAX, "ffffffffffffffff\r\n"}};
     for (unsigned i = 0; i < PERI_COUNT(rows); i++) {
         *peri_h1_write_chunk(out, rows[i].len) = 0;
         assert_string_equal(out, rows[i].text);
@@ -145,8 +153,9 @@ static void writes_interim_responses_chunks_and_trailers(void **state)
 
 // ---- read, changed, written ----
 
-static const char read_head[] = "GET /a HTTP/1.1\r\nHost: h\r\nX-One: 1\r\nX-Two:2\r\nX-Three: 3 \r\nConnection: X-Four\r\nX-Four: 4\r\n"
-                                "X-Empty:\r\nX-Five: 5\r\nX-Six:   6\r\nX-Seven: 7\r\n\r\n";
+static const char read_head[] =
+    "GET /a HTTP/1.1\r\nHost: h\r\nX-One: 1\r\nX-Two:2\r\nX-Three: 3 \r\nConnection: X-Four\r\nX-Four: 4\r\n"
+    "X-Empty:\r\nX-Five: 5\r\nX-Six:   6\r\nX-Seven: 7\r\n\r\n";
 
 static void assert_fields_of(struct h1_trace *t, const char *expected)
 {
@@ -165,10 +174,13 @@ static void writes_what_it_read_without_what_ends_here(void **state)
     for (size_t part = 1; part < sizeof(read_head); part += 16) {
         h1_trace_open(&t, PERI_H1_SERVER);
         for (size_t at = 0; at < sizeof(read_head) - 1; at += part)
-            h1_trace_feed(&t, peri_slice(read_head + at, part < sizeof(read_head) - 1 - at ? part : sizeof(read_head) - 1 - at));
+            h1_trace_feed(
+                &t, peri_slice(read_head + at, part < sizeof(read_head) - 1 - at ? part : sizeof(read_head) - 1 - at));
         assert_int_equal(t.messages, 1);
-        assert_fields_of(&t, "GET /a HTTP/1.1\r\nhost: h\r\nx-one: 1\r\nx-two: 2\r\nx-three: 3\r\nx-empty: \r\nx-five: 5\r\nx-six: 6\r\n"
-                             "x-seven: 7\r\n\r\n");
+        assert_fields_of(
+            &t,
+            "GET /a HTTP/1.1\r\nhost: h\r\nx-one: 1\r\nx-two: 2\r\nx-three: 3\r\nx-empty: \r\nx-five: 5\r\nx-six: 6\r\n"
+            "x-seven: 7\r\n\r\n");
         h1_trace_close(&t);
     }
 }
@@ -184,8 +196,9 @@ static void writes_what_it_read_with_every_change_made_to_it(void **state)
     peri_headers_remove(headers, PERI_SLICE("X-One"));
     peri_headers_add(headers, PERI_SLICE("X-New"), PERI_SLICE("8"));
     peri_headers_set(headers, PERI_SLICE("x-seven"), PERI_SLICE("")); // shorter than the line it stood in
-    assert_fields_of(&t, "GET /a HTTP/1.1\r\nhost: h\r\nx-two: 2\r\nx-three: 3\r\nx-empty: \r\nx-five: changed\r\nx-six: 6\r\n"
-                         "x-seven: \r\nx-new: 8\r\n\r\n");
+    assert_fields_of(
+        &t, "GET /a HTTP/1.1\r\nhost: h\r\nx-two: 2\r\nx-three: 3\r\nx-empty: \r\nx-five: changed\r\nx-six: 6\r\n"
+            "x-seven: \r\nx-new: 8\r\n\r\n");
     struct peri_headers copy;
     assert_int_equal(peri_headers_clone(&copy, &t.arena, headers), PERI_OK);
     assert_int_equal(copy.count, headers->count);

@@ -137,8 +137,8 @@ static const char *list_text(void)
     text[0] = 0;
     for (unsigned i = 0; i < headers.count; i++) {
         const struct peri_header *h = &headers.items[i];
-        len += (size_t)snprintf(text + len, sizeof(text) - len, "%.*s=%.*s;", (int)h->name_len, h->name, (int)h->value_len,
-                                h->value);
+        len += (size_t)snprintf(text + len, sizeof(text) - len, "%.*s=%.*s;", (int)h->name_len, h->name,
+                                (int)h->value_len, h->value);
     }
     return text;
 }

@@ -61,7 +61,8 @@ static void gives_bodies_by_length_and_in_chunks(void **state)
     memory_peer_send(&world.client, POST("content-length: 5\r\n") "hello");
     assert_int_equal(world.seen[0].length, 5);
     assert_string_equal(world.seen[0].body, "hello");
-    memory_peer_send(&world.client, POST("transfer-encoding: chunked\r\n") "3\r\nabc\r\n2\r\nde\r\n0\r\nx-sum: 1\r\n\r\n");
+    memory_peer_send(&world.client,
+                     POST("transfer-encoding: chunked\r\n") "3\r\nabc\r\n2\r\nde\r\n0\r\nx-sum: 1\r\n\r\n");
     assert_int_equal(world.seen[1].length, PERI_LENGTH_UNKNOWN);
     assert_string_equal(world.seen[1].body, "abcde");
     assert_string_equal(world.seen[1].trailers, "x-sum: 1\n");
@@ -238,7 +239,8 @@ static void takes_the_authority_of_an_absolute_target(void **state)
     world.on_request = answer_ok;
     memory_peer_send(&world.client, "GET http://shop.example:81/a?b HTTP/1.1\r\nHost: other.example\r\n\r\n");
     assert_string_equal(world.seen[0].line, "GET /a?b shop.example:81");
-    assert_non_null(strstr(world.seen[0].headers, "host: shop.example:81\n")); // RFC 9112 3.2.2: what was received is replaced
+    assert_non_null(
+        strstr(world.seen[0].headers, "host: shop.example:81\n")); // RFC 9112 3.2.2: what was received is replaced
     assert_null(strstr(world.seen[0].headers, "other"));
 }
 

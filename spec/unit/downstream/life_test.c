@@ -86,7 +86,8 @@ static void tells_when_the_client_is_slow_and_when_it_caught_up(void **state)
     assert_int_equal(s->drains, 1);
     while (sent < sizeof(megabyte)) {
         assert_true(may_go_on);
-        may_go_on = send_body(s, peri_slice(megabyte, 65536 < sizeof(megabyte) - sent ? 65536 : sizeof(megabyte) - sent));
+        may_go_on =
+            send_body(s, peri_slice(megabyte, 65536 < sizeof(megabyte) - sent ? 65536 : sizeof(megabyte) - sent));
         sent += 65536;
         settle(world.loop);
     }
@@ -157,7 +158,8 @@ static void does_not_wait_for_ever_for_the_rest(void **state)
 static void closes_when_the_rest_is_too_large_or_unknown(void **state)
 {
     (void)state;
-    static const char *const fields[] = {POST("content-length: 100000\r\n") "x", POST("transfer-encoding: chunked\r\n") "1\r\nx\r\n"};
+    static const char *const fields[] = {POST("content-length: 100000\r\n") "x",
+                                         POST("transfer-encoding: chunked\r\n") "1\r\nx\r\n"};
     for (unsigned i = 0; i < 2; i++) {
         if (i > 0) {
             world_close(state);
@@ -475,7 +477,8 @@ static void use_everything(void **state)
     char large[6000];
     memset(large, 'x', sizeof(large) - 1);
     large[sizeof(large) - 1] = 0;
-    memory_peer_put(&world.client, PERI_SLICE(POST("transfer-encoding: chunked\r\nx-a: 1\r\n") "3\r\nabc\r\n0\r\nx-sum: 1\r\n\r\n"));
+    memory_peer_put(&world.client,
+                    PERI_SLICE(POST("transfer-encoding: chunked\r\nx-a: 1\r\n") "3\r\nabc\r\n0\r\nx-sum: 1\r\n\r\n"));
     memory_peer_put(&world.client, PERI_SLICE(GET("/next") UPGRADE "early"));
     settle(world.loop);
     for (unsigned i = 0; i < world.count; i++) {

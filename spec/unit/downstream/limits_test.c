@@ -49,7 +49,8 @@ static void accepts(struct peri_slice input)
         world.on_body_end = answer_ok;
         memory_peer_send_split(&world.client, input, part);
         if (world.count != 1)
-            fail_msg("%.*s\nwas refused: %s", (int)(input.len < 200 ? input.len : 200), input.ptr, memory_peer_text(&world.client));
+            fail_msg("%.*s\nwas refused: %s", (int)(input.len < 200 ? input.len : 200), input.ptr,
+                     memory_peer_text(&world.client));
         assert_got("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
     }
 }
@@ -141,7 +142,8 @@ static void refuses_every_way_of_smuggling(void **state)
         POST("transfer-encoding: identity\r\n") "hello",
         POST("transfer-encoding: xchunked\r\n") "0\r\n\r\n",
         POST("transfer-encoding: chunked\r\ntransfer-encoding: x\r\n") "0\r\n\r\n",
-        POST("transfer-encoding:\x0b" "chunked\r\n") "0\r\n\r\n",
+        POST("transfer-encoding:\x0b"
+             "chunked\r\n") "0\r\n\r\n",
         POST("transfer-encoding : chunked\r\n") "0\r\n\r\n",
         POST("transfer_encoding: chunked\r\n") "0\r\n\r\n",
         POST("x: y\r\n content-length: 5\r\n") "hello",

@@ -135,8 +135,9 @@ static void believes_nobody_by_default(void **state)
 static void believes_as_many_hops_as_told(void **state)
 {
     (void)state;
-    forwards("x-forwarded-for: 6.6.6.6, 10.0.0.7\nx-forwarded-proto: https\nx-forwarded-host: www.example", 1, "10.0.0.7",
-             "x-forwarded-proto: https\nx-forwarded-host: www.example\nx-forwarded-for: 6.6.6.6, 10.0.0.7, 192.0.2.1\n");
+    forwards(
+        "x-forwarded-for: 6.6.6.6, 10.0.0.7\nx-forwarded-proto: https\nx-forwarded-host: www.example", 1, "10.0.0.7",
+        "x-forwarded-proto: https\nx-forwarded-host: www.example\nx-forwarded-for: 6.6.6.6, 10.0.0.7, 192.0.2.1\n");
     forwards("x-forwarded-for: 6.6.6.6\nx-a: 1\nx-forwarded-for: 10.0.0.7 ,10.0.0.8", 2, "10.0.0.7",
              "x-a: 1\nx-forwarded-for: 6.6.6.6, 10.0.0.7 ,10.0.0.8, 192.0.2.1\nx-forwarded-proto: http\n"
              "x-forwarded-host: shop.example\n");
@@ -149,13 +150,20 @@ static void takes_the_leftmost_when_there_are_fewer_hops(void **state)
     (void)state;
     forwards("x-forwarded-for: 10.0.0.7", 5, "10.0.0.7",
              "x-forwarded-for: 10.0.0.7, 192.0.2.1\nx-forwarded-proto: http\nx-forwarded-host: shop.example\n");
-    forwards("", 5, "192.0.2.1", "x-forwarded-for: 192.0.2.1\nx-forwarded-proto: http\nx-forwarded-host: shop.example\n");
+    forwards("", 5, "192.0.2.1",
+             "x-forwarded-for: 192.0.2.1\nx-forwarded-proto: http\nx-forwarded-host: shop.example\n");
 }
 
 static void takes_nothing_for_an_address_that_does_not_look_like_one(void **state)
 {
     (void)state;
-    static const char *const values[] = {"unknown", "_hidden", "10.0.0.1:80x", "a\"b", "", ",", "x",
+    static const char *const values[] = {"unknown",
+                                         "_hidden",
+                                         "10.0.0.1:80x",
+                                         "a\"b",
+                                         "",
+                                         ",",
+                                         "x",
                                          "00000000000000000000000000000000000000000000000000"};
     for (unsigned i = 0; i < PERI_COUNT(values); i++) {
         char header[128];
@@ -176,7 +184,8 @@ static void reads_a_long_chain_of_hops(void **state)
         len += (size_t)sprintf(chain + len, ", 10.0.0.%u", i);
     strcpy(x->peer.ip, "192.0.2.1");
     x->peer.ip_len = 9;
-    assert_int_equal(peri_headers_add(&x->req.headers, PERI_SLICE("x-forwarded-for"), peri_slice_from(chain + 17)), PERI_OK);
+    assert_int_equal(peri_headers_add(&x->req.headers, PERI_SLICE("x-forwarded-for"), peri_slice_from(chain + 17)),
+                     PERI_OK);
     assert_int_equal(peri_forwarded_apply(x, 3), PERI_OK);
     assert_true(peri_slice_eq(x->client_ip, PERI_SLICE("10.0.0.47")));
     peri_exchange_free(x);

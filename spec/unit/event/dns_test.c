@@ -41,7 +41,8 @@ static void reads_literals(void **state)
 static void tells_names_from_literals(void **state)
 {
     (void)state;
-    static const char *const names[] = {"localhost", "", "[", "[]", "127.0.0.1.example", "127.1", "1.2.3.4.5", "::g", "[127.0.0.1"};
+    static const char *const names[] = {"localhost", "",          "[",   "[]",        "127.0.0.1.example",
+                                        "127.1",     "1.2.3.4.5", "::g", "[127.0.0.1"};
     struct sockaddr_storage address;
     char huge[200];
     for (unsigned i = 0; i < PERI_COUNT(names); i++)
@@ -58,7 +59,8 @@ struct answer {
     unsigned calls;
 };
 
-static void on_done(struct peri_dns_query *query, peri_err_t err, const struct sockaddr_storage *addresses, unsigned count)
+static void on_done(struct peri_dns_query *query, peri_err_t err, const struct sockaddr_storage *addresses,
+                    unsigned count)
 {
     struct answer *answer = PERI_CONTAINER(query, struct answer, query);
     (void)addresses;

@@ -169,8 +169,9 @@ static void says_when_a_body_is_full_and_when_it_is_low(void **state)
     assert_int_equal(peri_body_put(&body, peri_slice(part, 1)), PERI_OK);
     assert_false(peri_body_is_low(&body));
     while (body.queue.len < PERI_BODY_HIGH - 1)
-        peri_body_put(&body, peri_slice(part, PERI_BODY_HIGH - 1 - body.queue.len < sizeof(part) ? PERI_BODY_HIGH - 1 - body.queue.len
-                                                                                                : sizeof(part)));
+        peri_body_put(&body, peri_slice(part, PERI_BODY_HIGH - 1 - body.queue.len < sizeof(part)
+                                                  ? PERI_BODY_HIGH - 1 - body.queue.len
+                                                  : sizeof(part)));
     assert_false(peri_body_is_full(&body));
     peri_body_put(&body, peri_slice(part, 1));
     assert_true(peri_body_is_full(&body));

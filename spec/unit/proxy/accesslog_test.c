@@ -114,11 +114,12 @@ static void writes_a_line_of_json_for_an_exchange(void **state)
     peri_headers_add(&x->req.headers, PERI_SLICE("user-agent"), PERI_SLICE("test/1"));
     peri_accesslog_add(logger, x, 504, 1234567890);
     peri_loop_advance(loop, 100);
-    assert_string_equal(written(),
-                        "{\"time\":\"2026-01-01T00:00:00.000Z\",\"client\":\"192.0.2.1\",\"method\":\"GET\",\"host\":\"shop.example\","
-                        "\"path\":\"/a?b\",\"status\":504,\"flags\":\"UT\",\"duration_ms\":1234.567,\"bytes_in\":5,\"bytes_out\":7,"
-                        "\"route\":\"shop\",\"upstream\":\"orders\",\"endpoint\":\"10.0.0.1:80\",\"attempts\":2,"
-                        "\"request_id\":\"id-1\",\"consumer\":\"ada\",\"user_agent\":\"test/1\"}\n");
+    assert_string_equal(
+        written(),
+        "{\"time\":\"2026-01-01T00:00:00.000Z\",\"client\":\"192.0.2.1\",\"method\":\"GET\",\"host\":\"shop.example\","
+        "\"path\":\"/a?b\",\"status\":504,\"flags\":\"UT\",\"duration_ms\":1234.567,\"bytes_in\":5,\"bytes_out\":7,"
+        "\"route\":\"shop\",\"upstream\":\"orders\",\"endpoint\":\"10.0.0.1:80\",\"attempts\":2,"
+        "\"request_id\":\"id-1\",\"consumer\":\"ada\",\"user_agent\":\"test/1\"}\n");
     x->route = NULL;
 }
 

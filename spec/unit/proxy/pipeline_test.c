@@ -83,14 +83,16 @@ static void load(uint64_t number)
 {
     char *errors = NULL;
     struct peri_source source = {.read = on_file};
-    if (peri_server_build(world.server, &source, PERI_SLICE("gateway.lua"), number, PERI_SLICE("digest"), &errors) != PERI_OK)
+    if (peri_server_build(world.server, &source, PERI_SLICE("gateway.lua"), number, PERI_SLICE("digest"), &errors) !=
+        PERI_OK)
         fail_msg("refused: %s", errors);
     peri_server_switch(world.server);
 }
 
 static void connect_client(struct memory_peer *client)
 {
-    struct peri_stream *stream = peri_server_connect(world.server, PERI_SLICE("127.0.0.1:8080"), PERI_SLICE("192.0.2.9"));
+    struct peri_stream *stream =
+        peri_server_connect(world.server, PERI_SLICE("127.0.0.1:8080"), PERI_SLICE("192.0.2.9"));
     assert_non_null(stream);
     memory_peer_open(client, world.loop, stream);
     settle(world.loop);
@@ -103,7 +105,8 @@ static int open_world(void **state)
     peri_log_set_level(PERI_LOG_ERROR);
     world.loop = peri_loop_new(true);
     world.shm = peri_shm_create(&(struct peri_shm_options){.workers = 1});
-    world.server = peri_server_new(&(struct peri_server_options){.loop = world.loop, .shm = world.shm, .connect = on_connect});
+    world.server =
+        peri_server_new(&(struct peri_server_options){.loop = world.loop, .shm = world.shm, .connect = on_connect});
     assert_non_null(world.server);
     world.page = peri_shm_metrics(world.shm, 0);
     load(1);
@@ -153,12 +156,15 @@ static void assert_status(int status)
 static void passes_requests_and_responses_on(void **state)
 {
     (void)state;
-    ask("POST /a/b?c HTTP/1.1\r\nHost: Shop.example\r\nContent-Length: 2\r\nConnection: x-hop\r\nX-Hop: 1\r\nX-Stay: 2\r\n\r\nhi");
+    ask("POST /a/b?c HTTP/1.1\r\nHost: Shop.example\r\nContent-Length: 2\r\nConnection: x-hop\r\nX-Hop: 1\r\nX-Stay: "
+        "2\r\n\r\nhi");
     assert_string_equal(memory_peer_text(origin),
                         "POST /a/b?c HTTP/1.1\r\nhost: Shop.example\r\nx-stay: 2\r\nx-forwarded-for: 192.0.2.9\r\n"
                         "x-forwarded-proto: http\r\nx-forwarded-host: Shop.example\r\ncontent-length: 2\r\n\r\nhi");
-    memory_peer_send(origin, "HTTP/1.1 201 Created\r\nContent-Length: 3\r\nX-A: 1\r\nConnection: x-b\r\nX-B: 2\r\n\r\nyes");
-    assert_string_equal(memory_peer_text(&world.client), "HTTP/1.1 201 Created\r\nx-a: 1\r\ncontent-length: 3\r\n\r\nyes");
+    memory_peer_send(origin,
+                     "HTTP/1.1 201 Created\r\nContent-Length: 3\r\nX-A: 1\r\nConnection: x-b\r\nX-B: 2\r\n\r\nyes");
+    assert_string_equal(memory_peer_text(&world.client),
+                        "HTTP/1.1 201 Created\r\nx-a: 1\r\ncontent-length: 3\r\n\r\nyes");
     ask(GET("/a/again"));
     assert_int_equal(world.count, 1); // the connection is used again
 }
@@ -181,7 +187,10 @@ static void says_what_an_upstream_did_wrong(void **state)
     static const struct {
         const char *response; ///< NULL: nobody is there
         int status;
-    } rows[] = {{NULL, 503}, {"", 502}, {"garbage\r\n\r\n", 502}, {"HTTP/1.1 200 OK\r\ncontent-le", 502},
+    } rows[] = {{NULL, 503},
+                {"", 502},
+                {"garbage\r\n\r\n", 502},
+                {"HTTP/1.1 200 OK\r\ncontent-le", 502},
                 {"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n", 502},
                 {"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n", 502}};
     for (unsigned i = 0; i < PERI_COUNT(rows); i++) {
@@ -338,7 +347,8 @@ static void invites_a_body_and_passes_other_interim_responses_on(void **state)
     ask("POST /a/b HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n");
     assert_string_equal(memory_peer_text(&world.client), "HTTP/1.1 100 Continue\r\n\r\n");
     ask("hi");
-    memory_peer_send(origin, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n" OK("x", "1"));
+    memory_peer_send(origin,
+                     "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n" OK("x", "1"));
     assert_string_equal(memory_peer_text(&world.client),
                         "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n" OK("x", "1"));
 }
@@ -347,7 +357,8 @@ static void passes_chunks_and_trailers_both_ways(void **state)
 {
     (void)state;
     ask("POST /a/b HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nx-up: 1\r\n\r\n");
-    assert_non_null(strstr(memory_peer_text(origin), "\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nx-up: 1\r\n\r\n"));
+    assert_non_null(
+        strstr(memory_peer_text(origin), "\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nx-up: 1\r\n\r\n"));
     memory_peer_send(origin, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nde\r\n0\r\nx-down: 2\r\n\r\n");
     assert_string_equal(memory_peer_text(&world.client),
                         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nde\r\n0\r\nx-down: 2\r\n\r\n");
@@ -377,7 +388,8 @@ static void sends_a_whole_body_again_whatever_pieces_it_came_in(void **state)
         for (size_t i = 0; i < total; i++)
             assert_int_equal(body[i], 'a' + (int)(i / 8200 % 26));
         memory_peer_forget(origin);
-        memory_peer_send(origin, round ? OK("x", "1") : "HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n");
+        memory_peer_send(origin,
+                         round ? OK("x", "1") : "HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n");
     }
     assert_status(200);
 }
@@ -481,9 +493,11 @@ static void finishes_exchanges_on_the_generation_they_began_with(void **state)
 
 static void closes_with_exchanges_at_every_stage(void **state)
 {
-    static const char *const requests[] = {"GET /a/b HT", GET("/a/b"), "POST /a/b HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nabc",
-                                           UPGRADE, GET("/large"), "POST /again HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nabc"};
-    static const char *const responses[] = {"", "HTTP/1.1 103 Early Hints\r\n\r\n", "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc", SWITCHING};
+    static const char *const requests[] = {
+        "GET /a/b HT", GET("/a/b"),   "POST /a/b HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nabc",
+        UPGRADE,       GET("/large"), "POST /again HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nabc"};
+    static const char *const responses[] = {"", "HTTP/1.1 103 Early Hints\r\n\r\n",
+                                            "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc", SWITCHING};
     for (unsigned i = 0; i < PERI_COUNT(requests); i++) {
         for (unsigned k = 0; k < PERI_COUNT(responses); k++) {
             close_world(state);

@@ -52,7 +52,8 @@ static void makes_a_problem_document_of_every_error(void **state)
         snprintf(type, sizeof(type), "urn:perigee:%s", info->name);
         assert_int_equal(peri_reply_error(x, (peri_err_t)err), PERI_OK);
         assert_int_equal(x->res.status, info->status);
-        assert_true(peri_slice_eq(peri_headers_get(&x->res.headers, PERI_H_CONTENT_TYPE), PERI_SLICE("application/problem+json")));
+        assert_true(peri_slice_eq(peri_headers_get(&x->res.headers, PERI_H_CONTENT_TYPE),
+                                  PERI_SLICE("application/problem+json")));
         struct peri_json *json = document();
         assert_true(peri_slice_eq(peri_json_get_string(json, "type"), peri_slice_from(type)));
         assert_true(peri_slice_eq(peri_json_get_string(json, "detail"), peri_slice_from(info->text)));
@@ -119,11 +120,13 @@ static void dates_a_response_once(void **state)
     peri_reply_add_date(loop, x);
     peri_reply_add_date(loop, x);
     assert_int_equal(x->res.headers.count, 1);
-    assert_true(peri_slice_eq(peri_headers_get(&x->res.headers, PERI_H_DATE), PERI_SLICE("Thu, 01 Jan 2026 00:00:00 GMT")));
+    assert_true(
+        peri_slice_eq(peri_headers_get(&x->res.headers, PERI_H_DATE), PERI_SLICE("Thu, 01 Jan 2026 00:00:00 GMT")));
     peri_reply_reset(x);
     peri_loop_advance(loop, 86400999);
     peri_reply_add_date(loop, x);
-    assert_true(peri_slice_eq(peri_headers_get(&x->res.headers, PERI_H_DATE), PERI_SLICE("Fri, 02 Jan 2026 00:00:00 GMT")));
+    assert_true(
+        peri_slice_eq(peri_headers_get(&x->res.headers, PERI_H_DATE), PERI_SLICE("Fri, 02 Jan 2026 00:00:00 GMT")));
     peri_loop_free(loop);
 }
 

@@ -12,10 +12,12 @@
 #define ADDRESS PERI_SLICE("127.0.0.1:8080")
 
 static const char config[] =
-    "local routes, hooks = {}, { 'request', 'request_body', 'read', 'upstream', 'response', 'response_body', 'response_read', 'around',\n"
+    "local routes, hooks = {}, { 'request', 'request_body', 'read', 'upstream', 'response', 'response_body', "
+    "'response_read', 'around',\n"
     "  'around_twice', 'log' }\n"
     "for i, hook in ipairs(hooks) do\n"
-    "  routes[i] = { name = hook, match = { path = '/' .. hook }, upstream = 'one', policies = { { 'sleepy', at = hook } } }\n"
+    "  routes[i] = { name = hook, match = { path = '/' .. hook }, upstream = 'one', policies = { { 'sleepy', at = hook "
+    "} } }\n"
     "  if hook:find('around', 1, true) then routes[i].policies[1][1] = 'round' end\n"
     "end\n"
     "routes[#routes + 1] = { name = 'handler', match = { path = '/handler' }, handler = function(req)\n"
@@ -26,7 +28,8 @@ static const char config[] =
     "return {\n"
     "  access_log = { path = 'off' },\n"
     "  listeners = { { address = '127.0.0.1:8080', timeouts = { stream_idle = '20s' } } },\n"
-    "  upstreams = { one = { endpoints = { '10.0.0.1:80' }, timeouts = { connect = '1s', request = '2s', idle = '3s' } } },\n"
+    "  upstreams = { one = { endpoints = { '10.0.0.1:80' }, timeouts = { connect = '1s', request = '2s', idle = '3s' } "
+    "} },\n"
     "  routes = routes,\n"
     "}\n";
 
@@ -60,8 +63,9 @@ static const char around[] = "local perigee = require 'perigee'\n"
                              "end\n"
                              "return P\n";
 
-static const char *const points[] = {"request",       "request_body", "read",         "upstream", "response", "response_body",
-                                     "response_read", "around",       "around_twice", "log",      "handler"};
+static const char *const points[] = {"request",      "request_body",  "read",          "upstream",
+                                     "response",     "response_body", "response_read", "around",
+                                     "around_twice", "log",           "handler"};
 
 static struct {
     struct peri_loop *loop;
@@ -101,7 +105,8 @@ static void load(uint64_t number)
 {
     char *errors = NULL;
     struct peri_source source = {.read = on_file};
-    if (peri_server_build(world.server, &source, PERI_SLICE("gateway.lua"), number, PERI_SLICE("digest"), &errors) != PERI_OK)
+    if (peri_server_build(world.server, &source, PERI_SLICE("gateway.lua"), number, PERI_SLICE("digest"), &errors) !=
+        PERI_OK)
         fail_msg("refused: %s", errors);
     peri_server_switch(world.server);
 }
@@ -120,7 +125,8 @@ static void open_world(void)
     peri_log_set_sink(drop_line, NULL);
     world.loop = peri_loop_new(true);
     world.shm = peri_shm_create(&(struct peri_shm_options){.workers = 1});
-    world.server = peri_server_new(&(struct peri_server_options){.loop = world.loop, .shm = world.shm, .connect = on_connect});
+    world.server =
+        peri_server_new(&(struct peri_server_options){.loop = world.loop, .shm = world.shm, .connect = on_connect});
     assert_non_null(world.server);
     load(1);
     assert_int_equal(peri_server_listen_memory(world.server, ADDRESS), PERI_OK);
@@ -246,15 +252,17 @@ static void nothing_happens(void)
 {
 }
 
-static void (*const events[])(void) = {nothing_happens, client_leaves,    client_ends,      client_lies,           client_asks_more,
-                                       upstream_resets, upstream_closes,  upstream_lies,    upstream_answers,      time_passes,
-                                       server_drains,   configuration_changes, server_goes};
+static void (*const events[])(void) = {nothing_happens,  client_leaves,   client_ends,     client_lies,
+                                       client_asks_more, upstream_resets, upstream_closes, upstream_lies,
+                                       upstream_answers, time_passes,     server_drains,   configuration_changes,
+                                       server_goes};
 
 // How far the exchange goes before the event: the request's head, its body, the response's head, its body.
 static void bring_to(const char *point, unsigned stage)
 {
     char head[128];
-    snprintf(head, sizeof(head), "POST /%s HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n", point);
+    snprintf(head, sizeof(head), "POST /%s HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n",
+             point);
     memory_peer_send(&world.client, head);
     if (stage >= 1) {
         peri_loop_advance(world.loop, 20);
@@ -285,7 +293,8 @@ static void survives_everything_at_every_point(void **state)
                 if (world.server) {
                     peri_loop_advance(world.loop, 60000); // and so do all other waits
                     if (peri_exchange_count() > 0)
-                        fail_msg("%s: %u exchanges are left after event %u at stage %u", points[point], peri_exchange_count(), event, stage);
+                        fail_msg("%s: %u exchanges are left after event %u at stage %u", points[point],
+                                 peri_exchange_count(), event, stage);
                 }
                 close_world();
             }

@@ -33,7 +33,8 @@ static void sends_a_request_and_reads_the_response(void **state)
     assert_string_equal(t.log, ""); // nothing from inside the call
     settle(world.loop);
     assert_string_equal(memory_peer_text(origin), "GET /path?a=b HTTP/1.1\r\nhost: a\r\naccept: */*\r\n\r\n");
-    memory_peer_send(origin, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-A: 1\r\nConnection: keep-alive, x-b\r\nx-b: 2\r\n\r\nhe");
+    memory_peer_send(
+        origin, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-A: 1\r\nConnection: keep-alive, x-b\r\nx-b: 2\r\n\r\nhe");
     memory_peer_send(origin, "llo");
     assert_string_equal(t.log, "ready head(200,5) end ");
     assert_string_equal(t.body, "hello");
@@ -148,8 +149,10 @@ static void becomes_a_tunnel_when_it_was_asked_for(void **state)
     (void)state;
     t.req.upgrade = PERI_SLICE("websocket");
     try_start(&t);
-    assert_string_equal(memory_peer_text(origin), "GET /path HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n");
-    memory_peer_send(origin, "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\nearly");
+    assert_string_equal(memory_peer_text(origin),
+                        "GET /path HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n");
+    memory_peer_send(origin,
+                     "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\nearly");
     assert_string_equal(t.log, "ready head(101,-1) ");
     assert_true(t.res.is_upgrade);
     assert_true(peri_slice_eq(t.res.upgrade, PERI_SLICE("websocket")));
@@ -231,9 +234,12 @@ static void says_how_a_response_broke_off(void **state)
         {"HTTP/1.1 200 O", "ready error(upstream_reset) "},
         {"HTTP/1.1 100 Continue\r\n\r\n", "ready interim(100,0) error(upstream_reset) "},
         {"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc", "ready head(200,9) error(upstream_reset) "},
-        {"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n", "ready head(200,-2) error(upstream_reset) "},
-        {"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n", "ready head(200,-2) error(upstream_reset) "},
-        {"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nx: y\r\n", "ready head(200,-2) error(upstream_reset) "},
+        {"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n",
+         "ready head(200,-2) error(upstream_reset) "},
+        {"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n",
+         "ready head(200,-2) error(upstream_reset) "},
+        {"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nx: y\r\n",
+         "ready head(200,-2) error(upstream_reset) "},
     };
     for (unsigned i = 0; i < PERI_COUNT(rows); i++) {
         try_free(&t);
@@ -418,8 +424,10 @@ static void may_be_called_off_from_inside_every_event(void **state)
             settle(world.loop);
         }
         if (!t.is_over)
-            memory_peer_send(&world.origins[i], "HTTP/1.1 103 Early Hints\r\nx: 1\r\n\r\nHTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
-                                                "1\r\na\r\n1\r\nb\r\n0\r\nx: y\r\n\r\n");
+            memory_peer_send(
+                &world.origins[i],
+                "HTTP/1.1 103 Early Hints\r\nx: 1\r\n\r\nHTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+                "1\r\na\r\n1\r\nb\r\n0\r\nx: y\r\n\r\n");
         assert_true(t.is_over);
         assert_int_equal(t.err, PERI_OK);
         assert_true(world.origins[i].is_ended);
@@ -430,8 +438,9 @@ static void may_be_called_off_from_inside_every_event(void **state)
 static void may_be_called_off_at_any_time_in_between(void **state)
 {
     (void)state;
-    static const char response[] = "HTTP/1.1 103 Early Hints\r\nx: 1\r\n\r\nHTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
-                                   "1\r\na\r\n1\r\nb\r\n0\r\nx: y\r\n\r\n";
+    static const char response[] =
+        "HTTP/1.1 103 Early Hints\r\nx: 1\r\n\r\nHTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+        "1\r\na\r\n1\r\nb\r\n0\r\nx: y\r\n\r\n";
     for (size_t len = 0; len < sizeof(response) - 1; len++) {
         world_close(state);
         world_open(state);
@@ -510,7 +519,8 @@ static void loses_nothing_when_memory_is_out(void **state)
         peri_attempt_start(&t.attempt);
         settle(world.loop);
         if (world.count > 0 && origin->stream)
-            memory_peer_send(origin, "HTTP/1.1 200 OK\r\nx: y\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nx: y\r\n\r\n");
+            memory_peer_send(
+                origin, "HTTP/1.1 200 OK\r\nx: y\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nx: y\r\n\r\n");
         bool has_failed = fail_alloc_stop();
         settle(world.loop);
         if (!has_failed)

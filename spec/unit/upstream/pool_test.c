@@ -164,7 +164,8 @@ static void may_be_freed_while_connections_are_still_open(void **state)
     peri_pool_release(world.pool);
     world.pool = NULL;
     peri_pools_free(pools);
-    world.pools = peri_pools_new(&(struct peri_pools_options){.loop = world.loop, .connect = world_connect, .data = &world});
+    world.pools =
+        peri_pools_new(&(struct peri_pools_options){.loop = world.loop, .connect = world_connect, .data = &world});
     memory_peer_send(&world.origins[0], OK);
     assert_string_equal(tries[0].log, "ready head(200,1) end ");
 }
@@ -201,7 +202,8 @@ static void knows_addresses_from_what_is_none(void **state)
 {
     (void)state;
     static const char *const good[] = {"127.0.0.1:80", "[::1]:65535", "shop.example:1", "unix:/run/a.sock"};
-    static const char *const bad[] = {"", "a", "a:", ":80", "a:0", "a:65536", "a:99999999999999999999", "a:8x", "a: 80", "a:-1", "unix:"};
+    static const char *const bad[] = {"",     "a",     "a:",   ":80",  "a:0", "a:65536", "a:99999999999999999999",
+                                      "a:8x", "a: 80", "a:-1", "unix:"};
     struct peri_pool_settings settings = world_settings();
     for (unsigned i = 0; i < PERI_COUNT(good); i++) {
         struct peri_pool *pool = peri_pools_get(world.pools, peri_slice_from(good[i]), &settings);
