@@ -8,9 +8,9 @@
 
 #include "base/assert.h"
 
-#define PERI_H1_LINE_ROOM 64        ///< bytes of a request line besides its target
-#define PERI_H1_SLACK 16            ///< bytes behind the text that lower_name may touch
-#define PERI_H1_EXTENSIONS 4096     ///< bytes of chunk extensions in one message
+#define PERI_H1_LINE_ROOM 64    ///< bytes of a request line besides its target
+#define PERI_H1_SLACK 16        ///< bytes behind the text that lower_name may touch
+#define PERI_H1_EXTENSIONS 4096 ///< bytes of chunk extensions in one message
 
 _Static_assert(sizeof(llhttp_t) <= sizeof(((struct peri_h1 *)0)->parser), "llhttp_t fits");
 
@@ -109,7 +109,8 @@ static int on_header_value_complete(llhttp_t *parser)
     if (peri_headers_append(h1->headers, name, value) != PERI_OK)
         return fail(h1, PERI_ERR_NOMEM);
     struct peri_header *header = &h1->headers->items[h1->headers->count - 1];
-    header->is_line = value.len > 0 && value.ptr == name.ptr + name.len + 2 && value.ptr[-1] == ' ' && value.ptr + value.len == end;
+    header->is_line =
+        value.len > 0 && value.ptr == name.ptr + name.len + 2 && value.ptr[-1] == ' ' && value.ptr + value.len == end;
     h1->name = peri_slice(NULL, 0);
     switch (header->id) {
     case PERI_H_CONTENT_LENGTH: return count_length(h1, header);
@@ -119,43 +120,39 @@ static int on_header_value_complete(llhttp_t *parser)
     }
 }
 
-// Makes every field that a Connection field lists a hop-by-hop one too.
+// Makes every field that a Connection field lists a hop-by-hop one too; but Host, which routing rests on, is not the client's to
+// remove.
 static void mark_listed(struct peri_headers *headers, struct peri_slice list)
 {
     struct peri_slice name;
     while (peri_slice_next(&list, &name)) {
         unsigned at = 0;
         for (struct peri_header *header; (header = peri_headers_find_name(headers, name, at, &at)); at++)
-            if (header->id != PERI_H_HOST && header->id != PERI_H_CONNECTION) // routing rests on Host: not the client's to remove
+            if (header->id != PERI_H_HOST && header->id != PERI_H_CONNECTION)
                 header->id = PERI_H_KEEP_ALIVE;
     }
 }
-
-#define BIT(id) (1u << (id))
-#define HOP_BY_HOP                                                                                                     \
-    (BIT(PERI_H_CONNECTION) | BIT(PERI_H_KEEP_ALIVE) | BIT(PERI_H_PROXY_CONNECTION) | BIT(PERI_H_TE) |                 \
-     BIT(PERI_H_TRAILER) | BIT(PERI_H_TRANSFER_ENCODING) | BIT(PERI_H_UPGRADE) | BIT(PERI_H_CONTENT_LENGTH))
 
 // Removes framing and hop-by-hop fields and those that Connection lists (RFC 9110 7.6.1).
 static void strip_hop_by_hop(struct peri_headers *headers)
 {
     unsigned kept = 0;
-    if (!(headers->seen & HOP_BY_HOP))
+    if (!(headers->seen & PERI_HEADERS_HOP_BY_HOP))
         return;
-    for (unsigned i = 0; i < headers->count && headers->seen & BIT(PERI_H_CONNECTION); i++) {
+    for (unsigned i = 0; i < headers->count && headers->seen & PERI_HEADERS_BIT(PERI_H_CONNECTION); i++) {
         struct peri_slice value = peri_slice(headers->items[i].value, headers->items[i].value_len);
         if (headers->items[i].id == PERI_H_CONNECTION)
             mark_listed(headers, value);
     }
     for (unsigned i = 0; i < headers->count; i++) {
-        if (HOP_BY_HOP & BIT(headers->items[i].id))
+        if (PERI_HEADERS_HOP_BY_HOP & PERI_HEADERS_BIT(headers->items[i].id))
             continue;
         if (kept != i)
             headers->items[kept] = headers->items[i];
         kept++;
     }
     headers->count = (uint16_t)kept;
-    headers->seen &= ~HOP_BY_HOP;
+    headers->seen &= ~PERI_HEADERS_HOP_BY_HOP;
 }
 
 // The length of the message by its fields (RFC 9112 6.3), refusing every combination that two readers may take differently.
@@ -463,7 +460,8 @@ static peri_err_t keep_lines(struct peri_h1 *h1, struct peri_slice data)
 
 static bool is_target_too_long(const struct peri_h1 *h1)
 {
-    return h1->role == PERI_H1_SERVER && h1->lines.is_first && h1->lines.len > h1->limits->uri_bytes + PERI_H1_LINE_ROOM;
+    return h1->role == PERI_H1_SERVER && h1->lines.is_first &&
+           h1->lines.len > h1->limits->uri_bytes + PERI_H1_LINE_ROOM;
 }
 
 // Takes lines from `data`; *used says how far.

@@ -15,9 +15,9 @@ struct peri_h1;
 enum peri_h1_role { PERI_H1_SERVER, PERI_H1_CLIENT };
 
 struct peri_h1_limits {
-    uint32_t header_bytes; ///< a whole head (or trailers), bytes
-    uint32_t headers;      ///< fields of one head
-    uint32_t uri_bytes;    ///< request target, bytes
+    uint32_t header_bytes;  ///< a whole head (or trailers), bytes
+    uint32_t headers;       ///< fields of one head
+    uint32_t uri_bytes;     ///< request target, bytes
     bool allow_underscores; ///< accept '_' in field names
 };
 
@@ -107,9 +107,9 @@ enum peri_h1_framing {
 /// How a head is to be framed and what it says about the connection.
 struct peri_h1_head {
     enum peri_h1_framing framing;
-    int64_t length;        ///< for PERI_H1_LENGTH, and shown for HEAD when >= 0
-    bool close;            ///< say Connection: close
-    bool say_keep_alive;   ///< say Connection: keep-alive (to HTTP/1.0)
+    int64_t length;      ///< for PERI_H1_LENGTH, and shown for HEAD when >= 0
+    bool close;          ///< say Connection: close
+    bool say_keep_alive; ///< say Connection: keep-alive (to HTTP/1.0)
 };
 
 /// Bytes that peri_h1_write_request will fill at most.

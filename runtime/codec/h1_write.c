@@ -58,19 +58,21 @@ static const char *end_of_line(const struct peri_header *header)
     return header->value + header->value_len + 2;
 }
 
-// Fields that stand behind each other as lines, as a message that was read has them, go out in one copy.
-static char *put_fields(char *out, const struct peri_headers *headers, uint16_t except)
+// Fields that stand behind each other as lines, as a message that was read has them, go out in one copy. What is not the
+// caller's to say, should it be there, is left out, and so are those of `except` (bits of ids).
+static char *put_fields(char *out, const struct peri_headers *headers, uint32_t except)
 {
     const struct peri_header *end = headers->items + headers->count;
+    except |= headers->seen & PERI_HEADERS_HOP_BY_HOP;
     for (const struct peri_header *h = headers->items; h < end; h++) {
-        if (except != PERI_H_OTHER && h->id == except)
+        if (except & PERI_HEADERS_BIT(h->id))
             continue;
         if (!h->is_line) {
             out = put_field(out, h);
             continue;
         }
         const char *begin = h->name;
-        while (h + 1 < end && h[1].is_line && h[1].name == end_of_line(h) && (h[1].id != except || except == PERI_H_OTHER))
+        while (h + 1 < end && h[1].is_line && h[1].name == end_of_line(h) && !(except & PERI_HEADERS_BIT(h[1].id)))
             h++;
         out = put(out, begin, (size_t)(end_of_line(h) - begin));
     }
@@ -111,7 +113,7 @@ char *peri_h1_write_request(char *out, const struct peri_request *req, const str
     out = PUT(out, " HTTP/1.1\r\nhost: ");
     out = put_slice(out, req->authority);
     out = PUT(out, "\r\n");
-    out = put_fields(out, &req->headers, PERI_H_HOST);
+    out = put_fields(out, &req->headers, PERI_HEADERS_BIT(PERI_H_HOST));
     if (req->upgrade.len > 0) {
         out = PUT(out, "connection: upgrade\r\nupgrade: ");
         out = put_slice(out, req->upgrade);
@@ -141,7 +143,7 @@ char *peri_h1_write_response(char *out, const struct peri_response *res, const s
         out = PUT(out, "HTTP/1.1 200 OK\r\n");
     else
         out = put_status_line(out, res->status);
-    out = put_fields(out, &res->headers, PERI_H_OTHER);
+    out = put_fields(out, &res->headers, 0);
     if (head->framing == PERI_H1_TUNNEL) {
         out = PUT(out, "connection: upgrade\r\nupgrade: ");
         out = put_slice(out, res->upgrade);
@@ -159,7 +161,7 @@ char *peri_h1_write_interim(char *out, int status, const struct peri_headers *he
 {
     out = put_status_line(out, status);
     if (headers)
-        out = put_fields(out, headers, PERI_H_OTHER);
+        out = put_fields(out, headers, 0);
     return PUT(out, "\r\n");
 }
 
@@ -184,6 +186,6 @@ size_t peri_h1_last_size(const struct peri_headers *trailers)
 char *peri_h1_write_last(char *out, const struct peri_headers *trailers)
 {
     out = PUT(out, "0\r\n");
-    out = put_fields(out, trailers, PERI_H_OTHER);
+    out = put_fields(out, trailers, 0);
     return PUT(out, "\r\n");
 }

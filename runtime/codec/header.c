@@ -48,9 +48,9 @@ static const uint8_t by_hash[64] = {
 
 // tchar of RFC 9110 5.6.2.
 static const bool is_tchar[256] = {
-    ['!'] = true,         ['#'] = true, ['$'] = true, ['%'] = true, ['&'] = true, ['\''] = true, ['*'] = true,
-    ['+'] = true,         ['-'] = true, ['.'] = true, ['^'] = true, ['_'] = true, ['`'] = true,  ['|'] = true,
-    ['~'] = true,         ['0' ... '9'] = true,       ['A' ... 'Z'] = true,       ['a' ... 'z'] = true,
+    ['!'] = true, ['#'] = true, ['$'] = true, ['%'] = true,         ['&'] = true,         ['\''] = true,
+    ['*'] = true, ['+'] = true, ['-'] = true, ['.'] = true,         ['^'] = true,         ['_'] = true,
+    ['`'] = true, ['|'] = true, ['~'] = true, ['0' ... '9'] = true, ['A' ... 'Z'] = true, ['a' ... 'z'] = true,
 };
 
 uint16_t peri_header_id(const char *name, size_t len)

@@ -51,8 +51,8 @@ enum peri_header_id {
 };
 
 struct peri_header {
-    const char *name;   ///< lower case; borrowed from the arena or static
-    const char *value;  ///< borrowed from the arena or static
+    const char *name;  ///< lower case; borrowed from the arena or static
+    const char *value; ///< borrowed from the arena or static
     uint32_t name_len;
     uint32_t value_len;
     uint16_t id;  ///< enum peri_header_id
@@ -62,10 +62,19 @@ struct peri_header {
 struct peri_headers {
     struct peri_arena *arena;  ///< borrowed; holds `items` and every copy
     struct peri_header *items; ///< in order of arrival; removed fields are closed up
-    uint32_t seen; ///< bit per known id that was ever put in; a bit that is not set: no such field
+    uint32_t seen;             ///< bit per known id that was ever put in; a bit that is not set: no such field
     uint16_t count;
     uint16_t capacity;
 };
+
+#define PERI_HEADERS_BIT(id) (1u << (id)) ///< of `seen`
+
+/// Fields that frame a message or belong to one connection only (RFC 9110 7.6.1): the codecs read and write them, nobody else.
+#define PERI_HEADERS_HOP_BY_HOP                                                                                        \
+    (PERI_HEADERS_BIT(PERI_H_CONNECTION) | PERI_HEADERS_BIT(PERI_H_KEEP_ALIVE) |                                       \
+     PERI_HEADERS_BIT(PERI_H_PROXY_CONNECTION) | PERI_HEADERS_BIT(PERI_H_TE) | PERI_HEADERS_BIT(PERI_H_TRAILER) |      \
+     PERI_HEADERS_BIT(PERI_H_TRANSFER_ENCODING) | PERI_HEADERS_BIT(PERI_H_UPGRADE) |                                   \
+     PERI_HEADERS_BIT(PERI_H_CONTENT_LENGTH))
 
 _Static_assert(PERI_H_COUNT <= 32, "a bit of `seen` for each known name");
 

@@ -3,11 +3,9 @@
 #include "codec/message.h"
 
 static const struct peri_slice method_names[] = {
-    [PERI_METHOD_GET] = {"GET", 3},         [PERI_METHOD_HEAD] = {"HEAD", 4},
-    [PERI_METHOD_POST] = {"POST", 4},       [PERI_METHOD_PUT] = {"PUT", 3},
-    [PERI_METHOD_DELETE] = {"DELETE", 6},   [PERI_METHOD_PATCH] = {"PATCH", 5},
-    [PERI_METHOD_OPTIONS] = {"OPTIONS", 7}, [PERI_METHOD_CONNECT] = {"CONNECT", 7},
-    [PERI_METHOD_TRACE] = {"TRACE", 5},
+    [PERI_METHOD_GET] = {"GET", 3},         [PERI_METHOD_HEAD] = {"HEAD", 4},       [PERI_METHOD_POST] = {"POST", 4},
+    [PERI_METHOD_PUT] = {"PUT", 3},         [PERI_METHOD_DELETE] = {"DELETE", 6},   [PERI_METHOD_PATCH] = {"PATCH", 5},
+    [PERI_METHOD_OPTIONS] = {"OPTIONS", 7}, [PERI_METHOD_CONNECT] = {"CONNECT", 7}, [PERI_METHOD_TRACE] = {"TRACE", 5},
 };
 
 enum peri_method peri_method_parse(struct peri_slice name)
@@ -26,10 +24,8 @@ bool peri_method_is_idempotent(enum peri_method method)
     case PERI_METHOD_PUT:
     case PERI_METHOD_DELETE:
     case PERI_METHOD_OPTIONS:
-    case PERI_METHOD_TRACE:
-        return true;
-    default:
-        return false;
+    case PERI_METHOD_TRACE: return true;
+    default: return false;
     }
 }
 

@@ -36,18 +36,18 @@ struct peri_request {
     struct peri_slice target;    ///< as received, for the access log only
     struct peri_headers headers; ///< without framing and hop-by-hop fields (removed by the codec)
     struct peri_headers trailers;
-    int64_t content_length;        ///< bytes, or PERI_LENGTH_*
-    uint8_t version;               ///< 10, 11, 20
-    bool expects_continue;         ///< the client waits for 100
-    struct peri_slice upgrade;     ///< protocol asked for by Connection: upgrade; empty when none
+    int64_t content_length;    ///< bytes, or PERI_LENGTH_*
+    uint8_t version;           ///< 10, 11, 20
+    bool expects_continue;     ///< the client waits for 100
+    struct peri_slice upgrade; ///< protocol asked for by Connection: upgrade; empty when none
 };
 
 struct peri_response {
     int status;
     struct peri_headers headers; ///< without framing and hop-by-hop fields
     struct peri_headers trailers;
-    int64_t content_length; ///< bytes, or PERI_LENGTH_*; for HEAD and 304 what the header said
-    bool is_upgrade;        ///< 101: a tunnel follows
+    int64_t content_length;    ///< bytes, or PERI_LENGTH_*; for HEAD and 304 what the header said
+    bool is_upgrade;           ///< 101: a tunnel follows
     struct peri_slice upgrade; ///< protocol of a 101
 };
 

@@ -36,7 +36,8 @@ peri_err_t peri_url_parse_authority(struct peri_arena *arena, struct peri_slice 
                                     uint16_t *port);
 
 /// Percent-decodes `text` into the arena; with `plus_is_space` as for form data. PERI_ERR_INVALID on a broken escape.
-peri_err_t peri_url_decode(struct peri_arena *arena, struct peri_slice text, bool plus_is_space, struct peri_slice *out);
+peri_err_t peri_url_decode(struct peri_arena *arena, struct peri_slice text, bool plus_is_space,
+                           struct peri_slice *out);
 
 /// First value of query parameter `name` (given decoded; compared after decoding), still encoded in `raw`.
 /// False when the query has no such parameter.

@@ -57,7 +57,8 @@ static int log_open_fd(struct peri_slice path, bool *owns)
     if (peri_slice_eq(path, PERI_SLICE("stderr")))
         return STDERR_FILENO;
     *owns = true;
-    return open(path.ptr, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0640); // a pipe must not stop the worker
+    return open(path.ptr, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK,
+                0640); // a pipe must not stop the worker
 }
 
 struct peri_accesslog *peri_accesslog_open(struct peri_loop *loop, struct peri_slice path,

@@ -30,7 +30,7 @@ struct peri_flow {
 struct peri_forward {
     struct peri_exchange *x;
     struct peri_server *server;
-    struct peri_list link; ///< in server->exchanges
+    struct peri_list link;          ///< in server->exchanges
     struct peri_upstream *upstream; ///< chosen; NULL before
     struct peri_endpoint *endpoint; ///< chosen for the present attempt
     struct peri_attempt attempt;

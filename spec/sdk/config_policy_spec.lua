@@ -105,7 +105,8 @@ describe("a policy in a configuration", function()
 
     it("drops the hooks that the definition does not need under its settings", function()
         local nothing = function() end
-        local two = declare({ name = "two", stage = "traffic", schema = { quiet = { type = "boolean", default = false } } }, {
+        local setting = { type = "boolean", default = false }
+        local two = declare({ name = "two", stage = "traffic", schema = { quiet = setting } }, {
             on_request = nothing,
             on_response = nothing,
             unused = function(_, conf) return conf.quiet and { "on_response" } or {} end,

@@ -108,6 +108,26 @@ static void writes_responses(void **state)
                     .framing = PERI_H1_TUNNEL);
 }
 
+static void writes_no_framing_but_its_own(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"Content-Length", "transfer-encoding", "connection",      "keep-alive", "te",
+                                        "trailer",        "upgrade",           "proxy-connection"};
+    peri_headers_add(&res.headers, PERI_SLICE("x-a"), PERI_SLICE("1"));
+    for (unsigned i = 0; i < PERI_COUNT(names); i++) {
+        peri_headers_add(&res.headers, peri_slice_from(names[i]), PERI_SLICE("7"));
+        peri_headers_add(&req.headers, peri_slice_from(names[i]), PERI_SLICE("7"));
+        peri_headers_add(&res.trailers, peri_slice_from(names[i]), PERI_SLICE("7"));
+    }
+    peri_headers_add(&res.headers, PERI_SLICE("x-b"), PERI_SLICE("2"));
+    WRITES_RESPONSE("HTTP/1.1 200 OK\r\nx-a: 1\r\nx-b: 2\r\ncontent-length: 5\r\n\r\n", .framing = PERI_H1_LENGTH,
+                    .length = 5);
+    WRITES_REQUEST("GET / HTTP/1.1\r\nhost: a\r\n\r\n", .framing = PERI_H1_NO_BODY, .length = -1);
+    char out[512];
+    *peri_h1_write_last(out, &res.trailers) = 0;
+    assert_string_equal(out, "0\r\n\r\n");
+}
+
 static void never_writes_more_than_it_announced(void **state)
 {
     (void)state;
@@ -241,6 +261,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(writes_requests),
         TEST(writes_responses),
+        TEST(writes_no_framing_but_its_own),
         TEST(never_writes_more_than_it_announced),
         TEST(writes_interim_responses_chunks_and_trailers),
         TEST(writes_what_it_read_without_what_ends_here),

@@ -308,6 +308,8 @@ static void survives_every_pair_of_events(void **state)
     for (unsigned point = 0; point < PERI_COUNT(points); point++) {
         for (unsigned first = 1; first < PERI_COUNT(events); first++) {
             for (unsigned second = 1; second < PERI_COUNT(events); second++) {
+                if ((point + first + second) % 3 != 0) // every pair, at a third of the points
+                    continue;
                 open_world();
                 bring_to(points[point], 1 + (first + second) % 3);
                 events[first]();
