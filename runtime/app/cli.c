@@ -35,6 +35,11 @@ static const struct command commands[] = {
      "Prints every error as file:line: path: message. Exit status 1 when there is one.\n"},
     {"test", peri_test_main, "[PATH...]", "run busted specs inside the runtime",
      "PATH is a spec file or a folder of them (default: spec).\n"},
+    {"new", peri_cli_new, "policy NAME", "write a new policy with its spec and README",
+     "Makes policies/NAME/init.lua, policies/NAME/README.md and spec/NAME_spec.lua in the current folder, which is "
+     "that\n"
+     "of the configuration. The spec passes as it is. Nothing that is there already is changed.\n\n"
+     "NAME begins with a lower-case letter; lower-case letters, digits and '_' follow.\n"},
     {"reload", peri_cli_reload, "[--admin ADDRESS]", "take over the changed files, in all workers or in none",
      "Prints the errors and keeps the old generation when the new one is refused (exit status 1).\n\n" ADMIN_HELP},
     {"rollback", peri_cli_rollback, "[N] [--admin ADDRESS]", "go back to the generation before, or to generation N",

@@ -29,6 +29,7 @@ int peri_cli_usage(const char *command, const char *format, ...) PERI_PRINTF(2, 
 /// Commands; `argv[0]` is the command's name.
 int peri_cli_run(int argc, char **argv);
 int peri_cli_check(int argc, char **argv);
+int peri_cli_new(int argc, char **argv);
 int peri_cli_reload(int argc, char **argv);
 int peri_cli_rollback(int argc, char **argv);
 int peri_cli_status(int argc, char **argv);
