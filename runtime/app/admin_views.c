@@ -2,7 +2,6 @@
 // Makes JSON of what the supervisor, the configuration and the counters say.
 #include "app/admin_views.h"
 
-#include <stdlib.h>
 
 #include "app/config.h"
 #include "app/history.h"
@@ -21,15 +20,6 @@ static struct peri_json *new_text(const char *text)
 static struct peri_json *new_count(uint64_t count)
 {
     return peri_json_new_integer((int64_t)count);
-}
-
-// A copy of a part of the configuration; null when it is not there.
-static struct peri_json *copy(const struct peri_json *json)
-{
-    char *text = json ? peri_json_format(json, false) : NULL;
-    struct peri_json *result = text ? peri_json_parse(peri_slice_from(text), false, NULL, 0) : peri_json_new_null();
-    free(text);
-    return result;
 }
 
 static const struct peri_edition *current(const struct peri_supervisor *supervisor)
@@ -129,7 +119,7 @@ static struct peri_json *view_route(struct peri_shm *shm, const struct peri_json
     peri_json_set(view, "name", peri_json_new_string(name));
     for (unsigned i = 0; i < PERI_COUNT(members); i++)
         if (peri_json_get(route, members[i]))
-            peri_json_set(view, members[i], copy(peri_json_get(route, members[i])));
+            peri_json_set(view, members[i], peri_json_copy(peri_json_get(route, members[i])));
     peri_metrics_sum_route(shm, (uint32_t)peri_metrics_route(shm, name), &sum, NULL);
     set_sum(view, &sum);
     return view;
@@ -163,8 +153,8 @@ static struct peri_json *view_upstream(struct peri_shm *shm, const struct peri_j
     struct peri_json *view = peri_json_new_object();
     uint32_t row = (uint32_t)peri_metrics_upstream(shm, name);
     peri_json_set(view, "name", peri_json_new_string(name));
-    peri_json_set(view, "balance", copy(peri_json_get(upstream, "balance")));
-    peri_json_set(view, "endpoints", copy(peri_json_get(upstream, "endpoints")));
+    peri_json_set(view, "balance", peri_json_copy(peri_json_get(upstream, "balance")));
+    peri_json_set(view, "endpoints", peri_json_copy(peri_json_get(upstream, "endpoints")));
     peri_metrics_sum_upstream(shm, row, &sum, NULL);
     set_sum(view, &sum);
     peri_metrics_sum_connections(shm, row, &connections);

@@ -9,6 +9,8 @@
 
 #include "base/attr.h"
 
+struct peri_check_result;
+
 #define PERI_EXIT_OK 0
 #define PERI_EXIT_FAILED 1
 #define PERI_EXIT_USAGE 2
@@ -26,9 +28,14 @@ void peri_cli_error(const char *format, ...) PERI_PRINTF(1, 2);
 /// Writes what was not understood to stderr and how to get help for `command`. Returns PERI_EXIT_USAGE.
 int peri_cli_usage(const char *command, const char *format, ...) PERI_PRINTF(2, 3);
 
+/// Evaluates the configuration `file` in this process and within the time limit of a check; its errors are written to stderr.
+/// False when it is refused; otherwise the result is the caller's (peri_check_result_close).
+bool peri_cli_load(const char *file, struct peri_check_result *result);
+
 /// Commands; `argv[0]` is the command's name.
 int peri_cli_run(int argc, char **argv);
 int peri_cli_check(int argc, char **argv);
+int peri_cli_explain(int argc, char **argv);
 int peri_cli_new(int argc, char **argv);
 int peri_cli_reload(int argc, char **argv);
 int peri_cli_rollback(int argc, char **argv);

@@ -88,23 +88,31 @@ static void on_late(int number)
     _exit(PERI_EXIT_FAILED);
 }
 
+bool peri_cli_load(const char *file, struct peri_check_result *result)
+{
+    struct peri_check_options options = {.file = file, .role = "gateway"};
+    signal(SIGALRM, on_late);
+    alarm(PERI_CHECK_MS / 1000);
+    peri_check_run(&options, result);
+    alarm(0);
+    if (!result->errors)
+        return true;
+    peri_errors_print(stderr, file, result->errors);
+    peri_check_result_close(result);
+    return false;
+}
+
 int peri_cli_check(int argc, char **argv)
 {
     struct peri_check_result result;
-    struct peri_check_options options = {.file = file_argument(argc, argv), .role = "gateway"};
-    if (!options.file)
+    const char *file = file_argument(argc, argv);
+    if (!file)
         return PERI_EXIT_USAGE;
-    signal(SIGALRM, on_late);
-    alarm(PERI_CHECK_MS / 1000);
-    peri_check_run(&options, &result);
-    alarm(0);
-    int status = result.errors ? PERI_EXIT_FAILED : PERI_EXIT_OK;
-    if (result.errors)
-        peri_errors_print(stderr, options.file, result.errors);
-    else
-        print_summary(options.file, result.config);
+    if (!peri_cli_load(file, &result))
+        return PERI_EXIT_FAILED;
+    print_summary(file, result.config);
     peri_check_result_close(&result);
-    return status;
+    return PERI_EXIT_OK;
 }
 
 int peri_cli_worker(int argc, char **argv)

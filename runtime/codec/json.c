@@ -226,6 +226,11 @@ bool peri_json_append(struct peri_json *array, struct peri_json *value)
     return json_array_append_new(unwrap(array), unwrap(value)) == 0;
 }
 
+struct peri_json *peri_json_copy(const struct peri_json *json)
+{
+    return json ? wrap(json_deep_copy(unwrap(json))) : peri_json_new_null();
+}
+
 char *peri_json_format(const struct peri_json *json, bool is_pretty)
 {
     return json_dumps(unwrap(json), JSON_ENCODE_ANY | (is_pretty ? JSON_INDENT(2) : JSON_COMPACT));

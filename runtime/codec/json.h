@@ -103,6 +103,9 @@ bool peri_json_set(struct peri_json *object, const char *name, struct peri_json 
 /// Appends `value` (taken, also on failure) to `array`; NULL as in peri_json_set.
 bool peri_json_append(struct peri_json *array, struct peri_json *value);
 
+/// Deep copy, owned by the caller; null for NULL. NULL when out of memory.
+struct peri_json *peri_json_copy(const struct peri_json *json);
+
 /// Text of the value, malloc'ed, NUL-terminated, members in the order of insertion; `is_pretty` indents by two spaces.
 /// NULL when out of memory.
 char *peri_json_format(const struct peri_json *json, bool is_pretty);

@@ -237,7 +237,7 @@ static bool on_begin(struct peri_h1 *h1)
 
 static const struct peri_client_ops client_ops;
 
-static peri_err_t read_target(struct peri_exchange *x)
+peri_err_t peri_connection_read_target(struct peri_exchange *x)
 {
     struct peri_request *req = &x->req;
     struct peri_url url;
@@ -266,7 +266,7 @@ static peri_err_t on_head(struct peri_h1 *h1)
 {
     struct peri_connection *c = h1->data;
     struct peri_exchange *x = c->x;
-    peri_err_t err = read_target(x);
+    peri_err_t err = peri_connection_read_target(x);
     if (err != PERI_OK)
         return err;
     if (x->req.content_length > 0 && (uint64_t)x->req.content_length > c->home->settings->body_bytes)

@@ -9,6 +9,7 @@
 #include "downstream/listener.h"
 
 struct peri_connection;
+struct peri_exchange;
 struct peri_metrics_page;
 
 /// What a connection needs of its listener.
@@ -34,6 +35,10 @@ void peri_connection_drain(struct peri_connection *connection);
 
 /// Closes at once; an exchange under way is aborted.
 void peri_connection_close(struct peri_connection *connection, peri_err_t err);
+
+/// Fills path, query, authority and host of x->req from its target and its Host field. PERI_ERR_BAD_PATH, PERI_ERR_BAD_HOST,
+/// PERI_ERR_NOMEM.
+peri_err_t peri_connection_read_target(struct peri_exchange *x);
 
 /// The connection of a link in home->connections.
 struct peri_connection *peri_connection_from(struct peri_list *link);

@@ -327,7 +327,8 @@ struct peri_generation *peri_generation_new(struct peri_script_generation *scrip
         err = read_routes(&b, peri_json_get(json, "routes"));
     peri_json_free(json);
     if (err == PERI_OK) {
-        peri_script_set_generation(script, g);
+        if (script)
+            peri_script_set_generation(script, g);
         return g;
     }
     *errors = format_error(&b, err);

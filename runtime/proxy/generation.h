@@ -35,8 +35,8 @@ struct peri_generation {
     struct peri_server *server; ///< borrowed; whose generation this is
 };
 
-/// Builds the C half from the normalised configuration. `script` and `config` are taken (also on failure). On failure returns
-/// NULL and *errors is a malloc'ed JSON array.
+/// Builds the C half from the normalised configuration. `script` and `config` are taken (also on failure); without `script`
+/// (NULL) the generation can be looked at, but serves nothing. On failure returns NULL and *errors is a malloc'ed JSON array.
 struct peri_generation *peri_generation_new(struct peri_script_generation *script, char *config, uint64_t number,
                                             struct peri_slice digest, struct peri_pools *pools, struct peri_shm *shm,
                                             struct peri_metrics_page *page, char **errors);

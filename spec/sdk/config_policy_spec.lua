@@ -385,6 +385,30 @@ describe("the plan of a route", function()
         assert.are.equal(1, (hooks(nil, { upstream = f })))
     end)
 
+    it("tells of each policy what a person wants to know", function()
+        local result, errors = config.compile({
+            policies = { "p" },
+            routes = {
+                { reply = "a", policies = { { "p", when = f, dry_run = true, on_failure = "open" } } },
+                { reply = "b" },
+            },
+        }, {
+            file = "x.lua",
+            load_policy = function() return declare({ name = "p", stage = "auth" }, { on_request = f, on_log = f }) end,
+        })
+        assert.are.same({}, errors)
+        assert.are.same({
+            { policy = "p", hooks = 33, on_failure = "closed" },
+            { policy = "p", hooks = 33, on_failure = "open", when = true, dry_run = true },
+        }, result.normalized.routes[1].chain)
+        assert.are.same({ { policy = "p", hooks = 33, on_failure = "closed" } }, result.normalized.routes[2].chain)
+    end)
+
+    it("has no chain without policies", function()
+        local result = config.compile({ routes = { { reply = "a" } } }, { file = "x.lua" })
+        assert.is_nil(result.normalized.routes[1].chain)
+    end)
+
     describe("of header edits", function()
         local function edit(on, op, name, value)
             return { on = on, op = op, name = name, value = value }

@@ -229,6 +229,18 @@ local function plan(chain, target)
     return hooks, nil
 end
 
+--- What is worth knowing of each use, for those who explain a route.
+local function describe(chain)
+    local list = {}
+    for k, use in ipairs(chain) do
+        list[k] = {
+            policy = use.name, hooks = use.hooks, when = use.when and true or nil, dry_run = use.dry_run or nil,
+            on_failure = use.on_failure,
+        }
+    end
+    return #list > 0 and list or nil
+end
+
 -- ---------------------------------------------------------------- one route
 
 local function check_name(build, name, index, path)
@@ -278,6 +290,7 @@ local function compile_route(build, route, written, index)
         edits = edits,
         hooks = hooks,
         policies = #names > 0 and names or nil,
+        chain = describe(chain),
         timeouts = request and { request_ms = duration.milliseconds(request) },
     }
     local choose = type(route.upstream) == "function" and route.upstream or nil
