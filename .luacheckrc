@@ -26,5 +26,5 @@ files["lua/perigee/algo/**/*.lua"] = { std = "policy" }
 files["**/*_spec.lua"] = { std = "luajit+busted" }
 files["examples/**/*_spec.lua"] = { std = "luajit+busted" }
 files["spec/**/*.lua"] = { std = "luajit+busted" }
-files["lua/templates/policy/init.lua"] = { std = "policy" }
-files["lua/templates/policy/spec.lua"] = { std = "luajit+busted" }
+files["tools/templates/policy/init.lua"] = { std = "policy" }
+files["tools/templates/policy/spec.lua"] = { std = "luajit+busted" }

@@ -2,7 +2,6 @@
 // Makes JSON of what the supervisor, the configuration and the counters say.
 #include "app/admin_views.h"
 
-
 #include "app/config.h"
 #include "app/history.h"
 #include "app/snapshot.h"

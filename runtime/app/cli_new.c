@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// `perigee new policy NAME`: writes the files of a new policy from the templates in the binary (lua/templates/). What is
+// `perigee new policy NAME`: writes the files of a new policy from the templates in the binary (tools/templates/). What is
 // there already is never touched; a policy that cannot be written whole leaves nothing behind.
 #include <errno.h>
 #include <fcntl.h>
@@ -22,9 +22,9 @@ struct scaffold {
 };
 
 static const struct scaffold scaffolds[] = {
-    {"lua/templates/policy/init.lua", "policies/NAME/init.lua"},
-    {"lua/templates/policy/README.md", "policies/NAME/README.md"},
-    {"lua/templates/policy/spec.lua", "spec/NAME_spec.lua"},
+    {"tools/templates/policy/init.lua", "policies/NAME/init.lua"},
+    {"tools/templates/policy/README.md", "policies/NAME/README.md"},
+    {"tools/templates/policy/spec.lua", "spec/NAME_spec.lua"},
 };
 
 // Writes `text` with the name in place. False when the file system refuses.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Files that are part of the binary: the Lua SDK, the shipped policies and the FFI header. The build makes the table
-// from lua/, policies/ and include/perigee/ffi.h (tools/embed); specs are left out. Everything here is constant and
-// lives as long as the process.
+// Files that are part of the binary: the Lua SDK, the shipped policies, the templates of new ones and the FFI header. The
+// build makes the table from lua/, policies/, tools/templates/ and include/perigee/ffi.h (tools/embed); specs are left out.
+// Everything here is constant and lives as long as the process.
 
 #ifndef PERI_BASE_EMBED_H
 #define PERI_BASE_EMBED_H
