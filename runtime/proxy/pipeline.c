@@ -186,7 +186,8 @@ void peri_pipeline_fail(struct peri_exchange *x, peri_err_t err)
 static void on_timer(struct peri_timer *timer)
 {
     struct peri_forward *f = PERI_CONTAINER(timer, struct peri_forward, timer);
-    if (f->attempt.has_head && f->flow[PERI_SIDE_RESPONSE].is_blocked) { // the client is slow, not the upstream
+    bool is_ours = f->flow[PERI_SIDE_RESPONSE].is_blocked || f->x->state == PERI_X_RESPONSE;
+    if (f->attempt.has_head && is_ours) { // the client or a response hook is slow, not the upstream
         peri_timer_start(f->server->loop, &f->timer, f->upstream->idle_ms);
         return;
     }

@@ -17,7 +17,8 @@ struct peri_request;
 struct peri_response;
 struct peri_upstream_connection;
 
-/// What an attempt tells its owner, from the loop, never from inside a call of this module.
+/// What an attempt tells its owner, from the loop; but on_ready (on a pooled connection) and on_error (out of memory) may come from
+/// inside peri_attempt_start.
 struct peri_attempt_events {
     /// The connection is there and the request head was written: the body may follow.
     void (*on_ready)(struct peri_attempt *attempt);
