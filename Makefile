@@ -11,16 +11,18 @@ MAKEFLAGS += --no-print-directory
 
 .NOTPARALLEL:
 .DEFAULT_GOAL := build
-.PHONY: build run test check format asan fuzz bench docs clean help deps deps-test
+.PHONY: build run test check format asan fuzz bench docs clean help deps deps-run deps-test
 
 build: deps
 	@cmake -S . -B $(BUILD) --log-level=WARNING
-	@cmake --build $(BUILD) --parallel $(JOBS)
+	@cmake --build $(BUILD) --parallel $(JOBS) --target perigee
 
-run: build
+run: deps-run build
 	@examples/ecommerce/run
 
-test: deps-test build
+test: deps-test
+	@cmake -S . -B $(BUILD) --log-level=WARNING
+	@cmake --build $(BUILD) --parallel $(JOBS)
 	@tools/run_tests --build $(BUILD) $(T)
 
 check: deps-test
@@ -53,6 +55,9 @@ clean:
 
 deps:
 	@tools/deps build
+
+deps-run:
+	@tools/deps build run
 
 deps-test:
 	@tools/deps build test

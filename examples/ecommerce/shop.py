@@ -194,16 +194,20 @@ class Shop:
     def stop(self):
         """Closes the shop in the ordinary way and checks that nothing is left."""
         self.check_sane()
+        for started in self.extra:
+            started.terminate()
+            assert started.wait(wait.PATIENCE) == 0
         family = self.family()
         self.send(signal.SIGTERM)
         assert self.wait_end() == 0, self.error_text
         self.check_left_nothing(family)
 
     def kill(self):
-        """Ends what is still there, whatever state it is in."""
-        family = [*self.family(), *(started.pid for started in self.extra)]
+        """Ends what is still there, whatever state it is in: the parts first, which would begin to end by themselves without
+        the script."""
+        family = [*self.family(), *(started.pid for started in self.extra if started.poll() is None)]
         if self.process.poll() is None:
-            self.process.kill()
+            family.append(self.process.pid)
         for pid in family:
             try:
                 os.kill(pid, signal.SIGKILL)

@@ -235,6 +235,7 @@ def test_a_dead_payment_instance_is_named_and_costs_every_other_order(launch):
     assert shop.get("/products").status == 200
     shop.start_again("payment1")
     assert [shop.order().status for _ in range(4)] == [201] * 4
+    shop.stop()
 
 
 # ---------------------------------------------------------------- opening and closing
@@ -248,6 +249,7 @@ def test_what_it_prints_works_line_by_line(launch):
                             timeout=3 * wait.PATIENCE, check=True)
     assert re.findall(r"HTTP/1\.1 (\d{3})", result.stdout) == ["200", "401", "200", "201", "200", "403"]
     assert '"generation": 1' in result.stdout
+    shop.stop()
 
 
 def test_it_uses_no_colours_where_nobody_looks(shop):

@@ -164,6 +164,7 @@ uint64_t peri_server_lua_bytes(const struct peri_server *server)
 void peri_server_free(struct peri_server *server)
 {
     peri_timer_stop(&server->drain_timer);
+    server->on_drained = NULL; // whoever waited for the end of the drain has it now
     peri_listeners_close(server);
     peri_pipeline_end_all(server);
     peri_server_drop(server);
