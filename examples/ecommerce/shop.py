@@ -73,14 +73,14 @@ def bearer(text):
 
 
 class Shop:
-    def __init__(self):
+    def __init__(self, **variables):
         self.base = free_base()
         self.address = f"127.0.0.1:{self.base}"
         self.output, self.errors = [], []
         self.tokens = {}
         self.extra = []
         # SIGINT is heard even where the tests run with it ignored: a shell cannot trap what was ignored before it.
-        self.process = subprocess.Popen([HERE / "run"], env=environment(self.base), cwd="/", stdin=subprocess.DEVNULL,
+        self.process = subprocess.Popen([HERE / "run"], env={**environment(self.base), **variables}, cwd="/", stdin=subprocess.DEVNULL,
                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace", start_new_session=True,
                                         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
         self.readers = [threading.Thread(target=self.collect, args=pair, daemon=True)

@@ -22,6 +22,7 @@ struct local_link {
     uint64_t ready;    ///< number of the candidate; 0 for none
     uint64_t switched; ///< number to be answered as switched; 0 for none
     bool has_ended;
+    bool is_ending; ///< the loop turns until what was open is closed: later orders have nobody to go to
 };
 
 static struct local_link *self_of(struct peri_link *link)
@@ -67,7 +68,8 @@ static void on_kill(struct peri_link *link)
 {
     struct local_link *self = self_of(link);
     self->has_ended = true;
-    peri_defer_schedule(self->loop, &self->answer);
+    if (!self->is_ending)
+        peri_defer_schedule(self->loop, &self->answer);
 }
 
 static void on_drained(void *data)
@@ -77,7 +79,9 @@ static void on_drained(void *data)
 
 static void on_drain(struct peri_link *link, uint64_t ms)
 {
-    peri_worker_drain(self_of(link)->worker, ms, on_drained, link);
+    struct local_link *self = self_of(link);
+    if (!self->is_ending)
+        peri_worker_drain(self->worker, ms, on_drained, link);
 }
 
 static const struct peri_link_ops ops = {
@@ -90,6 +94,7 @@ static const struct peri_link_ops ops = {
 
 static void end(struct local_link *self)
 {
+    self->is_ending = true;
     peri_defer_cancel(&self->answer);
     peri_worker_free(self->worker);
     self->base.events->on_end(&self->base, "the end of its work");
