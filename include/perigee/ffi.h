@@ -34,10 +34,10 @@ enum { PERI_FFI_STEPS_MAX = 64 };
 enum { PERI_FFI_STEP_IDLE = 0, PERI_FFI_STEP_ENTERED = 1, PERI_FFI_STEP_SKIPPED = 2 };
 
 /** The handle on an exchange. Its memory is never freed; `gen` changes when the exchange ends, so that a Lua object that
- *  remembers another number is stale. */
+ *  remembers another number is stale. It is a random whole number of 53 bits: nobody guesses that of another exchange. */
 struct peri_ffi_slot {
     int32_t id;
-    int32_t gen;
+    double gen;
     const char *ptr; /**< bytes of the last answer, valid until the next call on the same exchange */
     size_t len;
     int32_t is_unwound;                /**< the response hooks have run, on an answer of the proxy itself */

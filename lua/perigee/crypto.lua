@@ -6,9 +6,11 @@
 local ffi = require "ffi"
 local base64 = require "perigee.base64"
 local jose = require "perigee._core.jose"
+local object = require "perigee._core.object"
 local scratch = require "perigee._core.scratch"
 
 local C, ffi_string, tonumber = ffi.C, ffi.string, tonumber
+local inside = object.inside
 
 local DIGESTS = {
     sha1 = C.PERI_FFI_SHA1, sha256 = C.PERI_FFI_SHA256, sha384 = C.PERI_FFI_SHA384, sha512 = C.PERI_FFI_SHA512,
@@ -41,10 +43,7 @@ function crypto.hash(algorithm, data)
 end
 
 ---@class perigee.HmacKey
----@field _handle ffi.cdata*
-local HmacKey = {}
-HmacKey.__index = HmacKey
-HmacKey.__metatable = "perigee.HmacKey"
+local HmacKey, new_hmac_key = object.class "perigee.HmacKey"
 
 --- A prepared HMAC key: several times cheaper per MAC than crypto.hmac with a key that changes.
 ---@param algorithm string
@@ -53,7 +52,7 @@ HmacKey.__metatable = "perigee.HmacKey"
 function crypto.hmac_key(algorithm, key)
     local handle = C.peri_ffi_hmac_new(find_digest(algorithm), key, #key)
     assert(handle ~= nil, "the HMAC key could not be set up")
-    return setmetatable({ _handle = ffi.gc(handle, C.peri_ffi_hmac_free) }, HmacKey)
+    return new_hmac_key { handle = ffi.gc(handle, C.peri_ffi_hmac_free) }
 end
 
 --- MAC of `data`.
@@ -61,7 +60,7 @@ end
 ---@return string mac raw bytes
 function HmacKey:compute(data)
     local out = scratch(C.PERI_FFI_DIGEST_MAX)
-    local len = C.peri_ffi_hmac_compute(self._handle, data, #data, out)
+    local len = C.peri_ffi_hmac_compute(inside(self).handle, data, #data, out)
     assert(len > 0, "the HMAC failed")
     return ffi_string(out, len)
 end
@@ -71,7 +70,7 @@ end
 ---@param mac string
 ---@return boolean
 function HmacKey:verify(data, mac)
-    return C.peri_ffi_hmac_verify(self._handle, data, #data, mac, #mac) == 1
+    return C.peri_ffi_hmac_verify(inside(self).handle, data, #data, mac, #mac) == 1
 end
 
 -- The last key of each algorithm, prepared: a caller nearly always has one.
@@ -99,10 +98,7 @@ local KINDS = {
 
 ---@class perigee.Key
 ---@field kind "RSA"|"P-256"|"P-384"|"P-521"|"Ed25519"
----@field _handle ffi.cdata*
-local Key = {}
-Key.__index = Key
-Key.__metatable = "perigee.Key"
+local Key, new_key_object = object.class "perigee.Key"
 
 local function find_algorithm(name)
     local algorithm = jose[name]
@@ -117,7 +113,7 @@ local function new_key(handle)
         return nil, ffi_string(message)
     end
     local kind = KINDS[C.peri_ffi_key_kind(handle)]
-    return setmetatable({ kind = kind, _handle = ffi.gc(handle, C.peri_ffi_key_free) }, Key)
+    return new_key_object { handle = ffi.gc(handle, C.peri_ffi_key_free), public = { kind = kind } }
 end
 
 --- A key that verifies, from PEM: a public key or a certificate (whose dates are not looked at).
@@ -173,7 +169,7 @@ end
 ---@return boolean
 function Key:verify(algorithm, data, signature)
     local how = find_algorithm(algorithm)
-    return C.peri_ffi_key_verify(self._handle, how.scheme, how.digest, data, #data, signature, #signature) == 1
+    return C.peri_ffi_key_verify(inside(self).handle, how.scheme, how.digest, data, #data, signature, #signature) == 1
 end
 
 --- Signs `data`. Nil and a message when key and algorithm do not fit, or the key is public.
@@ -183,7 +179,7 @@ end
 ---@return string|nil message
 function Key:sign(algorithm, data)
     local how, out = find_algorithm(algorithm), scratch(C.PERI_FFI_SIGNATURE_MAX)
-    local len = C.peri_ffi_key_sign(self._handle, how.scheme, how.digest, data, #data, out)
+    local len = C.peri_ffi_key_sign(inside(self).handle, how.scheme, how.digest, data, #data, out)
     if len < 0 then
         return nil, "the key cannot sign with " .. algorithm
     end
@@ -216,7 +212,7 @@ end
 ---@param count integer
 ---@return string
 function crypto.random(count)
-    if count < 0 or count > RANDOM_MAX then
+    if type(count) ~= "number" or not (count >= 0 and count <= RANDOM_MAX) then
         error("crypto.random gives 0 to 65536 bytes", 2)
     end
     local out = scratch(count)
@@ -306,7 +302,7 @@ end
 ---@return string
 function password.hash(plain, iterations)
     iterations = iterations or ITERATIONS
-    if iterations < 1 or iterations > ITERATIONS_MAX then
+    if type(iterations) ~= "number" or not (iterations >= 1 and iterations <= ITERATIONS_MAX) then
         error("a password hash has 1 to 300000 iterations", 2)
     end
     local salt = crypto.random(16)

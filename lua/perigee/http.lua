@@ -23,17 +23,17 @@ local http = {}
 ---@field headers table<string, string> by name in any case; fields of one name are joined with ", "
 ---@field trailers table<string, string>
 ---@field body string
-local Response = {}
-Response.__index = Response
+local methods = {}
+local Response = { __index = methods, __metatable = "perigee.FetchResponse" }
 
 --- The body, decoded as JSON.
 ---@return any value
 ---@return string|nil message
-function Response:json()
+function methods:json()
     return require("perigee.json").decode(self.body)
 end
 
-local Fields = {}
+local Fields = { __metatable = "perigee.FetchFields" }
 
 function Fields.__index(fields, name)
     local lower = type(name) == "string" and name:lower()

@@ -4,16 +4,14 @@
 -- otherwise the families never meet: `::/0` holds no IPv4 address.
 
 local ffi = require "ffi"
+local object = require "perigee._core.object"
 
-local C, ffi_string = ffi.C, ffi.string
+local C, ffi_string, inside = ffi.C, ffi.string, object.inside
 
 local ip = {}
 
 ---@class perigee.IpSet
----@field _handle ffi.cdata*
-local IpSet = {}
-IpSet.__index = IpSet
-IpSet.__metatable = "perigee.IpSet"
+local IpSet, new_set = object.class "perigee.IpSet"
 
 local text = ffi.new("char[?]", C.PERI_FFI_IP_TEXT)
 local message = ffi.new("char[256]")
@@ -45,7 +43,7 @@ function ip.set(entries)
             return nil, "entry " .. i .. ": " .. ffi_string(message)
         end
     end
-    return setmetatable({ _handle = handle }, IpSet)
+    return new_set { handle = handle }
 end
 
 --- Is the address in the set? False with a message when it is no address.
@@ -53,7 +51,7 @@ end
 ---@return boolean
 ---@return string|nil message
 function IpSet:contains(address)
-    local found = C.peri_ffi_ip_set_contains(self._handle, address, #address)
+    local found = C.peri_ffi_ip_set_contains(inside(self).handle, address, #address)
     if found < 0 then
         return false, "not an IP address"
     end

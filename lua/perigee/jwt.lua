@@ -12,11 +12,13 @@ local crypto = require "perigee.crypto"
 local json = require "perigee.json"
 local jose = require "perigee._core.jose"
 local jwks = require "perigee._core.jwks"
+local object = require "perigee._core.object"
 local scratch = require "perigee._core.scratch"
 local time = require "perigee.time"
 
 local C, ffi_string, cast, tonumber, type = ffi.C, ffi.string, ffi.cast, tonumber, type
 local find, sub, is_array = string.find, string.sub, json.is_array
+local inside = object.inside
 
 local TOKEN_MAX = 16384         -- bytes of a token that is looked at
 local CACHED_TOKEN_MAX = 4096   -- bytes of a token that is remembered
@@ -92,9 +94,7 @@ end
 ---@field now? fun(): number the clock; perigee.time.now by default
 
 ---@class perigee.JwtVerifier
-local Verifier = {}
-Verifier.__index = Verifier
-Verifier.__metatable = "perigee.JwtVerifier"
+local Verifier, new_verifier = object.class "perigee.JwtVerifier"
 
 local function read_algorithms(names)
     if type(names) ~= "table" or #names == 0 then
@@ -142,16 +142,16 @@ local function read_static(options, algorithms)
     return key
 end
 
-local function read_keys(self, options)
+local function read_keys(this, options)
     local given = (options.secret and 1 or 0) + (options.public_key and 1 or 0) + (options.keys and 1 or 0)
     if given ~= 1 then
         error("jwt: exactly one of 'secret', 'public_key' and 'keys' says how to verify", 3)
     end
     local problem
     if options.keys then
-        self._keys, problem = jwks.parse(options.keys)
+        this.keys, problem = jwks.parse(options.keys)
     else
-        self._key, problem = read_static(options, self._algorithms)
+        this.key, problem = read_static(options, this.algorithms)
     end
     return problem
 end
@@ -173,29 +173,29 @@ end
 ---@return perigee.JwtVerifier|nil
 ---@return string|nil message
 function jwt.verifier(options)
-    local self = {}
+    local this = {}
     local problem
-    self._algorithms, problem = read_algorithms(options.algorithms)
-    problem = problem or read_keys(self, options)
+    this.algorithms, problem = read_algorithms(options.algorithms)
+    problem = problem or read_keys(this, options)
     if problem then
         return nil, problem
     end
-    self._issuers, self._audiences = accepted_set(options.issuer), accepted_set(options.audience)
-    self._leeway = options.leeway or 0
-    self._now = options.now or time.now
-    self._half = math.ceil((options.cache or CACHE) / 2)
-    self._young, self._old, self._count = {}, {}, 0
-    self._headers, self._header_count = {}, 0
-    return setmetatable(self, Verifier)
+    this.issuers, this.audiences = accepted_set(options.issuer), accepted_set(options.audience)
+    this.leeway = options.leeway or 0
+    this.now = options.now or time.now
+    this.half = math.ceil((options.cache or CACHE) / 2)
+    this.young, this.old, this.count = {}, {}, 0
+    this.headers, this.header_count = {}, 0
+    return new_verifier(this)
 end
 
 -- ------------------------------------------------------------------ keys for tokens
 
 -- The one key of the set that the token means: by `kid`, or the only one that fits.
-local function find_key(self, kid, alg, kind)
+local function find_key(this, kid, alg, kind)
     local found
-    for i = 1, #self._keys do
-        local key = self._keys[i]
+    for i = 1, #this.keys do
+        local key = this.keys[i]
         local fits = key.kind == kind and (key.alg == nil or key.alg == alg) and (not key.macs or key.macs[alg] ~= nil)
         if fits and kid ~= nil and key.kid == kid then
             return key
@@ -210,31 +210,31 @@ local function find_key(self, kid, alg, kind)
 end
 
 -- What verifying a token with this header takes: { algorithm, handle }.
-local function read_header(self, token, last)
+local function read_header(this, token, last)
     local header = decode_object(token, 1, last)
     if not header or type(header.alg) ~= "string" or (header.kid ~= nil and type(header.kid) ~= "string") then
         return nil, "not a signed token", "malformed"
     end
-    local algorithm = self._algorithms[header.alg]
+    local algorithm = this.algorithms[header.alg]
     if not algorithm then
         return nil, "the token's algorithm is not accepted", "algorithm"
     elseif header.crit ~= nil then
         return nil, "the token has critical header fields", "malformed"
     end
-    local key = self._key or find_key(self, header.kid, header.alg, algorithm.kind)
+    local key = this.key or find_key(this, header.kid, header.alg, algorithm.kind)
     if not key or key.kind ~= algorithm.kind then
         return nil, "no key fits the token", "key"
     end
-    return { algorithm = algorithm, handle = key.macs and key.macs[header.alg]._handle or key.key._handle }
+    return { algorithm = algorithm, handle = inside(key.macs and key.macs[header.alg] or key.key).handle }
 end
 
 -- Headers of good tokens are remembered by their text; an attacker cannot fill the table without a key.
-local function remember_header(self, text, header)
-    if self._header_count >= HEADERS_MAX then
-        self._headers, self._header_count = {}, 0
+local function remember_header(this, text, header)
+    if this.header_count >= HEADERS_MAX then
+        this.headers, this.header_count = {}, 0
     end
-    self._headers[text] = header
-    self._header_count = self._header_count + 1
+    this.headers[text] = header
+    this.header_count = this.header_count + 1
 end
 
 local function is_signed(header, token, last)
@@ -270,12 +270,12 @@ local function has_audience(accepted, aud)
 end
 
 -- What does not depend on the time.
-local function check_claims(self, claims)
+local function check_claims(this, claims)
     if not (is_number_or_nil(claims.exp) and is_number_or_nil(claims.nbf) and is_number_or_nil(claims.iat)) then
         return "a time in the token is not a number", "claims"
-    elseif self._issuers and not (type(claims.iss) == "string" and self._issuers[claims.iss]) then
+    elseif this.issuers and not (type(claims.iss) == "string" and this.issuers[claims.iss]) then
         return "the token's issuer is not accepted", "issuer"
-    elseif self._audiences and not has_audience(self._audiences, claims.aud) then
+    elseif this.audiences and not has_audience(this.audiences, claims.aud) then
         return "the token is for another audience", "audience"
     end
 end
@@ -284,12 +284,12 @@ end
 
 -- Two generations: lookups move a token to the young one; when that is half the cache, it becomes the old one and the old one
 -- is dropped. Costs no list and no clock.
-local function remember(self, token, entry)
-    if self._count >= self._half then
-        self._old, self._young, self._count = self._young, {}, 0
+local function remember(this, token, entry)
+    if this.count >= this.half then
+        this.old, this.young, this.count = this.young, {}, 0
     end
-    self._young[token] = entry
-    self._count = self._count + 1
+    this.young[token] = entry
+    this.count = this.count + 1
 end
 
 local function check_times(entry, now)
@@ -301,40 +301,40 @@ local function check_times(entry, now)
     return entry.claims
 end
 
-local function find_header(self, token, text)
-    local header = self._headers[text]
+local function find_header(this, token, text)
+    local header = this.headers[text]
     if header then
         return header
     end
-    return read_header(self, token, #text)
+    return read_header(this, token, #text)
 end
 
-local function verify_new(self, token)
+local function verify_new(this, token)
     local first, second = find_dots(token)
     if not first then
         return nil, "not a signed token", "malformed"
     end
     local text = sub(token, 1, first - 1)
-    local header, problem, code = find_header(self, token, text)
+    local header, problem, code = find_header(this, token, text)
     if not header then
         return nil, problem, code
     elseif not is_signed(header, token, second - 1) then
         return nil, "the signature is not good", "signature"
-    elseif not self._headers[text] then
-        remember_header(self, text, header)
+    elseif not this.headers[text] then
+        remember_header(this, text, header)
     end
     local claims = decode_object(token, first + 1, second - 1)
     if not claims then
         return nil, "the claims are not a JSON object", "malformed"
     end
-    problem, code = check_claims(self, claims)
+    problem, code = check_claims(this, claims)
     if problem then
         return nil, problem, code
     end
     return {
         claims = claims,
-        expires = claims.exp and claims.exp + self._leeway or HUGE,
-        begins = claims.nbf and claims.nbf - self._leeway or -HUGE,
+        expires = claims.exp and claims.exp + this.leeway or HUGE,
+        begins = claims.nbf and claims.nbf - this.leeway or -HUGE,
     }
 end
 
@@ -347,23 +347,24 @@ end
 ---@return string|nil message
 ---@return string|nil code
 function Verifier:verify(token, now)
-    now = now or self._now()
-    local entry = self._young[token]
+    local this = inside(self)
+    now = now or this.now()
+    local entry = this.young[token]
     if entry then
         return check_times(entry, now)
     end
-    entry = self._old[token]
+    entry = this.old[token]
     if entry then
-        remember(self, token, entry)
+        remember(this, token, entry)
         return check_times(entry, now)
     end
     local message, code
-    entry, message, code = verify_new(self, token)
+    entry, message, code = verify_new(this, token)
     if not entry then
         return nil, message, code
     end
-    if self._half > 0 and #token <= CACHED_TOKEN_MAX and now < entry.expires then
-        remember(self, token, entry)
+    if this.half > 0 and #token <= CACHED_TOKEN_MAX and now < entry.expires then
+        remember(this, token, entry)
     end
     return check_times(entry, now)
 end

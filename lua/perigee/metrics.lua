@@ -10,9 +10,10 @@
 -- policies together have 4096 series; what would be one more is dropped and counted in perigee_metrics_dropped_total.
 
 local ffi = require "ffi"
+local object = require "perigee._core.object"
 
-local C, error, type, tostring, setmetatable = ffi.C, error, type, tostring, setmetatable
-local floor, concat = math.floor, table.concat
+local C, error, type, tostring = ffi.C, error, type, tostring
+local floor, concat, inside = math.floor, table.concat, object.inside
 
 local REFUSALS = {
     [C.PERI_FFI_METRIC_NAME] = "letters, digits, '_' and ':' make a name; it does not begin with a digit or 'perigee_'",
@@ -44,11 +45,11 @@ local function is_cachable(value)
         or (kind == "number" and floor(value) == value and value > -1e9 and value < 1e9)
 end
 
-local function check_values(self, values)
-    if type(values) ~= "table" or #values ~= self._count then
-        error("'" .. self.name .. "' has " .. self._count .. " labels: pass a list of as many values", 4)
+local function check_values(this, values)
+    if type(values) ~= "table" or #values ~= this.count then
+        error("'" .. this.name .. "' has " .. this.count .. " labels: pass a list of as many values", 4)
     end
-    for i = 1, self._count do
+    for i = 1, this.count do
         local kind = type(values[i])
         if kind ~= "string" and kind ~= "number" and kind ~= "boolean" then
             error("the value of a label is a string, a number or a boolean, not a " .. kind, 4)
@@ -57,8 +58,8 @@ local function check_values(self, values)
 end
 
 -- Puts the series under its label values; the last value holds the number itself.
-local function remember(self, values, series)
-    local node, count = self._tree, self._count
+local function remember(this, values, series)
+    local node, count = this.tree, this.count
     for i = 1, count do
         if not is_cachable(values[i]) then
             return
@@ -71,40 +72,40 @@ local function remember(self, values, series)
     node[values[count]] = series
 end
 
-local function open(self, values)
-    check_values(self, values)
+local function open(this, values)
+    check_values(this, values)
     local texts = {}
-    for i = 1, self._count do
+    for i = 1, this.count do
         texts[i] = tostring(values[i])
         if #texts[i] > 500 then
             texts[i] = texts[i]:sub(1, 501) -- the runtime drops it; its length fits two bytes
         end
     end
     local packed = pack(texts)
-    local series = C.peri_ffi_metric_series(self._id, packed, #packed)
+    local series = C.peri_ffi_metric_series(this.id, packed, #packed)
     if series >= 0 then
-        remember(self, values, series)
+        remember(this, values, series)
     end
     return series
 end
 
 -- Number of the series with these label values, -1 when it was dropped.
-local function find(self, values)
-    local count = self._count
+local function find(this, values)
+    local count = this.count
     if count == 0 then
-        return self._series
+        return this.series
     elseif type(values) ~= "table" then
-        return open(self, values)
+        return open(this, values)
     end
-    local node = self._tree
+    local node = this.tree
     for i = 1, count do
         local value = values[i]
         if value == nil then
-            return open(self, values)
+            return open(this, values)
         end
         node = node[value]
         if node == nil then
-            return open(self, values)
+            return open(this, values)
         end
     end
     return node
@@ -118,7 +119,7 @@ end
 
 ---@class perigee.Counter
 ---@field name string
-local Counter = {}
+local Counter, new_counter = object.class "perigee.Counter"
 
 --- Counts.
 ---@param by? number 0 or more; 1 by default
@@ -129,7 +130,7 @@ function Counter:inc(by, values)
     if by < 0 then
         error("a counter does not go down; use a gauge", 2)
     end
-    local series = find(self, values)
+    local series = find(inside(self), values)
     if series >= 0 then
         C.peri_ffi_metric_add(series, by)
     end
@@ -137,14 +138,14 @@ end
 
 ---@class perigee.Gauge
 ---@field name string
-local Gauge = {}
+local Gauge, new_gauge = object.class "perigee.Gauge"
 
 --- Sets the value, which is one for all workers.
 ---@param amount number
 ---@param values? (string|number|boolean)[] label values in the order of the labels
 function Gauge:set(amount, values)
     check_number(amount)
-    local series = find(self, values)
+    local series = find(inside(self), values)
     if series >= 0 then
         C.peri_ffi_metric_set(series, amount)
     end
@@ -155,7 +156,7 @@ end
 ---@param values? (string|number|boolean)[] label values in the order of the labels
 function Gauge:add(by, values)
     check_number(by)
-    local series = find(self, values)
+    local series = find(inside(self), values)
     if series >= 0 then
         C.peri_ffi_metric_add(series, by)
     end
@@ -163,14 +164,14 @@ end
 
 ---@class perigee.Histogram
 ---@field name string
-local Histogram = {}
+local Histogram, new_histogram = object.class "perigee.Histogram"
 
 --- Adds an observation.
 ---@param amount number
 ---@param values? (string|number|boolean)[] label values in the order of the labels
 function Histogram:observe(amount, values)
     check_number(amount)
-    local series = find(self, values)
+    local series = find(inside(self), values)
     if series >= 0 then
         C.peri_ffi_metric_observe(series, amount)
     end
@@ -200,9 +201,9 @@ local function check_bounds(bounds)
     end
 end
 
-local COUNTER = { kind = C.PERI_FFI_COUNTER, meta = { __index = Counter, __metatable = "perigee.Counter" } }
-local GAUGE = { kind = C.PERI_FFI_GAUGE, meta = { __index = Gauge, __metatable = "perigee.Gauge" } }
-local HISTOGRAM = { kind = C.PERI_FFI_HISTOGRAM, meta = { __index = Histogram, __metatable = "perigee.Histogram" } }
+local COUNTER = { kind = C.PERI_FFI_COUNTER, new = new_counter }
+local GAUGE = { kind = C.PERI_FFI_GAUGE, new = new_gauge }
+local HISTOGRAM = { kind = C.PERI_FFI_HISTOGRAM, new = new_histogram }
 
 local function define(class, name, help, labels, bounds)
     labels = labels or {}
@@ -221,11 +222,11 @@ local function define(class, name, help, labels, bounds)
     if id < 0 then
         error("metric '" .. name .. "': " .. REFUSALS[id], 3)
     end
-    local self = { name = name, _id = id, _count = #labels, _tree = {} }
-    if self._count == 0 then
-        self._series = C.peri_ffi_metric_series(id, "", 0)
+    local this = { name = name, id = id, count = #labels, tree = {}, public = { name = name } }
+    if this.count == 0 then
+        this.series = C.peri_ffi_metric_series(id, "", 0)
     end
-    return setmetatable(self, class.meta)
+    return class.new(this)
 end
 
 local metrics = {}

@@ -21,8 +21,8 @@ function Params.__index(self, name)
 end
 
 function Params.__pairs(self)
-    local names = slot.chain(self).captures
     enter(self)
+    local names = slot.chain(self).captures
     return function(_, last)
         local name = next(names, last)
         return name, name and self[name]

@@ -6,7 +6,9 @@
 local ffi = require "ffi"
 local bit = require "bit"
 local buffer = require "string.buffer"
+local object = require "perigee._core.object"
 
+local inside = object.inside
 local C, ffi_string, sub, byte, find = ffi.C, ffi.string, string.sub, string.byte, string.find
 
 local FLAGS = {
@@ -23,11 +25,7 @@ local regex = {}
 ---@class perigee.Regex
 ---@field pattern string
 ---@field groups integer number of groups, without the whole match
----@field _handle ffi.cdata*
----@field _names table<integer, string>
-local Regex = {}
-Regex.__index = Regex
-Regex.__metatable = "perigee.Regex"
+local Regex, new_regex = object.class "perigee.Regex"
 
 -- Filled by every match and read at once: nothing can yield in between.
 local spans = ffi.new("struct peri_ffi_span[?]", C.PERI_FFI_REGEX_SPANS)
@@ -61,22 +59,23 @@ function regex.compile(pattern, flags)
     if handle == nil then
         return nil, ffi_string(message)
     end
-    local self = { pattern = pattern, groups = C.peri_ffi_regex_groups(handle), _names = {} }
-    self._handle = ffi.gc(handle, C.peri_ffi_regex_free)
-    for group = 1, self.groups do
+    local made = { groups = C.peri_ffi_regex_groups(handle), names = {} }
+    made.handle = ffi.gc(handle, C.peri_ffi_regex_free)
+    made.public = { pattern = pattern, groups = made.groups }
+    for group = 1, made.groups do
         C.peri_ffi_regex_group_name(handle, group, name)
         if name.len > 0 then
-            self._names[group] = ffi_string(name.ptr, name.len)
+            made.names[group] = ffi_string(name.ptr, name.len)
         end
     end
-    return setmetatable(self, Regex)
+    return new_regex(made)
 end
 
-local function search(self, subject, from)
-    if from < 0 or from > #subject then
+local function search(this, subject, from)
+    if not (from >= 0 and from <= #subject) then
         return 0
     end
-    return C.peri_ffi_regex_match(self._handle, subject, #subject, from, spans)
+    return C.peri_ffi_regex_match(this.handle, subject, #subject, from, spans)
 end
 
 local function group_text(subject, group)
@@ -94,12 +93,13 @@ end
 ---@return table<integer|string, string>|nil captures
 ---@return string|nil message
 function Regex:match(subject, from)
-    local found = search(self, subject, (from or 1) - 1)
+    local this = inside(self)
+    local found = search(this, subject, (from or 1) - 1)
     if found <= 0 then
         return nil, found < 0 and COSTLY or nil
     end
-    local captures, names = { [0] = group_text(subject, 0) }, self._names
-    for group = 1, self.groups do
+    local captures, names = { [0] = group_text(subject, 0) }, this.names
+    for group = 1, this.groups do
         local text = group_text(subject, group)
         captures[group] = text
         if names[group] then
@@ -115,7 +115,7 @@ end
 ---@return integer|nil first
 ---@return integer|string|nil last or message
 function Regex:find(subject, from)
-    local found = search(self, subject, (from or 1) - 1)
+    local found = search(inside(self), subject, (from or 1) - 1)
     if found <= 0 then
         return nil, found < 0 and COSTLY or nil
     end
@@ -126,7 +126,7 @@ end
 ---@param subject string
 ---@return boolean
 function Regex:test(subject)
-    local found = search(self, subject, 0)
+    local found = search(inside(self), subject, 0)
     if found < 0 then
         error(COSTLY, 2)
     end
@@ -134,7 +134,7 @@ function Regex:test(subject)
 end
 
 -- The replacement as a list: strings stand for themselves, numbers for groups.
-local function parse_template(self, template)
+local function parse_template(this, template)
     local parts, at = {}, 1
     while at <= #template do
         local dollar = find(template, "$", at, true)
@@ -145,7 +145,7 @@ local function parse_template(self, template)
         local next_byte = byte(template, dollar + 1)
         if next_byte == 36 then -- "$$"
             parts[#parts + 1] = "$"
-        elseif next_byte and next_byte >= 48 and next_byte <= 57 and next_byte - 48 <= self.groups then
+        elseif next_byte and next_byte >= 48 and next_byte <= 57 and next_byte - 48 <= this.groups then
             parts[#parts + 1] = next_byte - 48
         else
             error("a replacement has '$' only as $$ or $0 to $9, and no more groups than the pattern", 3)
@@ -168,10 +168,11 @@ end
 ---@return string|nil replaced
 ---@return integer|string count of replacements, or message
 function Regex:replace(subject, replacement)
-    local parts, out = parse_template(self, replacement), buffer.new()
+    local this = inside(self)
+    local parts, out = parse_template(this, replacement), buffer.new()
     local at, count = 0, 0
     while at <= #subject do
-        local found = search(self, subject, at)
+        local found = search(this, subject, at)
         if found < 0 then
             return nil, COSTLY
         elseif found == 0 then

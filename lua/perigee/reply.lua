@@ -6,9 +6,11 @@
 local ffi = require "ffi"
 
 local C, setmetatable, getmetatable, type, error = ffi.C, setmetatable, getmetatable, type, error
+local rawget = rawget
 local ffi_string = ffi.string
 
 local NONE = {}
+local CHANGED = "the answer was changed after perigee.reply made it: status, text, kind or headers are of another type"
 
 local reply = {}
 
@@ -16,9 +18,7 @@ local reply = {}
 ---@field status integer
 ---@field body string|table|nil
 ---@field headers table<string, string|number|(string|number)[]>|nil
-local Reply = {}
-Reply.__index = Reply
-Reply.__metatable = "perigee.Reply"
+local Reply = { __metatable = "perigee.Reply" }
 
 local function encode(value)
     local text, message = require("perigee.json").encode(value)
@@ -68,7 +68,9 @@ function reply.is(value)
 end
 
 local function add(s, name, value)
-    if type(value) == "number" then
+    if type(name) ~= "string" then
+        return "the name of a header is a string, not a " .. type(name)
+    elseif type(value) == "number" then
         value = value .. ""
     elseif type(value) ~= "string" then
         return "the value of header '" .. name .. "' is a string, not a " .. type(value)
@@ -84,10 +86,20 @@ local function add_all(s, name, values)
         return add(s, name, values)
     end
     for i = 1, #values do
-        local problem = add(s, name, values[i])
+        local problem = add(s, name, rawget(values, i))
         if problem then
             return problem
         end
+    end
+end
+
+-- What to send; nothing when the script made something else of the answer. Reads past metatables: this runs outside of the hook.
+local function fields_of(answer)
+    local status, text, kind = rawget(answer, "status"), rawget(answer, "text"), rawget(answer, "kind")
+    local headers = rawget(answer, "headers")
+    if type(status) == "number" and type(text) == "string" and type(kind) == "string"
+        and (headers == nil or type(headers) == "table") then
+        return status, text, kind, headers or NONE
     end
 end
 
@@ -96,12 +108,16 @@ end
 ---@param answer perigee.Reply
 ---@return string|nil problem
 function reply.apply(s, answer)
-    local body, has_kind = answer.text, false
-    local code = C.peri_ffi_reply(s, answer.status, body, #body)
-    if code ~= 0 then
-        return "reply " .. answer.status .. ": " .. ffi_string(C.peri_ffi_error_text(code))
+    local status, body, kind, headers = fields_of(answer)
+    if not status then
+        return CHANGED
     end
-    for name, values in next, answer.headers or NONE do
+    local has_kind = false
+    local code = C.peri_ffi_reply(s, status, body, #body)
+    if code ~= 0 then
+        return "reply " .. status .. ": " .. ffi_string(C.peri_ffi_error_text(code))
+    end
+    for name, values in next, headers do
         local problem = add_all(s, name, values)
         if problem then
             return problem
@@ -109,7 +125,7 @@ function reply.apply(s, answer)
         has_kind = has_kind or name:lower() == "content-type"
     end
     if body ~= "" and not has_kind then
-        return add(s, "content-type", answer.kind)
+        return add(s, "content-type", kind)
     end
 end
 

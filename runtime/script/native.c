@@ -8,6 +8,7 @@
 
 #include "base/embed.h"
 #include "script/lua_json.h"
+#include "script/lua_search.h"
 
 static int embedded(lua_State *L)
 {
@@ -86,6 +87,7 @@ void peri_native_open(struct lua_State *L, const char *role)
     lua_setfield(L, -2, "perigee._core.native");
     lua_pop(L, 2);
     peri_lua_json_open(L);
-    lua_pop(L, 1);
+    peri_lua_search_open(L);
+    lua_pop(L, 2);
     add_searcher(L);
 }

@@ -10,11 +10,25 @@
 
 #define PERI_SLOT_PAGE 64
 #define PERI_SLOT_PAGES 1024
-#define PERI_SLOT_GEN_MASK 0x7fffffff
+#define PERI_SLOT_GENS 512 // random numbers made at a time
 
 static struct peri_slot *pages[PERI_SLOT_PAGES];
 static unsigned page_count;
 static struct peri_list free_slots = {&free_slots, &free_slots};
+
+// A handle is two numbers in a table that the script can write to. What keeps it from reaching another exchange is that the
+// second cannot be guessed, nor computed from those seen before.
+static double random_gen(void)
+{
+    static uint64_t gens[PERI_SLOT_GENS];
+    static unsigned left;
+    if (left == 0) {
+        int32_t err = peri_ffi_random((char *)gens, sizeof(gens));
+        peri_assert(err == 0);
+        left = PERI_SLOT_GENS;
+    }
+    return (double)(gens[--left] >> 11);
+}
 
 static bool slot_grow(void)
 {
@@ -23,7 +37,7 @@ static bool slot_grow(void)
         return false;
     for (int i = 0; i < PERI_SLOT_PAGE; i++) {
         page[i].ffi.id = (int32_t)page_count * PERI_SLOT_PAGE + i + 1;
-        page[i].ffi.gen = 1;
+        page[i].ffi.gen = random_gen();
         peri_list_init(&page[i].fibers);
         peri_list_init(&page[i].tasks);
         peri_list_append(&free_slots, &page[i].link);
@@ -53,7 +67,7 @@ void peri_slot_release(struct peri_slot *slot)
     slot->x->slot = NULL;
     slot->x = NULL;
     slot->script = NULL;
-    slot->ffi.gen = (slot->ffi.gen + 1) & PERI_SLOT_GEN_MASK;
+    slot->ffi.gen = random_gen();
     slot->ffi.ptr = NULL;
     slot->ffi.len = 0;
     peri_list_prepend(&free_slots, &slot->link);

@@ -4,6 +4,7 @@ local base64 = require "perigee.base64"
 local crypto = require "perigee.crypto"
 local json = require "perigee.json"
 local jwt = require "perigee.jwt"
+local inside = require("perigee._core.object").inside
 local keys = require "spec.support.keys"
 
 local SECRET = ("s"):rep(64)
@@ -489,8 +490,8 @@ describe("the cache of a verifier", function()
             assert.equal(claims, made:verify(favourite))
         end
         local held = 0
-        for _ in pairs(made._young) do held = held + 1 end
-        for _ in pairs(made._old) do held = held + 1 end
+        for _ in pairs(inside(made).young) do held = held + 1 end
+        for _ in pairs(inside(made).old) do held = held + 1 end
         assert.is_true(held <= 10, "it holds " .. held)
         assert.is_true(held >= 5)
     end)
@@ -515,18 +516,18 @@ describe("the cache of a verifier", function()
         made:verify(token:sub(1, -3) .. "AA")
         made:verify(hs256(nil, { exp = NOW - 1 }))
         made:verify(hs256(nil, { sub = ("x"):rep(5000) }))
-        assert.is_nil(next(made._young))
+        assert.is_nil(next(inside(made).young))
     end)
 
     it("does not remember the header of a token that nobody signed", function()
         local made = verifier()
         made:verify(assemble({ alg = "HS256", typ = "x" }, {}, function() return ("x"):rep(32) end))
-        assert.is_nil(next(made._headers))
+        assert.is_nil(next(inside(made).headers))
         for i = 1, 100 do
             assert.is_table(made:verify(hs256({ alg = "HS256", typ = tostring(i) }, {})))
         end
         local held = 0
-        for _ in pairs(made._headers) do held = held + 1 end
+        for _ in pairs(inside(made).headers) do held = held + 1 end
         assert.is_true(held <= 64)
     end)
 end)

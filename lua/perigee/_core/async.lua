@@ -6,16 +6,19 @@
 
 local ffi = require "ffi"
 local current = require "perigee._core.current"
+local native = require "perigee._core.search_native"
 
 local C, select, error, type, setmetatable = ffi.C, select, error, type, setmetatable
 local ffi_string = ffi.string
 local create, resume, yield = coroutine.create, coroutine.resume, coroutine.yield
 local running, status = coroutine.running, coroutine.status
+local check_stack = native.check_stack
 
 local async = {}
 
 local MARK = {}
-local own = setmetatable({}, { __mode = "k" }) -- coroutines that scripts made
+local READY, WAITS = 1, 2
+local own = setmetatable({}, { __mode = "k" }) -- READY or WAITS by coroutine that a script made
 
 --- Yields to the runtime; a wake-up is armed.
 ---@return integer code why it goes on: 0 or an error code
@@ -51,9 +54,24 @@ end
 
 -- ---------------------------------------------------------------- coroutines of scripts
 
+-- The runtime's own coroutines are not for scripts: resumed out of turn they would go on in another's exchange. Nor is one
+-- whose wait is under way, except for the wake-up.
+local function problem_of(co)
+    if type(co) ~= "thread" then
+        return "a coroutine is expected, not a " .. type(co)
+    elseif not own[co] then
+        return "cannot resume a coroutine that no script made"
+    elseif own[co] == WAITS then
+        return "cannot resume a coroutine that waits"
+    end
+    check_stack() -- each takes a piece of the C stack
+end
+
 local function pass(co, ok, first, ...)
     if ok and first == MARK then
+        own[co] = WAITS
         yield(MARK)
+        own[co] = READY
         return pass(co, resume(co))
     end
     return ok, first, ...
@@ -67,21 +85,35 @@ local function unwrap(ok, ...)
 end
 
 --- What scripts get as `coroutine`.
-async.coroutine = { running = running, status = status }
+async.coroutine = { status = status }
+
+--- The coroutine that runs, when a script made it.
+function async.coroutine.running()
+    local co = running()
+    return co and own[co] and co or nil
+end
 
 function async.coroutine.create(f)
     local co = create(f)
-    own[co] = true
+    own[co] = READY
     return co
 end
 
 function async.coroutine.resume(co, ...)
+    local problem = problem_of(co)
+    if problem then
+        return false, problem
+    end
     return pass(co, resume(co, ...))
 end
 
 function async.coroutine.wrap(f)
     local co = async.coroutine.create(f)
     return function(...)
+        local problem = problem_of(co)
+        if problem then
+            error(problem, 2)
+        end
         return unwrap(pass(co, resume(co, ...)))
     end
 end

@@ -21,8 +21,9 @@ if ffi.C.peri_ffi_random(ffi.cast("char *", seed), 4) == 0 then
     math.randomseed(seed[0])
 end
 
--- Methods of strings come from the real table, which every script can reach: it must not give bytecode nor be changed.
-rawset(string, "dump", nil)
+-- Methods of strings are reached by every script: they are the bounded ones, and their table cannot be changed.
+local bounded = require "perigee._core.bounded"
+debug.getmetatable("").__index = bounded.string
 debug.getmetatable("").__metatable = "string"
 
 local slot = require "perigee._core.slot"

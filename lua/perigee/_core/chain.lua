@@ -14,7 +14,7 @@ local request = require "perigee.request"
 local response = require "perigee.response"
 local slot = require "perigee._core.slot"
 
-local C, xpcall, type, tostring = ffi.C, xpcall, type, tostring
+local C, xpcall, type = ffi.C, xpcall, type
 local ffi_string = ffi.string
 local new_request, response_of = request.new, response.new
 local chains = slot.chains
@@ -111,7 +111,7 @@ local function emit_log(out, this)
 end
 
 local function report_log(this, step, hook, a, b)
-    outcome.report(this, step, hook, tostring(b or a))
+    outcome.report(this, step, hook, outcome.text(b or a))
 end
 
 -- Function for a phase; `cache` holds the factories of this generation by their code.

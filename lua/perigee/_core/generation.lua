@@ -36,9 +36,17 @@ local function reader(build)
     end
 end
 
+-- A handler of the file keeps these functions; requests must not reach files and variables through it.
+local function check_open(build, what)
+    if build.is_over then
+        error(what .. " can be called only while the configuration is loaded", 3)
+    end
+end
+
 -- What only the configuration file gets.
 local function configuration_names(build)
     local function file(path)
+        check_open(build, "file")
         if type(path) ~= "string" then
             error("file expects a path, not a " .. type(path), 2)
         end
@@ -46,6 +54,7 @@ local function configuration_names(build)
         return text or error(message, 2)
     end
     local function env(name)
+        check_open(build, "env")
         if type(name) ~= "string" then
             error("env expects the name of a variable, not a " .. type(name), 2)
         end
@@ -88,7 +97,7 @@ local function policy_loader(build)
 end
 
 local function evaluate_lua(build, text)
-    local environment = sandbox.extend(build.loader.environment, configuration_names(build))
+    local environment = sandbox.extend(build.loader:environment(), configuration_names(build))
     local chunk, message = load(text, "@" .. build.entry, "t", environment)
     if not chunk then
         return false, message
@@ -157,10 +166,6 @@ end
 local function new_build(entry, read, adapt)
     local build = { entry = entry, read = read, adapt = adapt, secrets = {}, loader = loader.new(read) }
     build.read_file, build.env = reader(build), env_reader(build)
-    build.loader.environment = sandbox.new(function(name)
-        local module = build.loader:require(name)
-        return module
-    end)
     return build
 end
 
@@ -181,6 +186,7 @@ function generation.build(number, entry, read)
     generation.override = nil
     local build = new_build(entry, override.read or read, override.adapt)
     local result, errors = compile(build)
+    build.is_over = true
     local this = { number = number, entries = {} }
     errors = errors or compile_chains(this, build, result)
     if errors then

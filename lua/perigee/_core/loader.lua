@@ -2,12 +2,14 @@
 --
 -- Modules of one generation. `require` finds, in this order: the SDK ("perigee", "perigee.json" …), files below the
 -- configuration's directory ("a.b" is a/b.lua or a/b/init.lua), files of policies ("jwt.keys" is policies/jwt/keys.lua), and the
--- shipped policies. Each is evaluated once, in the sandbox.
+-- shipped policies. Each policy has an environment and modules of its own, as has the configuration: what two of them require is
+-- evaluated for each, so that none can change what another runs.
 
 local frozen = require "perigee._core.frozen"
 local native = require "perigee._core.native"
 local place = require "perigee._core.place"
 local public = require "perigee._core.public"
+local sandbox = require "perigee._core.sandbox"
 
 local error, type, load, setmetatable, ipairs = error, type, load, setmetatable, ipairs
 
@@ -15,10 +17,16 @@ local loader = {}
 
 ---@class perigee.Loader
 ---@field read fun(path: string): string|nil text of a file below the configuration's directory
----@field environment table
----@field loaded table<string, any>
+---@field scopes table<string, perigee.Scope> by name of the policy; "" for the configuration
 local Loader = {}
 Loader.__index = Loader
+
+---@class perigee.Scope
+---@field read fun(path: string): string|nil
+---@field environment table
+---@field loaded table<string, any> values of the modules
+local Scope = {}
+Scope.__index = Scope
 
 local LOADING = {}
 local views = {} -- of the SDK's modules, by name; the same for all generations
@@ -65,11 +73,8 @@ local function evaluate(self, name, path, text)
     return value
 end
 
---- Loads a module that is a file; nil when there is no such file.
----@param name string
----@return any value
----@return string|nil path
-function Loader:load(name)
+-- Value of a module that is a file, and its path; nil when there is no such file.
+function Scope:load(name)
     local value = self.loaded[name]
     if value == LOADING then
         error("module '" .. name .. "' is required while it is being loaded", 4)
@@ -84,9 +89,8 @@ function Loader:load(name)
     end
 end
 
---- What scripts get as `require`.
----@param name string
-function Loader:require(name)
+-- What scripts get as `require`.
+function Scope:require(name)
     if type(name) ~= "string" or not name:find("^[%w_][%w_%-%.]*$") or name:find("%.%.") or name:find("%.$") then
         error("require expects the name of a module such as \"policies.jwt.keys\"", 3)
     end
@@ -104,6 +108,27 @@ function Loader:require(name)
     return value
 end
 
+local function new_scope(read)
+    local scope = setmetatable({ read = read, loaded = {} }, Scope)
+    scope.environment = sandbox.new(function(name)
+        local module = scope:require(name)
+        return module
+    end)
+    return scope
+end
+
+-- The scope of a policy, or of the configuration ("").
+local function scope_of(self, name)
+    self.scopes[name] = self.scopes[name] or new_scope(self.read)
+    return self.scopes[name]
+end
+
+--- The environment of the configuration.
+---@return table
+function Loader:environment()
+    return scope_of(self, "").environment
+end
+
 --- The definition of a policy.
 ---@param name string
 ---@return any definition nil when there is none
@@ -111,20 +136,21 @@ function Loader:policy(name)
     if not name:find("^[%a_][%w_%-]*$") then
         return nil
     end
+    local scope = scope_of(self, name)
     local path = "policies/" .. name .. "/init.lua"
     local module = "policies." .. name
-    if self.loaded[module] ~= nil then
-        return self.loaded[module]
+    if scope.loaded[module] ~= nil then
+        return scope.loaded[module]
     end
-    local text = find(self, path)
-    return text and evaluate(self, module, path, text)
+    local text = find(scope, path)
+    return text and evaluate(scope, module, path, text)
 end
 
---- A loader without an environment yet: set `environment` before use.
+--- A loader without modules.
 ---@param read fun(path: string): string|nil
 ---@return perigee.Loader
 function loader.new(read)
-    return setmetatable({ read = read, loaded = {} }, Loader)
+    return setmetatable({ read = read, scopes = {} }, Loader)
 end
 
 return loader

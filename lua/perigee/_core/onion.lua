@@ -13,6 +13,7 @@ local async = require "perigee._core.async"
 local current = require "perigee._core.current"
 local outcome = require "perigee._core.outcome"
 local response = require "perigee.response"
+local slot = require "perigee._core.slot"
 
 local C, xpcall, error, tostring = ffi.C, xpcall, error, tostring
 local trap, classify, failed, answered = outcome.trap, outcome.classify, outcome.failed, outcome.answered
@@ -91,6 +92,7 @@ local function next_of(run, k)
         elseif req ~= run.req then
             error("next() expects the request", 2)
         end
+        slot.enter(run.req) -- the exchange may have ended while around() waited
         run.depth[k] = true
         run.res = layer(run, k + 1)
         current.policy = run.chain.steps[k].name

@@ -5,6 +5,7 @@
 
 local ffi = require "ffi"
 local current = require "perigee._core.current"
+local frozen = require "perigee._core.frozen"
 local reply = require "perigee.reply"
 local response = require "perigee.response"
 
@@ -23,7 +24,7 @@ outcome.CONTINUE, outcome.REPLY, outcome.FAIL = CONTINUE, REPLY, FAIL
 outcome.IDLE, outcome.ENTERED, outcome.SKIPPED = IDLE, ENTERED, SKIPPED
 
 --- Raised by layers of an around() chain to end the exchange; no policy's fault.
-outcome.ABORT = {}
+outcome.ABORT = frozen.view({}, "the end of an exchange")
 
 --- Message handler of every protected call.
 function outcome.trap(err)
@@ -48,16 +49,27 @@ end
 
 local report = outcome.report
 
+--- A message that a hook returned, as text; its __tostring is not called, since nothing protects the caller here.
+function outcome.text(message)
+    local kind = type(message)
+    if kind == "string" or kind == "number" or kind == "boolean" then
+        return tostring(message)
+    end
+    return "(the message is a " .. kind .. ")"
+end
+
+local text_of = outcome.text
+
 --- Reads what a hook returned: "reply" and the answer, "failure" and a message, or nothing.
 local function classify(ok, a, b)
     if not ok then
         if a == NO_MEMORY then
             collectgarbage() -- what the hook held is garbage now; without it there is no room even for a message
         end
-        return "failure", tostring(a)
+        return "failure", text_of(a)
     elseif a == nil then
         if b ~= nil then
-            return "failure", tostring(b)
+            return "failure", text_of(b)
         end
         return nil
     elseif reply.is(a) then
@@ -240,10 +252,10 @@ function outcome.choose(chain, s, req)
         end
         message = "upstream '" .. name .. "': " .. ffi.string(C.peri_ffi_error_text(code))
     elseif not ok then
-        message = tostring(name)
+        message = text_of(name)
     end
     return handler_failed(chain, s, "target function",
-        message and tostring(message) or "it returned a " .. type(name) .. ", not the name of an upstream")
+        message and text_of(message) or "it returned a " .. type(name) .. ", not the name of an upstream")
 end
 
 --- The end of a request phase without around(): the handler or the target function, if the route has one.

@@ -30,7 +30,11 @@ local function freeze_record(fields, values)
     return setmetatable({}, {
         __index = values,
         __newindex = refuse,
-        __pairs = function() return next, values end, -- for the `pairs` of scripts
+        __pairs = function() -- for the `pairs` of scripts: without the table itself
+            return function(_, key)
+                return next(values, key)
+            end
+        end,
         __metatable = "read-only",
     })
 end

@@ -5,11 +5,15 @@
 
 local ffi = require "ffi"
 local async = require "perigee._core.async"
+local bounded = require "perigee._core.bounded"
 local frozen = require "perigee._core.frozen"
 
 local C = ffi.C
 local error, tostring, type, setmetatable = error, tostring, type, setmetatable
-local collectgarbage, date, floor, time = collectgarbage, os.date, math.floor, os.time
+local collectgarbage, concat, date, floor, time = collectgarbage, table.concat, os.date, math.floor, os.time
+
+local CHUNK_MAX = 1024 * 1024 -- bytes of a chunk
+local TOO_LARGE = "the chunk has more than 1 MiB"
 
 local sandbox = {}
 
@@ -36,24 +40,78 @@ local function count_garbage(what)
     return collectgarbage "count"
 end
 
+-- The generator of random numbers is one for all policies.
+local function refuse_seed()
+    error("math.randomseed: the runtime has seeded it", 2)
+end
+
+local function copy(library)
+    local names = {}
+    for name, value in pairs(library) do
+        names[name] = value
+    end
+    return names
+end
+
+local numbers = copy(math)
+numbers.randomseed = refuse_seed
+
+-- The same for every environment: nothing in them can be changed.
+local libraries = {
+    bit = frozen.copy(bit, "bit"),
+    coroutine = frozen.copy(async.coroutine, "coroutine"),
+    math = frozen.copy(numbers, "math"),
+    os = frozen.copy(clocks, "os"),
+    string = frozen.copy(bounded.string, "string"),
+    table = frozen.copy(bounded.table, "table"),
+}
+
 local function refuse_global(_, name)
     error("assignment to global '" .. tostring(name) .. "': use local", 2)
 end
 
--- load and loadstring: text only, in the environment.
+-- Text of a chunk: what `load` is given, or the pieces that its function returns; nil and a message when it is none.
+local function text_of(chunk)
+    if type(chunk) ~= "function" then
+        return chunk
+    end
+    local pieces, size = {}, 0
+    while true do
+        local piece = chunk()
+        if piece == nil or piece == "" then
+            return concat(pieces)
+        elseif type(piece) ~= "string" then
+            return nil, "reader function must return a string"
+        end
+        pieces[#pieces + 1], size = piece, size + #piece
+        if size > CHUNK_MAX then
+            return nil, TOO_LARGE
+        end
+    end
+end
+
+-- load and loadstring: text only, of bounded size (it is compiled in one go), in the environment.
 local function add_loaders(globals, environment)
     function globals.load(chunk, name, _, custom)
         if custom ~= nil and type(custom) ~= "table" then
             error("load: the environment is a table, not a " .. type(custom), 2)
         end
-        return load(chunk, name, "t", custom or environment)
+        local text, message = text_of(chunk)
+        if message then
+            return nil, message
+        elseif type(text) ~= "string" then
+            error("load expects a string or a function, not a " .. type(text), 2)
+        elseif #text > CHUNK_MAX then
+            return nil, TOO_LARGE
+        end
+        return load(text, name, "t", custom or environment)
     end
 
     function globals.loadstring(text, name)
         if type(text) ~= "string" then
             error("loadstring expects a string, not a " .. type(text), 2)
         end
-        return load(text, name, "t", environment)
+        return globals.load(text, name)
     end
 end
 
@@ -62,18 +120,15 @@ end
 ---@return table environment
 function sandbox.new(require_module)
     local globals = {
-        bit = frozen.copy(bit, "bit"),
         collectgarbage = count_garbage,
-        coroutine = frozen.copy(async.coroutine, "coroutine"),
-        math = frozen.copy(math, "math"),
-        os = frozen.copy(clocks, "os"),
         pairs = frozen.pairs,
         rawset = frozen.rawset,
         require = require_module,
-        string = frozen.copy(string, "string"),
-        table = frozen.copy(table, "table"),
         _VERSION = _VERSION,
     }
+    for name, library in pairs(libraries) do
+        globals[name] = library
+    end
     for i = 1, #FUNCTIONS do
         globals[FUNCTIONS[i]] = _G[FUNCTIONS[i]]
     end

@@ -1,7 +1,8 @@
 -- SPDX-License-Identifier: MIT
 --
 -- Handles on exchanges. A Lua object holds the number of a slot and the slot's generation, never a pointer: [1] and [2] of
--- its table. `enter` turns that into the slot, or raises an error when the exchange has ended. Every object is a table of its
+-- its table. `enter` turns that into the slot, or raises an error when the exchange has ended. A generation is a random number
+-- that only the exchange's own objects hold, so a script cannot make up a handle on another. Every object is a table of its
 -- own, made when it is asked for and kept nowhere: nothing that a script kept can come to mean another exchange, and LuaJIT
 -- does not even make those that stay inside a trace.
 
