@@ -23,13 +23,13 @@ local http = {}
 ---@field headers table<string, string> by name in any case; fields of one name are joined with ", "
 ---@field trailers table<string, string>
 ---@field body string
-local methods = {}
-local Response = { __index = methods, __metatable = "perigee.FetchResponse" }
+local Response = {}
+local meta = { __index = Response, __metatable = "perigee.FetchResponse" }
 
 --- The body, decoded as JSON.
 ---@return any value
 ---@return string|nil message
-function methods:json()
+function Response:json()
     return require("perigee.json").decode(self.body)
 end
 
@@ -109,7 +109,7 @@ local function read_response()
         headers = read_fields(0),
         trailers = read_fields(1),
         body = ffi_string(body[0].ptr, body[0].len),
-    }, Response)
+    }, meta)
 end
 
 --- Sends a request and waits for the whole response; other requests go on meanwhile.
