@@ -448,6 +448,19 @@ int32_t peri_ffi_uri_normalize_path(const char *path, size_t len, struct peri_ff
 /** Percent-decodes `text` into *out, valid until the next call of a peri_ffi_uri function. 0, or -1 for a broken escape. */
 int32_t peri_ffi_uri_decode(const char *text, size_t len, int32_t plus_is_space, struct peri_ffi_str *out);
 
+/** Where a search found something. */
+struct peri_ffi_found {
+    double first;        /**< position, from 1 */
+    double last;         /**< 0 when the match is empty and stands first */
+    const char *problem; /**< static text: why the search was refused; NULL while all is well */
+    int32_t captures;    /**< how many the pattern has */
+};
+
+/** string.find with a limit on its steps (script/search.h): 1 and *found, 0 when nothing matches or found->problem says why not. `init`
+ *  is as in string.find; `text` is ended by NUL. */
+int32_t peri_ffi_find(const char *subject, size_t len, const char *text, size_t text_len, double init, int32_t is_plain,
+                      struct peri_ffi_found *found);
+
 /* ---- time, timers, fetch (script/ffi_async.c) -------------------------------------------------------------- */
 
 /** Wall-clock time in seconds since 1970. */

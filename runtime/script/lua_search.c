@@ -6,6 +6,7 @@
 
 #include <lauxlib.h>
 #include <lua.h>
+#include <perigee/ffi.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -39,6 +40,7 @@ static void search_init(struct peri_search *search, const char *subject, size_t 
     search->end = subject + len;
     search->problem = NULL;
     search->steps = PERI_SEARCH_STEPS;
+    search->count = 0;
 }
 
 // peri_search_match, with problems raised.
@@ -87,55 +89,78 @@ static bool has_specials(const char *text, size_t len)
     return false;
 }
 
-// Offset at which the search begins, by the third argument; never beyond the end.
-static size_t start_of(lua_State *L, size_t len)
+// Offset at which a search begins; never beyond the end.
+static size_t start_of(int32_t init, size_t len)
 {
-    ptrdiff_t start = (int32_t)luaL_optinteger(L, 3, 1);
-    start = start < 0 ? start + (ptrdiff_t)len : start - 1;
+    ptrdiff_t start = init < 0 ? init + (ptrdiff_t)len : init - 1;
     if (start < 0)
         return 0;
     return (size_t)start < len ? (size_t)start : len;
 }
 
-static int find_plain(lua_State *L, const char *subject, size_t len, size_t start)
+// Searches from `*at` on: the end of the first match, which then begins at `*at`. NULL when there is none, or a problem.
+static const char *find_first(struct peri_search *search, const char **at, const char *text)
 {
-    size_t needle_len;
-    const char *needle = luaL_checklstring(L, 2, &needle_len);
-    const char *at = memmem(subject + start, len - start, needle, needle_len);
-    if (!at) {
-        lua_pushnil(L);
-        return 1;
-    }
-    lua_pushinteger(L, at - subject + 1);
-    lua_pushinteger(L, at - subject + (ptrdiff_t)needle_len);
-    return 2;
+    bool is_anchored = *text == '^';
+    text += is_anchored;
+    do {
+        const char *end = peri_search_match(search, *at, text);
+        if (end || search->problem)
+            return end;
+    } while ((*at)++ < search->end && !is_anchored);
+    return NULL;
+}
+
+// The same for a text that is no pattern.
+static const char *find_plain(const struct peri_search *search, const char **at, const char *text, size_t text_len)
+{
+    const char *found = memmem(*at, (size_t)(search->end - *at), text, text_len);
+    if (!found)
+        return NULL;
+    *at = found;
+    return found + text_len;
 }
 
 static int search_string(lua_State *L, bool is_find)
 {
-    size_t len, text_len;
-    const char *subject = luaL_checklstring(L, 1, &len);
-    const char *text = luaL_checklstring(L, 2, &text_len);
-    size_t start = start_of(L, len);
-    if (is_find && (lua_toboolean(L, 4) || !has_specials(text, text_len)))
-        return find_plain(L, subject, len, start);
     struct peri_search search;
+    size_t len, text_len;
+    const char *at = luaL_checklstring(L, 1, &len), *text = luaL_checklstring(L, 2, &text_len), *end;
+    search_init(&search, at, len);
+    at += start_of((int32_t)luaL_optinteger(L, 3, 1), len);
+    if (is_find && (lua_toboolean(L, 4) || !has_specials(text, text_len)))
+        end = find_plain(&search, &at, text, text_len);
+    else
+        end = find_first(&search, &at, text);
+    if (search.problem)
+        return luaL_error(L, "%s", search.problem);
+    if (!end) {
+        lua_pushnil(L);
+        return 1;
+    }
+    if (!is_find)
+        return push_captures(L, &search, at, end, 1);
+    lua_pushinteger(L, at - search.subject + 1);
+    lua_pushinteger(L, end - search.subject);
+    return push_captures(L, &search, at, end, 0) + 2;
+}
+
+PERI_EXPORT int32_t peri_ffi_find(const char *subject, size_t len, const char *text, size_t text_len, double init,
+                                  int32_t is_plain, struct peri_ffi_found *found)
+{
+    struct peri_search search;
+    *found = (struct peri_ffi_found){0};
+    if (!subject || !text || !(init > INT32_MIN && init < INT32_MAX))
+        return 0;
     search_init(&search, subject, len);
-    bool is_anchored = *text == '^';
-    text += is_anchored;
-    const char *at = subject + start;
-    do {
-        const char *end = match_at(L, &search, at, text);
-        if (end && is_find) {
-            lua_pushinteger(L, at - subject + 1);
-            lua_pushinteger(L, end - subject);
-            return push_captures(L, &search, at, end, 0) + 2;
-        }
-        if (end)
-            return push_captures(L, &search, at, end, 1);
-    } while (at++ < search.end && !is_anchored);
-    lua_pushnil(L);
-    return 1;
+    const char *at = subject + start_of((int32_t)init, len);
+    const char *end = is_plain || !has_specials(text, text_len) ? find_plain(&search, &at, text, text_len)
+                                                                : find_first(&search, &at, text);
+    found->problem = search.problem;
+    found->captures = end ? search.count : 0;
+    found->first = (double)(at - subject + 1);
+    found->last = end ? (double)(end - subject) : 0;
+    return end != NULL;
 }
 
 static int find(lua_State *L)

@@ -7,19 +7,19 @@
 -- The methods of strings are these too, for scripts and the SDK alike; what the SDK takes from `string` itself are the
 -- originals, for input that is bounded already (a head, a token, a date).
 
+local ffi = require "ffi"
 local native = require "perigee._core.search_native"
 
+local C, ffi_string = ffi.C, ffi.string
 local error, getmetatable, rawget, rawset, select = error, getmetatable, rawget, rawset, select
 local tonumber, type = tonumber, type
-local string_find, string_format, string_rep = string.find, string.format, string.rep
+local string_format, string_rep = string.format, string.rep
 local table_concat, table_insert, table_remove, table_sort = table.concat, table.insert, table.remove, table.sort
-local search, check_stack = native.find, native.check_stack
+local search, check_stack, sub = native.find, native.check_stack, string.sub
 
 local RESULT_MAX = 16 * 1024 * 1024 -- bytes of a result
-local PLAIN_WORK = 16 * 1024 * 1024 -- bytes that a plain search may compare
 local MOVES_MAX = 100000            -- elements that one table.insert may move in C
 local SORT_MAX = 1000               -- elements that table.sort may compare in C
-local PATTERNS = 1000               -- patterns that are remembered
 
 local bounded = {}
 
@@ -41,27 +41,21 @@ local strings = copy(string)
 strings.dump = nil -- bytecode
 strings.match, strings.gmatch, strings.gsub = native.match, native.gmatch, native.gsub
 
--- Has a pattern no special characters? By pattern; forgotten when there are many.
-local plain_patterns, pattern_count = {}, 0
+local found = ffi.new("struct peri_ffi_found")
 
-local function is_plain(pattern)
-    local known = plain_patterns[pattern]
-    if known == nil then
-        if pattern_count == PATTERNS then
-            plain_patterns, pattern_count = {}, 0
-        end
-        pattern_count = pattern_count + 1
-        known = not string_find(pattern, "[%^%$%*%+%?%.%(%[%%%-]")
-        plain_patterns[pattern] = known
-    end
-    return known
-end
-
--- A plain search stays the original, which LuaJIT compiles.
+-- By FFI, which LuaJIT compiles, for what has no captures.
 function strings.find(s, pattern, init, plain)
-    if type(s) == "string" and type(pattern) == "string" and #s * #pattern <= PLAIN_WORK
-        and (plain or is_plain(pattern)) then
-        return string_find(s, pattern, init, true)
+    local start = init or 1
+    if type(s) == "string" and type(pattern) == "string" and type(start) == "number"
+        and start > -1e9 and start < 1e9 then
+        if C.peri_ffi_find(s, #s, pattern, #pattern, start, plain and 1 or 0, found) == 0 then
+            if found.problem ~= nil then
+                error(ffi_string(found.problem), 2)
+            end
+            return nil
+        elseif found.captures == 0 then
+            return found.first, found.last
+        end
     end
     return search(s, pattern, init, plain)
 end
@@ -77,15 +71,20 @@ function strings.rep(s, n, separator)
     return string_rep(s, n, separator)
 end
 
+-- Bytes that an argument of string.format adds.
+local function weight(value)
+    local kind = type(value)
+    if kind == "table" then
+        check_stack() -- its __tostring may format, and so on
+    end
+    return kind == "string" and #value or 0
+end
+
 function strings.format(form, ...)
-    local size = type(form) == "string" and #form or 0
-    for i = 1, select("#", ...) do
-        local value = select(i, ...)
-        if type(value) == "string" then
-            size = size + #value
-        elseif type(value) == "table" then
-            check_stack() -- its __tostring may format, and so on
-        end
+    local a, b, c = ...
+    local size = (type(form) == "string" and #form or 0) + weight(a) + weight(b) + weight(c)
+    for i = 4, select("#", ...) do -- not entered for most calls, so that what formats compiles as one trace
+        size = size + weight((select(i, ...)))
     end
     if size > RESULT_MAX then
         refuse_result("string.format", 2)
@@ -100,7 +99,7 @@ local tables = copy(table)
 -- These functions write past metatables, so they look whose table it is. What json.array marks stays the script's own.
 local function check_target(target)
     local meta = getmetatable(target)
-    if type(meta) == "string" and (meta == "read-only" or string_find(meta, "perigee.", 1, true) == 1) then
+    if type(meta) == "string" and (meta == "read-only" or sub(meta, 1, 8) == "perigee.") then
         error("this table is read-only", 3)
     end
 end
@@ -142,21 +141,30 @@ function tables.sort(target, before)
     return table_sort(target, before)
 end
 
+-- Bytes of item `i` of a list that is joined up to `to`.
+local function item_size(list, i, to)
+    local item = i <= to and rawget(list, i) or nil
+    return type(item) == "string" and #item or 0
+end
+
+-- Bytes of the items from … to; numbers count as nothing.
+local function size_of(list, from, to)
+    local size = item_size(list, from, to) + item_size(list, from + 1, to) + item_size(list, from + 2, to)
+    for i = from + 3, to do -- not entered for a few, so that what joins them compiles as one trace
+        local item = rawget(list, i)
+        if item == nil then
+            break -- the original says what is wrong
+        end
+        size = size + (type(item) == "string" and #item or 0)
+    end
+    return size
+end
+
 function tables.concat(list, separator, first, last)
     local from, to = first or 1, last or type(list) == "table" and #list
     if type(list) == "table" and type(from) == "number" and type(to) == "number" then
-        local size, width = 0, type(separator) == "string" and #separator or 0
-        for i = from, to do
-            local item = rawget(list, i)
-            if type(item) == "string" then
-                size = size + #item + width
-            elseif type(item) == "number" then
-                size = size + 32 + width
-            else
-                break -- the original says what is wrong
-            end
-        end
-        if size > RESULT_MAX then
+        local between = type(separator) == "string" and to > from and #separator * (to - from) or 0
+        if size_of(list, from, to) + between > RESULT_MAX then
             refuse_result("table.concat", 2)
         end
     end
