@@ -57,7 +57,7 @@ REFUSED = {
     "format": "the result of string.format has more than 16 MiB",
     "nested": "stack overflow",
     "coroutines": "stack overflow",
-    "chunk": "the chunk has more than 1 MiB",
+    "chunk": "the chunk has more than 16 KiB",
     "unpack": "too many results to unpack",
     "width": "invalid option",
     "groups": "read-only",

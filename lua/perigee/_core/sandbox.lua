@@ -12,8 +12,9 @@ local C = ffi.C
 local error, tostring, type, setmetatable = error, tostring, type, setmetatable
 local collectgarbage, concat, date, floor, time = collectgarbage, table.concat, os.date, math.floor, os.time
 
-local CHUNK_MAX = 1024 * 1024 -- bytes of a chunk
-local TOO_LARGE = "the chunk has more than 1 MiB"
+local CHUNK_MAX = 16 * 1024 -- bytes of a chunk: long jumps make its compilation cost the square of them
+local TOO_LARGE = "the chunk has more than 16 KiB"
+local FORM_MAX = 1024 -- bytes of a form of os.date
 
 local sandbox = {}
 
@@ -30,6 +31,9 @@ function clocks.time(parts)
 end
 
 function clocks.date(form, at)
+    if type(form) == "string" and #form > FORM_MAX then
+        error("os.date: the form has more than 1 KiB", 2)
+    end
     return date(form, at or floor(C.peri_ffi_now()))
 end
 
