@@ -103,6 +103,7 @@ int peri_test_main(int argc, char **argv)
         .activate = peri_server_switch,
         .listen = listen_memory,
         .connect = peri_server_connect,
+        .drain = peri_server_drain,
         .close = peri_server_free,
         .data = &world,
     };

@@ -7,7 +7,11 @@
 #include "base/assert.h"
 #include "base/log.h"
 
-#define PERI_EXCHANGE_POOL 256                  ///< exchanges kept for reuse
+#ifdef PERI_SANITIZE
+#define PERI_EXCHANGE_POOL 0 ///< none: a use after the end is to be seen
+#else
+#define PERI_EXCHANGE_POOL 256 ///< exchanges kept for reuse
+#endif
 #define PERI_EXCHANGE_MEMORY (4u * 1024 * 1024) ///< bytes of arena one exchange may use
 
 static struct peri_list pool = {&pool, &pool};
@@ -82,7 +86,7 @@ void peri_exchange_free(struct peri_exchange *x)
     peri_list_remove(&x->link);
     peri_arena_reset(&x->arena);
     live_count--;
-    if (pool_count >= PERI_EXCHANGE_POOL) {
+    if (pool_count + 1 > PERI_EXCHANGE_POOL) {
         peri_arena_close(&x->arena);
         free(x);
         return;

@@ -250,7 +250,7 @@ struct peri_fetch *peri_fetch_start(struct peri_fetch_request *request, peri_err
             fetch_free(fetch);
         return NULL;
     }
-    fetch->x->generation = peri_generation_ref(generation);
+    fetch->x->generation = generation;
     peri_timer_start(server->loop, &fetch->timer, request->timeout_ms ? request->timeout_ms : PERI_FETCH_TIMEOUT_MS);
     peri_exchange_set_state(fetch->x, PERI_X_REQUEST);
     peri_pipeline_fetch(server, fetch->x, upstream);

@@ -52,8 +52,10 @@ static void finish(struct peri_exchange *x)
     peri_chain_end(x);
     peri_exchange_set_state(x, PERI_X_DONE);
     peri_list_remove(&f->link);
+    bool is_fetch = f->is_fetch;
     x->client->release(x);
-    peri_generation_unref(generation);
+    if (!is_fetch)
+        peri_generation_unref(generation);
 }
 
 static void end_attempt(struct peri_forward *f)
@@ -673,9 +675,7 @@ const struct peri_owner_ops peri_pipeline_owner = {
 void peri_pipeline_fetch(struct peri_server *server, struct peri_exchange *x, struct peri_upstream *upstream)
 {
     if (!attach(server, x)) {
-        struct peri_generation *generation = x->generation;
         drop(x);
-        peri_generation_unref(generation);
         return;
     }
     x->forward->upstream = upstream;

@@ -21,7 +21,7 @@ struct peri_fetch_result {
 };
 
 struct peri_fetch_request {
-    struct peri_generation *generation; ///< whose upstreams are meant; borrowed for the call
+    struct peri_generation *generation; ///< whose upstreams are meant; borrowed until the fetch is over
     struct peri_slice method;           ///< "GET" …
     struct peri_slice
         url; ///< "http://host:port/path", "http://NAME/path" with an upstream's name, "http+unix:…" not supported

@@ -119,6 +119,7 @@ static void script_free(struct peri_script_generation *script)
         for (int phase = 0; phase < PERI_PHASE_COUNT; phase++)
             luaL_unref(L, LUA_REGISTRYINDEX, script->chains[i].entries[phase]);
     luaL_unref(L, LUA_REGISTRYINDEX, script->self);
+    script->vm->script_count--;
     free(script->chains);
     free(script);
 }
@@ -129,6 +130,7 @@ static struct peri_script_generation *script_new(struct peri_vm *vm, uint64_t nu
     if (!script)
         return NULL;
     script->vm = vm;
+    vm->script_count++;
     script->number = number;
     script->self = LUA_NOREF;
     peri_list_init(&script->tasks);

@@ -15,6 +15,7 @@
 static struct peri_slot *pages[PERI_SLOT_PAGES];
 static unsigned page_count;
 static struct peri_list free_slots = {&free_slots, &free_slots};
+static uint32_t used_count;
 
 // A handle is two numbers in a table that the script can write to. What keeps it from reaching another exchange is that the
 // second cannot be guessed, nor computed from those seen before.
@@ -58,6 +59,7 @@ struct peri_slot *peri_slot_acquire(struct peri_exchange *x, struct peri_script_
     slot->x = x;
     slot->script = script;
     x->slot = slot;
+    used_count++;
     return slot;
 }
 
@@ -71,6 +73,12 @@ void peri_slot_release(struct peri_slot *slot)
     slot->ffi.ptr = NULL;
     slot->ffi.len = 0;
     peri_list_prepend(&free_slots, &slot->link);
+    used_count--;
+}
+
+uint32_t peri_slot_count(void)
+{
+    return used_count;
 }
 
 struct peri_slot *peri_slot_find(int32_t id)

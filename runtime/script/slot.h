@@ -16,6 +16,9 @@ struct peri_slot *peri_slot_acquire(struct peri_exchange *x, struct peri_script_
 /// Ends every handle on the slot's exchange. Its fibers and tasks are gone already.
 void peri_slot_release(struct peri_slot *slot);
 
+/// Slots that exchanges have: for those who look for leaks.
+uint32_t peri_slot_count(void);
+
 /// The slot with this id; NULL when there is none.
 struct peri_slot *peri_slot_find(int32_t id);
 

@@ -27,6 +27,8 @@ struct peri_testing_host {
     bool (*listen)(struct peri_server *server, struct peri_slice address);
     /// A client's end of a connection to that listener, from `ip`.
     struct peri_stream *(*connect)(struct peri_server *server, struct peri_slice address, struct peri_slice ip);
+    /// Lets the server end: no connection outlives its exchange. `on_drained` is called once, not later than `ms` from now.
+    void (*drain)(struct peri_server *server, uint64_t ms, void (*on_drained)(void *data), void *data);
     /// Ends and frees the server.
     void (*close)(struct peri_server *server);
     void *data; ///< for `open`

@@ -186,6 +186,15 @@ static int conn_close(lua_State *L)
     return 0;
 }
 
+// reset(): breaks the connection; what is on its way is lost.
+static int conn_reset(lua_State *L)
+{
+    struct peri_test_conn *conn = check(L);
+    if (conn->stream)
+        peri_stream_reset(conn->stream);
+    return 0;
+}
+
 static int conn_collect(lua_State *L)
 {
     struct peri_test_conn **box = luaL_checkudata(L, 1, PERI_TEST_CONN);
@@ -198,7 +207,8 @@ static int conn_collect(lua_State *L)
 static const luaL_Reg methods[] = {
     {"write", conn_write},   {"take", conn_take},     {"is_ended", conn_is_ended},
     {"unread", conn_unread}, {"finish", conn_finish}, {"shutdown", conn_shutdown},
-    {"close", conn_close},   {"__gc", conn_collect},  {NULL, NULL},
+    {"close", conn_close},   {"reset", conn_reset},   {"__gc", conn_collect},
+    {NULL, NULL},
 };
 
 void peri_test_conn_open(struct lua_State *L)

@@ -27,6 +27,7 @@ struct arrival {
 
 struct test_server {
     struct peri_server *server; ///< NULL when closed
+    bool is_drained;
     struct peri_list doors;
     struct peri_list arrivals;
 };
@@ -175,6 +176,30 @@ static int server_accept(lua_State *L)
     return 2;
 }
 
+static void on_drained(void *data)
+{
+    struct test_server *self = data;
+    self->is_drained = true;
+}
+
+// drain(ms): ends the connections that are idle, the others with their exchange, all of them after `ms`.
+static int server_drain(lua_State *L)
+{
+    struct test_server *self = check(L);
+    lua_Integer ms = luaL_checkinteger(L, 2);
+    luaL_argcheck(L, ms >= 0, 2, "time goes forward");
+    peri_testing_current()->host->drain(self->server, (uint64_t)ms, on_drained, self);
+    return 0;
+}
+
+// is_drained(): has the drain come to its end?
+static int server_is_drained(lua_State *L)
+{
+    const struct test_server *self = luaL_checkudata(L, 1, PERI_TEST_SERVER);
+    lua_pushboolean(L, self->is_drained);
+    return 1;
+}
+
 static void server_end(struct test_server *self)
 {
     if (self->server)
@@ -202,8 +227,10 @@ static int server_close(lua_State *L)
 }
 
 static const luaL_Reg methods[] = {
-    {"build", server_build}, {"activate", server_activate}, {"listen", server_listen}, {"connect", server_connect},
-    {"door", server_door},   {"accept", server_accept},     {"close", server_close},   {NULL, NULL},
+    {"build", server_build},           {"activate", server_activate}, {"listen", server_listen},
+    {"connect", server_connect},       {"door", server_door},         {"accept", server_accept},
+    {"drain", server_drain},           {"close", server_close},       {"is_drained", server_is_drained},
+    {NULL, NULL},
 };
 
 void peri_test_server_open(struct lua_State *L)

@@ -4,6 +4,7 @@
 #include "event/loop.h"
 #include "exchange/exchange.h"
 #include "script/script_types.h"
+#include "script/slot.h"
 #include "script/testing_types.h"
 #include "shared/prometheus.h"
 #include "shared/shm.h"
@@ -34,11 +35,13 @@ static uint32_t live_tasks(const struct peri_vm *vm)
 static int counts(lua_State *L)
 {
     const struct peri_vm *vm = peri_testing_current()->vm;
-    lua_createtable(L, 0, 5);
+    lua_createtable(L, 0, 7);
     put_count(L, "exchanges", peri_exchange_count());
     put_count(L, "streams", peri_loop_streams(vm->loop));
     put_count(L, "timers", peri_loop_timers(vm->loop));
     put_count(L, "tasks", live_tasks(vm));
+    put_count(L, "slots", peri_slot_count());
+    put_count(L, "generations", vm->script_count);
     put_count(L, "coroutines", vm->fiber_count - vm->idle_count);
     return 1;
 }

@@ -2,6 +2,7 @@
 --
 -- The client's side: a request on its way, and a connection that carries whatever a test writes.
 
+local ending = require "perigee.test.ending"
 local wire = require "perigee.test.wire"
 local world = require "perigee.test.world"
 
@@ -46,7 +47,7 @@ end
 -- ---------------------------------------------------------------- a request on its way
 
 ---@class perigee.test.Pending
-local Pending = {}
+local Pending = { reset = ending.client.reset, finish = ending.client.finish }
 Pending.__index = Pending
 
 --- Sends a request.
@@ -134,7 +135,7 @@ end
 -- ---------------------------------------------------------------- bytes
 
 ---@class perigee.test.Connection
-local Connection = {}
+local Connection = { reset = ending.client.reset }
 Connection.__index = Connection
 
 --- A connection for bytes.

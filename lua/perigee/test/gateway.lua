@@ -4,6 +4,7 @@
 
 local address = require "perigee._core.address"
 local client = require "perigee.test.client"
+local ending = require "perigee.test.ending"
 local generation = require "perigee._core.generation"
 local json = require "perigee.json"
 local project = require "perigee.test.project"
@@ -21,6 +22,9 @@ local DEFAULT_CLIENT = "127.0.0.1"
 ---@field hosts table<string, perigee.test.Fake>
 local Gateway = {}
 Gateway.__index = Gateway
+for name, method in pairs(ending.gateway) do
+    Gateway[name] = method
+end
 
 -- ---------------------------------------------------------------- configurations with fakes in them
 
@@ -419,6 +423,9 @@ end
 -- ---------------------------------------------------------------- between turns, and at the end
 
 function Gateway:_accept()
+    if self.is_stopped then
+        return false
+    end
     local raw, text = self.server:accept()
     if not raw then
         return false
