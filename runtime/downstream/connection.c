@@ -6,6 +6,10 @@
 //
 // The exchange is let go when the owner released it and the request was read to its end (or the connection closes). Bytes
 // of the next request wait in `ahead`; reading stops when more than PERI_AHEAD_MAX of them wait.
+//
+// A client may end its direction behind its last request and still read (RFC 9112 9.6): it gets its responses, then the
+// connection closes. In the middle of a request that end is the end of the exchange. A client that has gone altogether looks
+// the same until something is written to it: after PERI_LEAVING_MS without that it counts as gone.
 #include "downstream/connection.h"
 
 #include <stdio.h>
@@ -27,7 +31,9 @@
 #define PERI_LINGER_MS 2000         ///< how long a peer is read out after its last response
 #define PERI_CLOSE_MS 30000         ///< how long a slow reader has for the end of its last response
 
-enum wait { WAIT_IDLE, WAIT_HEAD, WAIT_REQUEST, WAIT_STREAM };
+#define PERI_LEAVING_MS 5000        ///< how long a client that sends no more is believed to wait for a response
+
+enum wait { WAIT_IDLE, WAIT_HEAD, WAIT_REQUEST, WAIT_STREAM, WAIT_LEAVING };
 
 struct peri_connection {
     struct peri_list link;
@@ -50,11 +56,12 @@ struct peri_connection {
     bool is_response_done;        ///< the response was handed to the stream completely
     bool is_released;             ///< the owner is finished with x
     bool has_head;                ///< the response head was sent
-    bool has_tunnel_end; ///< the client ended its direction of the tunnel; the owner is told behind the last byte
-    bool is_given_up;    ///< the owner knows that the client side is gone
-    bool is_paused;      ///< the owner wants no body now
-    bool is_stopped;     ///< reading is stopped
-    bool is_closing;     ///< no exchange follows
+    bool has_end;                 ///< the client ended its direction: nothing follows what waits in `ahead`
+    bool is_tunnel_end_told;      ///< the owner knows that the client ended its direction of the tunnel
+    bool is_given_up;             ///< the owner knows that the client side is gone
+    bool is_paused;               ///< the owner wants no body now
+    bool is_stopped;              ///< reading is stopped
+    bool is_closing;              ///< no exchange follows
 };
 
 static struct peri_connection *of(struct peri_exchange *x)
@@ -72,6 +79,12 @@ static bool is_tunnel(const struct peri_connection *c)
     return c->framing == PERI_H1_TUNNEL;
 }
 
+// Has everything been taken from a client that sends no more?
+static bool connection_is_read_out(const struct peri_connection *c)
+{
+    return c->has_end && c->ahead.len == 0;
+}
+
 // ---- timeouts ----
 
 static void connection_wait(struct peri_connection *c, enum wait wait)
@@ -84,6 +97,7 @@ static void connection_wait(struct peri_connection *c, enum wait wait)
     case WAIT_HEAD: ms = s->headers_ms; break;
     case WAIT_REQUEST:
     case WAIT_STREAM: ms = s->stream_idle_ms; break;
+    case WAIT_LEAVING: ms = PERI_LEAVING_MS; break;
     }
     if (wait == WAIT_REQUEST && c->request_end_ms != 0) {
         uint64_t now = peri_loop_now_ms(c->home->loop);
@@ -99,8 +113,12 @@ static void connection_wait(struct peri_connection *c, enum wait wait)
 
 static void connection_progress(struct peri_connection *c)
 {
-    if (c->x && c->x->state != PERI_X_IDLE)
-        connection_wait(c, c->is_request_done ? WAIT_STREAM : WAIT_REQUEST);
+    if (!c->x || c->x->state == PERI_X_IDLE)
+        return;
+    if (!c->is_request_done)
+        connection_wait(c, WAIT_REQUEST);
+    else
+        connection_wait(c, c->has_end && !is_tunnel(c) ? WAIT_LEAVING : WAIT_STREAM);
 }
 
 // ---- the end ----
@@ -208,7 +226,7 @@ static void connection_finish(struct peri_connection *c)
         return;
     bool is_whole = c->is_request_done;
     connection_drop_exchange(c);
-    if (!c->keep_alive || c->home->is_draining) {
+    if (!c->keep_alive || c->home->is_draining || connection_is_read_out(c)) {
         connection_close_gently(c, !is_whole);
         return;
     }
@@ -392,6 +410,17 @@ static void connection_give_tunnel(struct peri_connection *c, struct peri_slice 
     c->x->owner->on_body(c->x, data);
 }
 
+// The client sends no more: what becomes of the request that it left unfinished, or of the connection without one?
+static void connection_check_end(struct peri_connection *c)
+{
+    if (!connection_is_read_out(c) || c->is_closing || c->refusal != PERI_OK)
+        return;
+    if (!c->x)
+        connection_close_gently(c, false); // the end of the last response may still wait to be read
+    else if (!c->is_request_done)
+        peri_connection_close(c, PERI_ERR_CLIENT_GONE);
+}
+
 static void connection_next(struct peri_connection *c)
 {
     if (is_tunnel(c)) {
@@ -400,14 +429,15 @@ static void connection_next(struct peri_connection *c)
             connection_give_tunnel(c, run);
             peri_buf_take(&c->ahead, run.len);
         }
-        if (c->has_tunnel_end && c->ahead.len == 0 && !c->is_closing) {
-            c->has_tunnel_end = false;
+        if (connection_is_read_out(c) && !c->is_tunnel_end_told && !c->is_closing) {
+            c->is_tunnel_end_told = true;
             c->x->owner->on_body_end(c->x);
         }
     } else {
         if (!c->x && c->ahead.len > 0)
             connection_wait(c, WAIT_HEAD);
         connection_parse_ahead(c);
+        connection_check_end(c);
     }
     connection_set_reading(c);
 }
@@ -448,12 +478,14 @@ static void on_stream_end(struct peri_stream *stream, peri_err_t err)
     struct peri_connection *c = peri_stream_data(stream);
     if (c->is_closing)
         return;
-    if (err == PERI_OK && is_tunnel(c)) {
-        c->has_tunnel_end = true;
-        connection_next(c);
+    if (err != PERI_OK) {
+        peri_connection_close(c, PERI_ERR_CLIENT_GONE);
         return;
     }
-    peri_connection_close(c, PERI_ERR_CLIENT_GONE);
+    c->has_end = true;
+    connection_next(c);
+    if (!c->is_closing)
+        connection_progress(c);
 }
 
 static void on_stream_drain(struct peri_stream *stream)
@@ -501,6 +533,10 @@ static void on_timeout(struct peri_timer *timer)
         return;
     if (c->wait == WAIT_IDLE)
         connection_close_gently(c, false);
+    else if (c->wait == WAIT_LEAVING && peri_stream_pending(c->stream) > 0)
+        connection_wait(c, WAIT_STREAM); // it reads slowly, or the next write to it fails
+    else if (c->wait == WAIT_LEAVING)
+        peri_connection_close(c, PERI_ERR_CLIENT_GONE);
     else
         connection_on_bad(c, c->x && c->is_request_done ? PERI_ERR_IDLE_TIMEOUT : PERI_ERR_REQUEST_TIMEOUT);
 }
@@ -546,7 +582,7 @@ static struct peri_h1_head connection_frame(struct peri_connection *c, bool ends
 static void client_send_head(struct peri_exchange *x, bool ends)
 {
     struct peri_connection *c = of(x);
-    if (c->home->is_draining || !connection_request_ends_soon(c))
+    if (c->home->is_draining || connection_is_read_out(c) || !connection_request_ends_soon(c))
         c->keep_alive = false;
     struct peri_h1_head head = connection_frame(c, ends);
     head.close = !c->keep_alive && head.framing != PERI_H1_TUNNEL;

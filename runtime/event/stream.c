@@ -236,9 +236,10 @@ void peri_stream_sent(struct peri_stream *stream, size_t len, bool is_broken)
 
 void peri_stream_ended(struct peri_stream *stream, peri_err_t err)
 {
-    if (stream->is_ended)
+    if (stream->is_ended && (err == PERI_OK || stream->has_failed))
         return;
     stream->is_ended = true;
+    stream->has_failed = err != PERI_OK;
     stream->waits_for_peer = false;
     if (stream->wants_close && (err != PERI_OK || peri_stream_pending(stream) == 0))
         peri_stream_close(stream);

@@ -26,7 +26,8 @@ struct peri_stream_events {
     void (*on_connect)(struct peri_stream *stream, peri_err_t err);
     /// Bytes arrived, borrowed for the call.
     void (*on_read)(struct peri_stream *stream, struct peri_slice data);
-    /// The peer ended its direction (PERI_OK) or the stream broke (PERI_ERR_CLOSED). No on_read follows.
+    /// The peer ended its direction (PERI_OK) or the stream broke (PERI_ERR_CLOSED). No on_read follows. A stream may break
+    /// after its peer's end: then a second call, with the error, is the last.
     void (*on_end)(struct peri_stream *stream, peri_err_t err);
     /// Pending bytes fell to PERI_STREAM_LOW after having been at PERI_STREAM_HIGH.
     void (*on_drain)(struct peri_stream *stream);

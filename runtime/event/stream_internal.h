@@ -35,6 +35,7 @@ struct peri_stream {
     bool is_high;           ///< on_drain is owed
     bool is_broken;         ///< a write failed; on_end is owed or given
     bool is_ended;          ///< on_end was given
+    bool has_failed;        ///< on_end was given with an error
     bool is_closing;        ///< close was called
     bool wants_shutdown;    ///< end our direction when everything is sent
     bool wants_close;       ///< close when everything is sent

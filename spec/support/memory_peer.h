@@ -47,7 +47,7 @@ static void memory_peer_on_read(struct peri_stream *stream, struct peri_slice da
 static void memory_peer_on_end(struct peri_stream *stream, peri_err_t err)
 {
     struct memory_peer *peer = peri_stream_data(stream);
-    assert_false(peer->is_ended);
+    assert_false(peer->is_ended && (peer->end != PERI_OK || err == PERI_OK)); // once, and once more when it breaks
     peer->is_ended = true;
     peer->end = err;
 }
@@ -141,6 +141,14 @@ UNUSED static void memory_peer_close(struct memory_peer *peer)
 {
     if (peer->stream)
         peri_stream_close(peer->stream);
+    settle(peer->loop);
+}
+
+/// Goes away without an end: the other side is told that the connection broke.
+UNUSED static void memory_peer_reset(struct memory_peer *peer)
+{
+    if (peer->stream)
+        peri_stream_reset(peer->stream);
     settle(peer->loop);
 }
 

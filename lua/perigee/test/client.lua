@@ -47,7 +47,7 @@ end
 -- ---------------------------------------------------------------- a request on its way
 
 ---@class perigee.test.Pending
-local Pending = { reset = ending.client.reset, finish = ending.client.finish }
+local Pending = { finish = ending.client.finish }
 Pending.__index = Pending
 
 --- Sends a request.
@@ -120,10 +120,10 @@ function Pending:wait()
     return self:_response()
 end
 
---- Closes the client's connection.
+--- Goes away without waiting for the response.
 function Pending:abort()
     self.is_aborted, self.is_closed = true, true
-    self.raw:close()
+    self.raw:reset()
     world.settle()
 end
 

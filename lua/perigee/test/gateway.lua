@@ -469,7 +469,7 @@ end
 
 function Gateway:_close_clients()
     for _, one in ipairs(self.clients) do
-        one.raw:close()
+        one.raw:reset()
     end
     self.clients = {}
 end

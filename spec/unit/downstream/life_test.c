@@ -107,7 +107,7 @@ static void bounds_pipelined_bytes(void **state)
     assert_int_equal(world.count, 1);
     // a megabyte was sent; two windows of 64 KiB and one read are all that was taken
     assert_true(peri_stream_pending(world.client.stream) > 800 * 1024);
-    memory_peer_close(&world.client);
+    memory_peer_reset(&world.client);
 }
 
 static unsigned served;
@@ -233,7 +233,7 @@ static void tells_the_owner_once_when_the_client_goes_away(void **state)
             bring_to(moment);
             bool is_seen = moment != AT_PAUSED; // nobody reads: the end is not seen before it is read again
             struct seen *s = &world.seen[0];
-            memory_peer_close(&world.client);
+            memory_peer_reset(&world.client);
             if (!is_seen) {
                 assert_int_equal(s->aborts, 0);
                 pause_body(s, false);
@@ -287,7 +287,7 @@ static void closes_a_listener_while_aborted_exchanges_are_still_held(void **stat
     (void)state;
     world.keeps_aborted = true;
     memory_peer_send(&world.client, GET("/"));
-    memory_peer_close(&world.client);
+    memory_peer_reset(&world.client);
     assert_int_equal(world.seen[0].aborts, 1);
     peri_listener_close(world.listener); // must not tell it again, and the stream is gone
     world.listener = NULL;
@@ -302,7 +302,7 @@ static void tells_the_owner_once_when_a_bad_request_also_hangs_up(void **state)
     world.keeps_aborted = true;
     memory_peer_send(&world.client, POST("transfer-encoding: chunked\r\n") "1\r\nx\r\nzz\r\n");
     assert_int_equal(world.seen[0].abort_err, PERI_ERR_BAD_REQUEST);
-    memory_peer_close(&world.client);
+    memory_peer_reset(&world.client);
     assert_int_equal(world.seen[0].aborts, 1);
     release(&world.seen[0]);
     settle(world.loop);
@@ -464,7 +464,7 @@ static void drains_a_connection_whose_request_is_still_coming(void **state)
 static void says_at_once_that_nothing_is_to_drain(void **state)
 {
     (void)state;
-    memory_peer_close(&world.client);
+    memory_peer_reset(&world.client);
     drain();
     assert_int_equal(drained, 1);
 }
@@ -534,6 +534,81 @@ static void answers_503_when_there_is_no_memory_for_a_request(void **state)
     assert_refused(503);
 }
 
+// ---- clients that end their direction ----
+
+static void answers_a_client_that_has_ended_its_direction_and_closes(void **state)
+{
+    (void)state;
+    memory_peer_send(&world.client, GET("/last"));
+    memory_peer_end(&world.client);
+    assert_int_equal(world.seen[0].aborts, 0);
+    answer(&world.seen[0], 200, "ok");
+    settle(world.loop);
+    assert_non_null(strstr(memory_peer_text(&world.client), "connection: close"));
+    assert_non_null(strstr(memory_peer_text(&world.client), "\r\n\r\nok"));
+    assert_int_equal(peri_listener_connections(world.listener), 0);
+}
+
+static void answers_all_that_a_client_sent_before_it_ended_its_direction(void **state)
+{
+    (void)state;
+    memory_peer_put(&world.client, PERI_SLICE(GET("/one") GET("/two")));
+    memory_peer_end(&world.client);
+    answer(&world.seen[0], 200, "one");
+    settle(world.loop);
+    assert_null(strstr(memory_peer_text(&world.client), "connection: close"));
+    assert_int_equal(world.count, 2);
+    answer(&world.seen[1], 200, "two");
+    settle(world.loop);
+    assert_non_null(strstr(memory_peer_text(&world.client), "two"));
+    assert_int_equal(peri_listener_connections(world.listener), 0);
+}
+
+static void ends_with_a_client_that_ends_in_the_middle_of_a_request(void **state)
+{
+    (void)state;
+    memory_peer_send(&world.client, POST("content-length: 10\r\n") "hello");
+    memory_peer_end(&world.client);
+    assert_int_equal(world.seen[0].aborts, 1);
+    assert_int_equal(world.seen[0].abort_err, PERI_ERR_CLIENT_GONE);
+    assert_int_equal(peri_listener_connections(world.listener), 0);
+}
+
+static void sends_the_end_of_a_response_to_a_client_that_ends_its_direction_meanwhile(void **state)
+{
+    (void)state;
+    char *text = malloc(200001);
+    memset(text, 'x', 200000);
+    text[200000] = 0;
+    memory_peer_send(&world.client, GET("/large"));
+    peri_stream_read_stop(world.client.stream);
+    answer(&world.seen[0], 200, text);
+    free(text);
+    settle(world.loop);
+    memory_peer_end(&world.client);
+    assert_int_equal(peri_listener_connections(world.listener), 1);
+    peri_stream_read_start(world.client.stream);
+    settle(world.loop);
+    assert_true(world.client.len > 200000);
+    assert_int_equal(world.client.end, PERI_OK);
+    assert_int_equal(peri_listener_connections(world.listener), 0);
+}
+
+static void notices_that_a_client_that_had_ended_its_direction_is_gone(void **state)
+{
+    (void)state;
+    memory_peer_send(&world.client, GET("/endless"));
+    memory_peer_end(&world.client);
+    send_head(&world.seen[0], 200, PERI_LENGTH_UNKNOWN, false);
+    settle(world.loop);
+    memory_peer_reset(&world.client);
+    assert_int_equal(world.seen[0].aborts, 0); // nobody reads any more
+    send_body(&world.seen[0], PERI_SLICE("to nobody"));
+    settle(world.loop);
+    assert_int_equal(world.seen[0].aborts, 1);
+    assert_int_equal(peri_listener_connections(world.listener), 0);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_open, world_close)
@@ -563,6 +638,11 @@ int main(void)
         TEST(says_at_once_that_nothing_is_to_drain),
         TEST(loses_no_memory_and_no_order_when_memory_is_out),
         TEST(answers_503_when_there_is_no_memory_for_a_request),
+        TEST(answers_a_client_that_has_ended_its_direction_and_closes),
+        TEST(answers_all_that_a_client_sent_before_it_ended_its_direction),
+        TEST(ends_with_a_client_that_ends_in_the_middle_of_a_request),
+        TEST(sends_the_end_of_a_response_to_a_client_that_ends_its_direction_meanwhile),
+        TEST(notices_that_a_client_that_had_ended_its_direction_is_gone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

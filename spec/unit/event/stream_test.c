@@ -224,6 +224,17 @@ static void reports_a_write_to_nobody_once_from_the_loop(void **state)
     assert_int_equal(peri_stream_pending(left.stream), 0);
 }
 
+static void reports_that_it_broke_after_its_peer_had_ended_its_direction(void **state)
+{
+    (void)state;
+    memory_peer_end(&right);
+    assert_int_equal(left.end, PERI_OK);
+    memory_peer_reset(&right);
+    peri_stream_write(left.stream, PERI_SLICE("x"));
+    settle(loop);
+    assert_int_equal(left.end, PERI_ERR_CLOSED);
+}
+
 static void drops_what_is_pending_when_it_is_closed_and_may_be_closed_twice(void **state)
 {
     (void)state;
@@ -378,6 +389,7 @@ int main(void)
         TEST(reports_a_reset_as_broken),
         TEST(breaks_when_the_peer_left_bytes_unread),
         TEST(reports_a_write_to_nobody_once_from_the_loop),
+        TEST(reports_that_it_broke_after_its_peer_had_ended_its_direction),
         TEST(drops_what_is_pending_when_it_is_closed_and_may_be_closed_twice),
         TEST(closes_gently_after_everything_was_sent),
         TEST(closes_gently_at_the_latest_when_its_time_is_over),

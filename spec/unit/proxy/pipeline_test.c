@@ -277,13 +277,13 @@ static void calls_the_upstream_off_when_the_client_goes_away(void **state)
 {
     (void)state;
     ask(GET("/a/b"));
-    memory_peer_close(&world.client);
+    memory_peer_reset(&world.client);
     assert_true(origin->is_ended);
     memory_peer_free(&world.client);
     connect_client(&world.client);
     ask(GET("/a/b"));
     memory_peer_send(&world.origins[1], "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc");
-    memory_peer_close(&world.client);
+    memory_peer_reset(&world.client);
     assert_true(world.origins[1].is_ended);
 }
 

@@ -183,7 +183,7 @@ static void origin_answer(struct memory_peer *peer)
 
 static void client_leaves(void)
 {
-    memory_peer_close(&world.client);
+    memory_peer_reset(&world.client);
 }
 
 static void client_ends(void)
