@@ -8,10 +8,17 @@
 #include "base/assert.h"
 #include "proxy/generation.h"
 #include "proxy/pipeline.h"
+#include "proxy/server_internal.h"
 
 uint32_t peri_forward_hooks(const struct peri_exchange *x)
 {
     return x->route ? x->route->hooks : 0;
+}
+
+// Is the side's body kept for a script that reads it as a whole?
+static bool is_held(const struct peri_forward *f, enum peri_side side)
+{
+    return f->flow[side].is_reading || !peri_list_is_empty(&f->pump.link);
 }
 
 static bool is_upstream_ready(const struct peri_forward *f)
@@ -51,8 +58,15 @@ static void end_chunk(struct peri_exchange *x, enum peri_side side)
     peri_body_take(body_of(x, side), flow->chunk.in.len);
 }
 
-// Gives the next chunk to the hooks. False when it stays there for now, or there is none.
-static bool hook_chunk(struct peri_exchange *x, enum peri_side side)
+// What became of a chunk.
+enum chunk_way {
+    CHUNK_MOVED,   ///< it was passed on
+    CHUNK_STAYS,   ///< it is with the hooks for now, or there is none
+    CHUNK_DECIDED, ///< a hook ended the exchange's way as it was: the exchange may be gone
+};
+
+// Gives the next chunk to the hooks.
+static enum chunk_way hook_chunk(struct peri_exchange *x, enum peri_side side)
 {
     enum peri_phase phase = side == PERI_SIDE_REQUEST ? PERI_PHASE_REQUEST_BODY : PERI_PHASE_RESPONSE_BODY;
     struct peri_flow *flow = &x->forward->flow[side];
@@ -60,17 +74,28 @@ static bool hook_chunk(struct peri_exchange *x, enum peri_side side)
     struct peri_slice run = peri_body_peek(body);
     bool is_last = body->is_ended && run.len == body->queue.len;
     if (flow->is_hook_running || flow->is_last_done || (run.len == 0 && !is_last))
-        return false;
+        return CHUNK_STAYS;
     flow->chunk = (struct peri_chain_chunk){.in = run, .is_last = is_last};
     flow->is_hook_running = true;
     enum peri_verdict verdict = peri_chain_run(x->generation->script, x, x->route->index, phase, &flow->chunk);
     if (verdict == PERI_VERDICT_CONTINUE) {
         end_chunk(x, side);
-        return true;
+        return CHUNK_MOVED;
     }
-    if (verdict != PERI_VERDICT_PENDING)
-        peri_pipeline_on_verdict(x, phase, verdict);
-    return false;
+    if (verdict == PERI_VERDICT_PENDING)
+        return CHUNK_STAYS;
+    peri_pipeline_on_verdict(x, phase, verdict);
+    return CHUNK_DECIDED;
+}
+
+// Gives chunks to the hooks for as long as they and the receiver take them. False when the exchange may be gone.
+static bool pump_hooks(struct peri_exchange *x, enum peri_side side)
+{
+    const struct peri_flow *flow = &x->forward->flow[side];
+    enum chunk_way way = CHUNK_MOVED;
+    while (way == CHUNK_MOVED && !flow->is_blocked)
+        way = hook_chunk(x, side);
+    return way != CHUNK_DECIDED;
 }
 
 // ---- request body ----
@@ -110,28 +135,25 @@ static void pump_request_plain(struct peri_exchange *x)
     }
 }
 
-void peri_forward_pump_request(struct peri_exchange *x)
+bool peri_forward_pump_request(struct peri_exchange *x)
 {
     struct peri_forward *f = x->forward;
     bool has_hook = peri_forward_hooks(x) & PERI_HOOK(PERI_PHASE_REQUEST_BODY);
-    if (!is_upstream_ready(f) || f->attempt.has_no_body)
-        return;
+    if (!is_upstream_ready(f) || f->attempt.has_no_body || is_held(f, PERI_SIDE_REQUEST))
+        return true;
     if (f->is_around) {
         replay_request(x);
-        return;
+        return true;
     }
-    if (has_hook) {
-        while (!f->flow[PERI_SIDE_REQUEST].is_blocked && hook_chunk(x, PERI_SIDE_REQUEST))
-            ;
-        if (!is_upstream_ready(f)) // a hook ended the attempt
-            return;
-    } else {
+    if (!has_hook)
         pump_request_plain(x);
-    }
+    else if (!pump_hooks(x, PERI_SIDE_REQUEST))
+        return false;
     if (x->req_body.is_ended && x->req_body.queue.len == 0 && (!has_hook || f->flow[PERI_SIDE_REQUEST].is_last_done))
         peri_attempt_send_end(&f->attempt, &x->req.trailers);
     else if (peri_body_is_low(&x->req_body) && !f->flow[PERI_SIDE_REQUEST].is_blocked)
         peri_forward_invite_body(x);
+    return true;
 }
 
 // Is a script that reads the whole body over its limit?
@@ -151,7 +173,7 @@ void peri_forward_on_request_body(struct peri_exchange *x, struct peri_slice dat
         return;
     bool is_direct = is_upstream_ready(f) && !f->attempt.has_no_body && !f->is_around &&
                      !f->flow[PERI_SIDE_REQUEST].is_blocked && x->req_body.queue.len == 0 &&
-                     !(peri_forward_hooks(x) & PERI_HOOK(PERI_PHASE_REQUEST_BODY));
+                     !is_held(f, PERI_SIDE_REQUEST) && !(peri_forward_hooks(x) & PERI_HOOK(PERI_PHASE_REQUEST_BODY));
     if (is_direct) {
         send_request_bytes(f, data);
         if (f->flow[PERI_SIDE_REQUEST].is_blocked)
@@ -163,16 +185,13 @@ void peri_forward_on_request_body(struct peri_exchange *x, struct peri_slice dat
         return;
     }
     if (is_over_read_limit(f, PERI_SIDE_REQUEST, &x->req_body)) {
-        f->flow[PERI_SIDE_REQUEST].is_reading = false;
-        x->req_body.high = PERI_BODY_HIGH;
         if (f->awaits_response) // it is the pipeline that reads, to be able to send the request again
             peri_pipeline_fail(x, PERI_ERR_BODY_TOO_LARGE);
         else
-            peri_chain_body_ready(x, PERI_SIDE_REQUEST, PERI_ERR_BODY_TOO_LARGE);
+            peri_forward_wake_reader(x, PERI_SIDE_REQUEST, PERI_ERR_BODY_TOO_LARGE);
         return;
     }
-    peri_forward_pump_request(x);
-    if (x->state != PERI_X_LOG && x->state != PERI_X_DONE && peri_body_is_full(&x->req_body))
+    if (peri_forward_pump_request(x) && peri_body_is_full(&x->req_body))
         pause_request(x, true);
 }
 
@@ -187,27 +206,25 @@ static void pump_response_plain(struct peri_exchange *x)
     }
 }
 
-void peri_forward_pump_response(struct peri_exchange *x)
+bool peri_forward_pump_response(struct peri_exchange *x)
 {
     struct peri_forward *f = x->forward;
     bool has_hook = peri_forward_hooks(x) & PERI_HOOK(PERI_PHASE_RESPONSE_BODY) && x->state == PERI_X_SENDING;
-    if (!f->has_sent_head)
-        return;
-    if (has_hook) {
-        while (!f->flow[PERI_SIDE_RESPONSE].is_blocked && hook_chunk(x, PERI_SIDE_RESPONSE))
-            ;
-        if (x->state == PERI_X_LOG || x->state == PERI_X_DONE)
-            return;
-    } else {
+    if (!f->has_sent_head || is_held(f, PERI_SIDE_RESPONSE))
+        return true;
+    if (!has_hook)
         pump_response_plain(x);
-    }
+    else if (!pump_hooks(x, PERI_SIDE_RESPONSE))
+        return false;
     if (x->res_body.is_ended && x->res_body.queue.len == 0 && (!has_hook || f->flow[PERI_SIDE_RESPONSE].is_last_done)) {
         x->client->send_end(x);
         peri_pipeline_complete(x);
-    } else if (f->is_started && !f->is_attempt_over && peri_body_is_low(&x->res_body) &&
-               !f->flow[PERI_SIDE_RESPONSE].is_blocked) {
-        peri_attempt_pause(&f->attempt, false);
+        return false;
     }
+    if (f->is_started && !f->is_attempt_over && peri_body_is_low(&x->res_body) &&
+        !f->flow[PERI_SIDE_RESPONSE].is_blocked)
+        peri_attempt_pause(&f->attempt, false);
+    return true;
 }
 
 void peri_forward_on_response_body(struct peri_exchange *x, struct peri_slice data)
@@ -216,6 +233,7 @@ void peri_forward_on_response_body(struct peri_exchange *x, struct peri_slice da
     if (f->flow[PERI_SIDE_RESPONSE].is_replaced)
         return;
     bool is_direct = f->has_sent_head && !f->flow[PERI_SIDE_RESPONSE].is_blocked && x->res_body.queue.len == 0 &&
+                     !is_held(f, PERI_SIDE_RESPONSE) &&
                      (x->state == PERI_X_TUNNEL || !(peri_forward_hooks(x) & PERI_HOOK(PERI_PHASE_RESPONSE_BODY)));
     if (is_direct) {
         send_response_bytes(x, data);
@@ -228,12 +246,11 @@ void peri_forward_on_response_body(struct peri_exchange *x, struct peri_slice da
         return;
     }
     if (is_over_read_limit(f, PERI_SIDE_RESPONSE, &x->res_body)) {
-        f->flow[PERI_SIDE_RESPONSE].is_reading = false;
-        x->res_body.high = PERI_BODY_HIGH;
-        peri_chain_body_ready(x, PERI_SIDE_RESPONSE, PERI_ERR_RESPONSE_TOO_LARGE);
+        peri_forward_wake_reader(x, PERI_SIDE_RESPONSE, PERI_ERR_RESPONSE_TOO_LARGE);
+        peri_attempt_pause(&f->attempt, true);
+        return;
     }
-    peri_forward_pump_response(x);
-    if (x->state != PERI_X_LOG && x->state != PERI_X_DONE && peri_body_is_full(&x->res_body))
+    if (peri_forward_pump_response(x) && peri_body_is_full(&x->res_body))
         peri_attempt_pause(&f->attempt, true);
 }
 
@@ -253,16 +270,35 @@ static int64_t *length_of(struct peri_exchange *x, enum peri_side side)
     return side == PERI_SIDE_REQUEST ? &x->req.content_length : &x->res.content_length;
 }
 
-void peri_forward_on_body_complete(struct peri_exchange *x, enum peri_side side)
+void peri_forward_on_pump(struct peri_defer *defer)
+{
+    struct peri_exchange *x = PERI_CONTAINER(defer, struct peri_forward, pump)->x;
+    if (peri_forward_pump_request(x))
+        peri_forward_pump_response(x);
+}
+
+void peri_forward_wake_reader(struct peri_exchange *x, enum peri_side side, peri_err_t err)
 {
     struct peri_forward *f = x->forward;
-    struct peri_body *body = body_of(x, side);
-    if (!f->flow[side].is_reading)
-        return;
+    peri_assert(f->flow[side].is_reading);
     f->flow[side].is_reading = false;
-    body->high = PERI_BODY_HIGH;
-    *length_of(x, side) = (int64_t)body->queue.len;
-    peri_chain_body_ready(x, side, PERI_OK);
+    body_of(x, side)->high = PERI_BODY_HIGH;
+    peri_chain_body_ready(x, side, err);
+    peri_defer_schedule(f->server->loop, &f->pump); // the script copies the body first
+}
+
+void peri_forward_on_body_complete(struct peri_exchange *x, enum peri_side side)
+{
+    if (!x->forward->flow[side].is_reading)
+        return;
+    *length_of(x, side) = (int64_t)body_of(x, side)->queue.len;
+    peri_forward_wake_reader(x, side, PERI_OK);
+}
+
+// Is the request's body, framed as the head says, on its way to an upstream?
+static bool is_request_leaving(const struct peri_forward *f)
+{
+    return f->has_sent_body || (f->is_started && !f->is_attempt_over && !f->attempt.is_sent);
 }
 
 peri_err_t peri_forward_read_body(struct peri_exchange *x, enum peri_side side, uint64_t limit)
@@ -275,8 +311,9 @@ peri_err_t peri_forward_read_body(struct peri_exchange *x, enum peri_side side, 
         return is_request ? PERI_ERR_BODY_TOO_LARGE : PERI_ERR_RESPONSE_TOO_LARGE;
     if (body->is_ended || length == PERI_LENGTH_NONE)
         return PERI_OK;
-    if (is_request ? f->has_sent_body : f->has_sent_head)
-        return PERI_ERR_INVALID; // part of it is gone
+    bool is_kept = f->flow[side].is_hook_running && !f->has_sent_body; // by the hook that reads
+    if (is_request ? is_request_leaving(f) && !is_kept : f->has_sent_head)
+        return PERI_ERR_CLOSED; // part of it is gone
     f->flow[side].is_reading = true;
     f->flow[side].read_limit = limit;
     body->high = SIZE_MAX;
@@ -290,8 +327,8 @@ peri_err_t peri_forward_read_body(struct peri_exchange *x, enum peri_side side, 
 peri_err_t peri_forward_set_body(struct peri_exchange *x, enum peri_side side, struct peri_slice data)
 {
     struct peri_forward *f = x->forward;
-    if (side == PERI_SIDE_REQUEST ? f->has_sent_body : f->has_sent_head)
-        return PERI_ERR_INVALID;
+    if (side == PERI_SIDE_REQUEST ? is_request_leaving(f) : f->has_sent_head)
+        return PERI_ERR_CLOSED;
     peri_err_t err = peri_body_set(body_of(x, side), data);
     if (err != PERI_OK)
         return err;

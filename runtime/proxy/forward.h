@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "event/loop.h"
 #include "event/timer.h"
 #include "script/chain.h"
 #include "upstream/attempt.h"
@@ -20,7 +21,7 @@ struct peri_upstream;
 struct peri_flow {
     struct peri_chain_chunk chunk; ///< with the body hooks
     uint64_t read_limit;           ///< bytes that a script reads at most
-    bool is_reading;               ///< a script waits for the whole body
+    bool is_reading;               ///< a script waits for the whole body: nothing of it leaves meanwhile
     bool is_replaced;              ///< a script set the body; what still arrives is dropped
     bool is_blocked;               ///< the receiver's queue is high
     bool is_hook_running;          ///< `chunk` is with the hooks
@@ -35,6 +36,7 @@ struct peri_forward {
     struct peri_endpoint *endpoint; ///< chosen for the present attempt
     struct peri_attempt attempt;
     struct peri_timer timer;  ///< response head, then idle
+    struct peri_defer pump;   ///< bodies move on, behind the scripts that were woken to read them
     struct peri_flow flow[2]; ///< by enum peri_side
     uint64_t body_limit;      ///< request body bytes beyond which the answer is 413
     peri_err_t broken;        ///< why the upstream's response will never be whole; PERI_OK while it may
@@ -54,11 +56,13 @@ struct peri_forward {
 /// The hooks of the exchange's route; 0 without one.
 uint32_t peri_forward_hooks(const struct peri_exchange *x);
 
-/// Moves what is queued of the request body towards the upstream, as far as it takes it.
-void peri_forward_pump_request(struct peri_exchange *x);
+/// Moves what is queued of the request body towards the upstream, as far as it takes it. False when a hook decided otherwise:
+/// the exchange may be gone.
+bool peri_forward_pump_request(struct peri_exchange *x);
 
-/// Moves what is queued of the response body towards the client; completes the exchange at the end.
-void peri_forward_pump_response(struct peri_exchange *x);
+/// Moves what is queued of the response body towards the client; completes the exchange at the end. False when it is complete, or
+/// a hook decided otherwise: the exchange may be gone.
+bool peri_forward_pump_response(struct peri_exchange *x);
 
 /// Request body bytes from the client.
 void peri_forward_on_request_body(struct peri_exchange *x, struct peri_slice data);
@@ -71,6 +75,12 @@ void peri_forward_end_chunk(struct peri_exchange *x, enum peri_side side);
 
 /// Tells a reading script that the side's body is complete.
 void peri_forward_on_body_complete(struct peri_exchange *x, enum peri_side side);
+
+/// Wakes the scripts that read the side's body: it is whole, or why it will not be. The body moves on after them.
+void peri_forward_wake_reader(struct peri_exchange *x, enum peri_side side, peri_err_t err);
+
+/// The pump of an exchange.
+void peri_forward_on_pump(struct peri_defer *defer);
 
 /// Lets the client send its body: 100 Continue when it waits for that, reading resumed when it was stopped.
 void peri_forward_invite_body(struct peri_exchange *x);

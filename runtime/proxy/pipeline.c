@@ -49,6 +49,7 @@ static void finish(struct peri_exchange *x)
         peri_metrics_request(server->page, x->route ? x->route->metrics : 0, status, ns);
     if (server->log && !f->is_fetch)
         peri_accesslog_add(server->log, x, status, ns);
+    peri_defer_cancel(&f->pump);
     peri_chain_end(x);
     peri_exchange_set_state(x, PERI_X_DONE);
     peri_list_remove(&f->link);
@@ -58,6 +59,18 @@ static void finish(struct peri_exchange *x)
         peri_generation_unref(generation);
 }
 
+// The exchange counts as one of the endpoint's for as long as it holds it. NULL lets go.
+static void hold_endpoint(struct peri_forward *f, struct peri_endpoint *endpoint)
+{
+    if (endpoint)
+        endpoint->active++;
+    if (f->endpoint) {
+        peri_assert(f->endpoint->active > 0);
+        f->endpoint->active--;
+    }
+    f->endpoint = endpoint;
+}
+
 static void end_attempt(struct peri_forward *f)
 {
     peri_timer_stop(&f->timer);
@@ -65,9 +78,7 @@ static void end_attempt(struct peri_forward *f)
         f->is_attempt_over = true;
         peri_attempt_cancel(&f->attempt);
     }
-    if (f->endpoint)
-        f->endpoint->active--;
-    f->endpoint = NULL;
+    hold_endpoint(f, NULL);
     f->is_started = false;
 }
 
@@ -185,16 +196,34 @@ void peri_pipeline_fail(struct peri_exchange *x, peri_err_t err)
 
 // ---- the attempt ----
 
+// The response will not become whole. A script that reads it may answer itself; else the exchange fails.
+static void break_response(struct peri_exchange *x, peri_err_t err)
+{
+    if (!x->forward->flow[PERI_SIDE_RESPONSE].is_reading) {
+        peri_pipeline_fail(x, err);
+        return;
+    }
+    x->forward->broken = err; // what came cannot be passed on
+    peri_forward_wake_reader(x, PERI_SIDE_RESPONSE, err);
+}
+
+// Does the client or a hook hold the response up, and not the upstream?
+static bool is_held_up(const struct peri_forward *f)
+{
+    const struct peri_flow *flow = &f->flow[PERI_SIDE_RESPONSE];
+    return f->attempt.has_head && !flow->is_reading && (flow->is_blocked || f->x->state == PERI_X_RESPONSE);
+}
+
 static void on_timer(struct peri_timer *timer)
 {
     struct peri_forward *f = PERI_CONTAINER(timer, struct peri_forward, timer);
-    bool is_ours = f->flow[PERI_SIDE_RESPONSE].is_blocked || f->x->state == PERI_X_RESPONSE;
-    if (f->attempt.has_head && is_ours) { // the client or a response hook is slow, not the upstream
+    if (is_held_up(f)) {
         peri_timer_start(f->server->loop, &f->timer, f->upstream->idle_ms);
         return;
     }
     f->server->page->upstream_connections[f->upstream->metrics].timeouts++;
-    peri_pipeline_fail(f->x, PERI_ERR_UPSTREAM_TIMEOUT);
+    end_attempt(f);
+    break_response(f->x, PERI_ERR_UPSTREAM_TIMEOUT);
 }
 
 static void start_timer(struct peri_forward *f, uint64_t ms)
@@ -323,15 +352,9 @@ static void on_error(struct peri_attempt *attempt, peri_err_t err)
         counts->resets++;
     if (!attempt->has_head)
         count_attempt(x, 0);
-    if (f->flow[PERI_SIDE_RESPONSE].is_reading) {
-        f->flow[PERI_SIDE_RESPONSE].is_reading = false;
-        f->broken = err; // the script may answer itself; what came cannot be passed on
-        peri_chain_body_ready(x, PERI_SIDE_RESPONSE, err);
-        return;
-    }
     if (x->res_body.is_ended && f->flow[PERI_SIDE_RESPONSE].is_replaced)
         return;
-    peri_pipeline_fail(x, err);
+    break_response(x, err);
 }
 
 static void on_upstream_drain(struct peri_attempt *attempt)
@@ -383,13 +406,12 @@ static void forward(struct peri_exchange *x)
 {
     struct peri_forward *f = x->forward;
     f->upstream = choose(x);
-    if (!f->endpoint)
-        f->endpoint = f->upstream ? peri_upstream_pick(f->upstream, NULL) : NULL;
+    if (!f->endpoint && f->upstream)
+        hold_endpoint(f, peri_upstream_pick(f->upstream, NULL));
     if (!f->endpoint) {
         peri_pipeline_fail(x, PERI_ERR_NO_ENDPOINT);
         return;
     }
-    f->endpoint->active++;
     x->facts.attempts++;
     x->facts.upstream = f->upstream->name;
     x->facts.endpoint = peri_pool_address(f->endpoint->pool);
@@ -437,19 +459,17 @@ peri_err_t peri_pipeline_choose(struct peri_exchange *x, struct peri_slice name,
     struct peri_endpoint *endpoint = upstream && address.len > 0 ? peri_upstream_find(upstream, address) : NULL;
     if (!upstream || (address.len > 0 && !endpoint))
         return PERI_ERR_NOT_FOUND;
-    bool is_chosen = x->state == PERI_X_FORWARD; // from on_upstream: an endpoint is held already
-    if (is_chosen && f->endpoint)
-        f->endpoint->active--;
+    if (f->is_started)
+        return PERI_ERR_CLOSED; // by now the attempt is under way
+    if (x->state == PERI_X_FORWARD && !endpoint) // from on_upstream: the attempt comes next
+        endpoint = peri_upstream_pick(upstream, NULL);
+    if (x->state == PERI_X_FORWARD && !endpoint)
+        return PERI_ERR_NOT_FOUND;
     f->upstream = upstream;
-    f->endpoint = endpoint;
-    if (is_chosen) {
-        f->endpoint = endpoint ? endpoint : peri_upstream_pick(upstream, NULL);
-        if (!f->endpoint)
-            return PERI_ERR_NOT_FOUND;
-        f->endpoint->active++;
-        x->facts.endpoint = peri_pool_address(f->endpoint->pool);
-    }
+    hold_endpoint(f, endpoint);
     x->facts.upstream = upstream->name;
+    if (endpoint)
+        x->facts.endpoint = peri_pool_address(endpoint->pool);
     return PERI_OK;
 }
 
@@ -462,6 +482,7 @@ static void forward_again(struct peri_exchange *x)
         end_attempt(f);
         peri_reply_reset(x);
         f->flow[PERI_SIDE_RESPONSE].is_replaced = false;
+        f->broken = PERI_OK;
     }
     if (x->req.content_length != PERI_LENGTH_NONE && !x->req_body.is_ended) {
         peri_err_t err = peri_forward_read_body(x, PERI_SIDE_REQUEST, 1024 * 1024);
@@ -564,6 +585,7 @@ static bool attach(struct peri_server *server, struct peri_exchange *x)
     f->server = server;
     f->body_limit = UINT64_MAX;
     peri_timer_init(&f->timer, on_timer);
+    peri_defer_init(&f->pump, peri_forward_on_pump);
     peri_list_append(&server->exchanges, &f->link);
     x->forward = f;
     return true;

@@ -35,14 +35,21 @@ static uint32_t live_tasks(const struct peri_vm *vm)
 static int counts(lua_State *L)
 {
     const struct peri_vm *vm = peri_testing_current()->vm;
-    lua_createtable(L, 0, 7);
+    lua_createtable(L, 0, 5);
     put_count(L, "exchanges", peri_exchange_count());
     put_count(L, "streams", peri_loop_streams(vm->loop));
     put_count(L, "timers", peri_loop_timers(vm->loop));
     put_count(L, "tasks", live_tasks(vm));
-    put_count(L, "slots", peri_slot_count());
-    put_count(L, "generations", vm->script_count);
     put_count(L, "coroutines", vm->fiber_count - vm->idle_count);
+    return 1;
+}
+
+// held(): what Lua holds of the runtime, by kind: slots of exchanges, generations.
+static int held(lua_State *L)
+{
+    lua_createtable(L, 0, 2);
+    put_count(L, "slots", peri_slot_count());
+    put_count(L, "generations", peri_testing_current()->vm->script_count);
     return 1;
 }
 
@@ -115,5 +122,6 @@ static int reset(lua_State *L)
 }
 
 const luaL_Reg peri_testing_view[] = {
-    {"counts", counts}, {"metrics", metrics}, {"log", log_lines}, {"reset", reset}, {NULL, NULL},
+    {"counts", counts}, {"held", held},   {"metrics", metrics},
+    {"log", log_lines}, {"reset", reset}, {NULL, NULL},
 };
