@@ -18,9 +18,15 @@ static peri_err_t parse_unix(struct peri_slice path, struct peri_address *addres
     return PERI_OK;
 }
 
+// A port; 0 may have a number behind it ("0#2"), which tells listeners apart that want any port.
 static bool parse_port(struct peri_slice text, in_port_t *port)
 {
     unsigned value = 0;
+    if (text.len > 2 && text.ptr[0] == '0' && text.ptr[1] == '#' && text.ptr[2] != '0') {
+        in_port_t number;
+        *port = 0;
+        return parse_port(peri_slice(text.ptr + 2, text.len - 2), &number);
+    }
     if (text.len == 0 || text.len > 5)
         return false;
     for (size_t i = 0; i < text.len; i++) {

@@ -25,7 +25,7 @@ struct peri_address {
     socklen_t len;
 };
 
-/// Reads an address; the port may be 0. PERI_ERR_INVALID for what is none of the forms above.
+/// Reads an address; the port may be 0, or "0#2", "0#3" … for further listeners with port 0. PERI_ERR_INVALID for what is none of the forms above.
 peri_err_t peri_address_parse(struct peri_slice text, struct peri_address *address);
 
 /// Writes an address in the form that peri_address_parse reads.

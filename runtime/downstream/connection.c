@@ -31,7 +31,7 @@
 #define PERI_LINGER_MS 2000         ///< how long a peer is read out after its last response
 #define PERI_CLOSE_MS 30000         ///< how long a slow reader has for the end of its last response
 
-#define PERI_LEAVING_MS 5000        ///< how long a client that sends no more is believed to wait for a response
+#define PERI_LEAVING_MS 5000 ///< how long a client that sends no more is believed to wait for a response
 
 enum wait { WAIT_IDLE, WAIT_HEAD, WAIT_REQUEST, WAIT_STREAM, WAIT_LEAVING };
 

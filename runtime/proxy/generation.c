@@ -262,7 +262,8 @@ static peri_err_t read_route(struct builder *b, const struct peri_json *json, ui
     route->name = keep(b, peri_json_get_string(json, "name"));
     route->hooks = (uint32_t)peri_json_get_integer(json, "hooks", 0);
     route->metrics = peri_metrics_route(b->shm, route->name);
-    route->request_ms = (uint64_t)peri_json_get_integer(peri_json_get(json, "timeouts"), "request_ms", 0);
+    int64_t request_ms = peri_json_get_integer(peri_json_get(json, "timeouts"), "request_ms", -1);
+    route->request_ms = request_ms >= 0 ? (uint64_t)request_ms : PERI_ROUTE_INHERITS;
     g->route_count++;
     peri_err_t err = read_target(b, route, peri_json_get(json, "target"));
     if (err == PERI_OK)

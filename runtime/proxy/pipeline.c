@@ -236,8 +236,8 @@ static void start_timer(struct peri_forward *f, uint64_t ms)
 
 static uint64_t request_ms(const struct peri_exchange *x)
 {
-    uint64_t ms = x->route ? x->route->request_ms : 0;
-    return ms ? ms : x->forward->upstream->request_ms;
+    uint64_t ms = x->route ? x->route->request_ms : PERI_ROUTE_INHERITS;
+    return ms != PERI_ROUTE_INHERITS ? ms : x->forward->upstream->request_ms;
 }
 
 static void begin_attempt(struct peri_exchange *x, bool wants_fresh)
@@ -460,7 +460,7 @@ peri_err_t peri_pipeline_choose(struct peri_exchange *x, struct peri_slice name,
     if (!upstream || (address.len > 0 && !endpoint))
         return PERI_ERR_NOT_FOUND;
     if (f->is_started)
-        return PERI_ERR_CLOSED; // by now the attempt is under way
+        return PERI_ERR_CLOSED;                  // by now the attempt is under way
     if (x->state == PERI_X_FORWARD && !endpoint) // from on_upstream: the attempt comes next
         endpoint = peri_upstream_pick(upstream, NULL);
     if (x->state == PERI_X_FORWARD && !endpoint)

@@ -12,6 +12,8 @@
 struct peri_rewrite;
 struct peri_upstream;
 
+#define PERI_ROUTE_INHERITS UINT64_MAX ///< the upstream's setting holds
+
 enum peri_target {
     PERI_TARGET_UPSTREAM, ///< choices[0]
     PERI_TARGET_SPLIT,    ///< choices by weight
@@ -59,7 +61,7 @@ struct peri_route {
     struct peri_slice body;     ///< reply
     struct peri_field *fields;  ///< reply
     uint32_t field_count;
-    uint64_t request_ms; ///< instead of the upstream's; 0 for that
+    uint64_t request_ms; ///< instead of the upstream's: 0 for no limit; PERI_ROUTE_INHERITS for the upstream's
 };
 
 #endif

@@ -496,7 +496,7 @@ PERI_EXPORT const char *peri_ffi_error_text(int32_t code)
 {
     switch (code) {
     case PERI_ERR_INVALID: return "the value is not allowed here";
-    case PERI_ERR_CLOSED: return "it is too late: the head of the response was sent, or there is none yet";
+    case PERI_ERR_CLOSED: return "it is too late: it has been sent on, or it is not there yet";
     case PERI_ERR_NOT_FOUND: return "there is no such thing";
     case PERI_ERR_NOMEM: return "the memory of the exchange is exhausted";
     case PERI_ERR_IDLE_TIMEOUT: return "timeout";

@@ -205,10 +205,11 @@ static int conn_collect(lua_State *L)
 }
 
 static const luaL_Reg methods[] = {
-    {"write", conn_write},   {"take", conn_take},     {"is_ended", conn_is_ended},
-    {"unread", conn_unread}, {"finish", conn_finish}, {"shutdown", conn_shutdown},
-    {"close", conn_close},   {"reset", conn_reset},   {"__gc", conn_collect},
-    {NULL, NULL},
+    {"write", conn_write},       {"take", conn_take},
+    {"is_ended", conn_is_ended}, {"unread", conn_unread},
+    {"finish", conn_finish},     {"shutdown", conn_shutdown},
+    {"close", conn_close},       {"reset", conn_reset},
+    {"__gc", conn_collect},      {NULL, NULL},
 };
 
 void peri_test_conn_open(struct lua_State *L)

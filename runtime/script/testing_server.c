@@ -227,9 +227,15 @@ static int server_close(lua_State *L)
 }
 
 static const luaL_Reg methods[] = {
-    {"build", server_build},           {"activate", server_activate}, {"listen", server_listen},
-    {"connect", server_connect},       {"door", server_door},         {"accept", server_accept},
-    {"drain", server_drain},           {"close", server_close},       {"is_drained", server_is_drained},
+    {"build", server_build},
+    {"activate", server_activate},
+    {"listen", server_listen},
+    {"connect", server_connect},
+    {"door", server_door},
+    {"accept", server_accept},
+    {"drain", server_drain},
+    {"close", server_close},
+    {"is_drained", server_is_drained},
     {NULL, NULL},
 };
 

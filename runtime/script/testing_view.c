@@ -122,6 +122,5 @@ static int reset(lua_State *L)
 }
 
 const luaL_Reg peri_testing_view[] = {
-    {"counts", counts}, {"held", held},   {"metrics", metrics},
-    {"log", log_lines}, {"reset", reset}, {NULL, NULL},
+    {"counts", counts}, {"held", held}, {"metrics", metrics}, {"log", log_lines}, {"reset", reset}, {NULL, NULL},
 };

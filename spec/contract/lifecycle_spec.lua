@@ -5,6 +5,8 @@
 -- build-asan/perigee test spec/contract/lifecycle_spec.lua
 
 local lifecycle = require "spec.support.lifecycle"
+local perigee = require "perigee"
+local test = require "perigee.test"
 
 local HOOKS = {
     "on_request", "on_request_body", "on_upstream", "on_response", "on_response_body", "on_log", "around, before next",
@@ -119,4 +121,191 @@ describe("the end comes in every turn of the loop", function()
             end)
         end
     end
+end)
+
+describe("a limit of time", function()
+    it("of the upstream is lifted by a route that says 0s", function()
+        local gw = test.gateway {
+            upstreams = { api = {
+                endpoints = { function() perigee.sleep(3) return "late" end }, timeouts = { request = "1s" },
+            } },
+            routes = {
+                { match = { path = "/patient" }, upstream = "api", timeouts = { request = "0s" } },
+                { match = { path = "/*" }, upstream = "api" },
+            },
+        }
+        assert.equal("late", gw:get("/patient").body)
+        assert.response(gw:get("/")).is.problem(504)
+    end)
+
+    it("ends a client that has ended its direction when nothing comes for it", function()
+        local gw = test.gateway { upstreams = { api = test.fail.hang } }
+        local client = gw:send {}
+        client:finish()
+        gw:advance(4.9)
+        assert.is_false(client:done())
+        gw:advance(0.2)
+        assert.is_true(client:done())
+        assert.equal(0, gw.open().exchanges)
+        client:abort()
+    end)
+
+    it("does not end it while it is being answered", function()
+        local gw = test.gateway { upstreams = { api = function() return test.stream { "a", 4, "b", 4, "c", 4, "d" } end } }
+        local client = gw:send {}
+        client:finish()
+        assert.equal("abcd", client:wait().body)
+    end)
+end)
+
+-- A policy whose hooks are functions of the test.
+local function gateway_with(hooks, config)
+    local text = { [[
+        local perigee = require "perigee"
+        local Probe = perigee.policy {
+            name = "probe", stage = "auth",
+            schema = { hooks = { type = "map", values = "function", required = true, doc = "What they do." } },
+        }]] }
+    for name in pairs(hooks) do
+        text[#text + 1] = ("function Probe:%s(...) return self.conf.hooks.%s(...) end"):format(name, name)
+    end
+    text[#text + 1] = "return Probe"
+    config.policies = { { "probe", hooks = hooks } }
+    return test.gateway(config, { files = { ["policies/probe/init.lua"] = table.concat(text, "\n") } })
+end
+
+describe("a body that a script reads in a task", function()
+    local function read_in_a_task(is_response, wait)
+        local got = {}
+        local function hook(req, res)
+            perigee.spawn(function() got[1], got[2] = (res or req).body:read() end)
+            if wait then
+                perigee.sleep(wait)
+            end
+        end
+        local gw = gateway_with({ [is_response and "on_response" or "on_request"] = hook }, {
+            upstreams = { api = function(req) return test.stream { "you ", 1, "sent ", 1, req.body } end },
+        })
+        local client = gw:raw "POST / HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 10\r\n\r\nhello"
+        gw:advance(1)
+        client:write "world"
+        gw:advance(10)
+        return got, client:read()
+    end
+
+    it("is whole, and passed on whole, on its way to the upstream", function()
+        local got, bytes = read_in_a_task(false, 0.5)
+        assert.same({ "helloworld" }, got)
+        assert.truthy(bytes:find("helloworld", 1, true), bytes)
+    end)
+
+    it("is whole, and passed on whole, on its way to the client", function()
+        local got, bytes = read_in_a_task(true, 0.5)
+        assert.same({ "you sent helloworld" }, got)
+        assert.truthy(bytes:find("helloworld", 1, true), bytes)
+    end)
+
+    it("cannot be had once it is on its way", function()
+        local got, bytes = read_in_a_task(false)
+        assert.same({ nil, "it is too late: it has been sent on, or it is not there yet" }, got)
+        assert.truthy(bytes:find("helloworld", 1, true), bytes)
+    end)
+end)
+
+describe("what comes too late", function()
+    local LATE = "it is too late: it has been sent on, or it is not there yet"
+
+    it("is a body that a hook sets while it sees the first chunk", function()
+        local message
+        local gw = gateway_with({
+            on_request_body = function(req)
+                if not message then
+                    message = select(2, pcall(function() req.body:set "x" end))
+                end
+            end,
+        }, { upstreams = { api = function(req) return req.body end } })
+        for _ = 1, 2 do -- on the same connection to the upstream
+            assert.equal("a long body", gw:post("/", { body = "a long body" }).body)
+        end
+        assert.truthy(message:find(LATE, 1, true), message)
+    end)
+
+    it("is an upstream that is chosen when the attempt has begun", function()
+        local problem
+        local function answer(name)
+            return function() perigee.sleep(2) return name end
+        end
+        local gw = gateway_with({
+            on_upstream = function(_, attempt)
+                perigee.spawn(function()
+                    perigee.sleep(1)
+                    problem = select(2, pcall(function() attempt.upstream = "other" end))
+                end)
+            end,
+        }, {
+            upstreams = { api = answer "api", other = answer "other" },
+            routes = { { match = { path = "/*" }, upstream = "api" } },
+        })
+        assert.equal("api", gw:get("/").body)
+        assert.truthy(problem:find(LATE, 1, true), problem)
+    end)
+
+    it("is a body set by a task when the head of the request has left", function()
+        local message
+        local gw = gateway_with({
+            on_request = function(req)
+                perigee.spawn(function()
+                    perigee.sleep(1)
+                    message = select(2, pcall(function() req.body:set "x" end))
+                end)
+            end,
+        }, { upstreams = { api = function(req) return req.body end } })
+        local client = gw:raw "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n"
+        gw:advance(2)
+        client:write "helloworld"
+        assert.truthy(client:read():find("helloworld", 1, true))
+        assert.truthy(message:find(LATE, 1, true), message)
+    end)
+end)
+
+describe("around", function()
+    it("asks again after a response that broke off while it was read", function()
+        local count = 0
+        local gw = gateway_with({
+            around = function(req, next)
+                local res = next(req)
+                if not res.body:read() then
+                    res = next(req)
+                end
+                return res
+            end,
+        }, { upstreams = { api = function()
+            count = count + 1
+            return count == 1 and test.stream { "half", test.fail.reset } or test.stream { "who", 1, "le" }
+        end } })
+        assert.equal("whole", gw:get("/").body)
+    end)
+end)
+
+describe("a reload", function()
+    it("ends the fetches of timers, also when there is always one under way", function()
+        local function fetch_for_ever()
+            while true do
+                perigee.http.fetch("http://slow.test/", { timeout = 10 })
+            end
+        end
+        local gw = gateway_with({
+            init = function()
+                perigee.timer.after(0, fetch_for_ever)
+                perigee.timer.after(1, fetch_for_ever)
+            end,
+            on_log = function() end,
+        }, { hosts = { ["slow.test"] = function() perigee.sleep(1.5) return "slow" end } })
+        gw:advance(10)
+        assert.equal(2, gw.open().coroutines - 2) -- of the fetches; those of the fakes apart
+        assert(gw:reload {})
+        assert.equal(2, gw.open().generations)
+        assert.equal(0, gw.open().exchanges)
+        assert.equal(0, gw.open().tasks)
+    end)
 end)

@@ -64,6 +64,11 @@ describe("a route", function()
         }, route)
     end)
 
+    it("may do without a limit that the upstream has", function()
+        local route = accept { upstream = "users", timeouts = { request = "0s" } }
+        assert.are.same({ request_ms = 0 }, route.timeouts)
+    end)
+
     it("without a name is called by its number", function()
         local result = compile { { reply = "a" }, { name = "b", reply = "b" }, { reply = "c" } }
         local names = {}

@@ -233,6 +233,8 @@ describe("the listeners", function()
         assert_refused({ admin = "127.0.0.1:80", listeners = { "127.0.0.1:80" } },
             "is the address of the admin API already")
         assert.are.equal(2, #addresses { "127.0.0.1:0", "127.0.0.2:0" })
+        assert.are.same({ "127.0.0.1:0", "127.0.0.1:0#2", "[::1]:0", "127.0.0.1:0#3" },
+            addresses { "127.0.0.1:0", "localhost:0", "[::1]:0", "127.0.0.1:0" }) -- another port each
         assert.are.equal("127.0.0.1:0", accept({ admin = "127.0.0.1:0", listeners = { "127.0.0.1:0" } }).admin)
     end)
 

@@ -97,7 +97,7 @@ local function check_listeners(build, conf)
         if text and taken[text] then
             build:error({ "listeners", i, "address" }, "is the address of " .. taken[text] .. " already")
         end
-        if text then
+        if text and parts.port ~= 0 then -- the system chooses another port each time
             taken[text] = taken[text] or "listener " .. i
         end
     end
@@ -175,10 +175,17 @@ local function write_upstreams(upstreams)
     return #list > 0 and list or nil
 end
 
+-- Listeners are known by their addresses: of those that are alike but for the port that the system will choose, the later ones
+-- get a number.
 local function write_listeners(listeners)
-    local list = {}
+    local list, counts = {}, {}
     for i, listener in ipairs(listeners) do
         list[i] = write_listener(listener)
+        local text = list[i].address
+        counts[text] = (counts[text] or 0) + 1
+        if counts[text] > 1 then
+            list[i].address = text .. "#" .. counts[text]
+        end
     end
     return list
 end

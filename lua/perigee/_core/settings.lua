@@ -145,8 +145,8 @@ local function route_fields()
             type = "table", doc = "Timeouts that differ from the upstream's.",
             fields = {
                 request = {
-                    type = "duration", min = "1ms",
-                    doc = "From the complete request to the response. To switch it off, do so at the upstream.",
+                    type = "duration",
+                    doc = "From the complete request to the response, instead of the upstream's. `\"0s\"` is no limit.",
                 },
             },
         },

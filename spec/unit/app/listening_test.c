@@ -87,7 +87,11 @@ static void refuses_what_is_no_address(void **state)
                                       "unix:",
                                       "example.org:80",
                                       ":80",
-                                      "127.0.0.1:000080"};
+                                      "127.0.0.1:000080",
+                                      "127.0.0.1:80#2",
+                                      "127.0.0.1:0#",
+                                      "127.0.0.1:0#0",
+                                      "127.0.0.1:0#2#3"};
     struct peri_address address;
     for (size_t i = 0; i < PERI_COUNT(bad); i++)
         if (peri_address_parse(peri_slice_from(bad[i]), &address) == PERI_OK)
