@@ -12,6 +12,8 @@
 #include "base/assert.h"
 #include "event/stream_internal.h"
 
+#define PERI_ACCEPT_RETRY_MS 100 ///< how long accepting rests when memory is out
+
 struct uv_stream_backend {
     struct peri_stream base;
     union {
@@ -42,6 +44,7 @@ struct peri_acceptor {
     bool is_pipe;
     bool is_paused;
     bool has_waiting; ///< a connection arrived while paused
+    struct peri_timer retry;
 };
 
 static struct uv_stream_backend *backend(struct peri_stream *stream)
@@ -226,8 +229,10 @@ struct peri_stream *peri_stream_connect_unix(struct peri_loop *loop, const char 
 static void acceptor_take(struct peri_acceptor *acceptor)
 {
     struct uv_stream_backend *self = backend_new(acceptor->loop, acceptor->is_pipe);
-    if (!self)
-        return; // libuv stops polling until uv_accept succeeds: the next resume tries again
+    if (!self) { // libuv tells of no connection before this one is accepted
+        peri_timer_start(acceptor->loop, &acceptor->retry, PERI_ACCEPT_RETRY_MS);
+        return;
+    }
     if (uv_accept(&acceptor->handle.stream, &self->handle.stream) < 0) {
         peri_stream_close(&self->base);
         return;
@@ -237,15 +242,24 @@ static void acceptor_take(struct peri_acceptor *acceptor)
     acceptor->on_accept(acceptor->data, &self->base);
 }
 
-static void on_uv_connection(uv_stream_t *handle, int status)
+// A connection waits to be accepted.
+static void acceptor_offer(struct peri_acceptor *acceptor)
 {
-    struct peri_acceptor *acceptor = handle->data;
-    if (status < 0)
-        return;
     if (acceptor->is_paused)
         acceptor->has_waiting = true;
     else
         acceptor_take(acceptor);
+}
+
+static void on_retry(struct peri_timer *timer)
+{
+    acceptor_offer(PERI_CONTAINER(timer, struct peri_acceptor, retry));
+}
+
+static void on_uv_connection(uv_stream_t *handle, int status)
+{
+    if (status == 0)
+        acceptor_offer(handle->data);
 }
 
 static void on_acceptor_closed(uv_handle_t *handle)
@@ -265,6 +279,7 @@ struct peri_acceptor *peri_acceptor_open(struct peri_loop *loop, int fd,
         return NULL;
     }
     *acceptor = (struct peri_acceptor){.loop = loop, .on_accept = on_accept, .data = data};
+    peri_timer_init(&acceptor->retry, on_retry);
     acceptor->is_pipe = address.ss_family == AF_UNIX;
     if (acceptor->is_pipe)
         uv_pipe_init(&loop->uv, &acceptor->handle.pipe, 0);
@@ -283,6 +298,7 @@ struct peri_acceptor *peri_acceptor_open(struct peri_loop *loop, int fd,
 
 void peri_acceptor_pause(struct peri_acceptor *acceptor, bool paused)
 {
+    peri_assert(!uv_is_closing(&acceptor->handle.any));
     acceptor->is_paused = paused;
     if (!paused && acceptor->has_waiting) {
         acceptor->has_waiting = false;
@@ -292,5 +308,6 @@ void peri_acceptor_pause(struct peri_acceptor *acceptor, bool paused)
 
 void peri_acceptor_close(struct peri_acceptor *acceptor)
 {
+    peri_timer_stop(&acceptor->retry);
     uv_close(&acceptor->handle.any, on_acceptor_closed);
 }
