@@ -13,6 +13,13 @@
             peri_assert_failed(#condition, __FILE__, __LINE__);                                                        \
     } while (0)
 
+/// The same where it would cost too much on the way of every request: checked in builds with the sanitizers only.
+#ifdef PERI_SANITIZE
+#define peri_debug_assert(condition) peri_assert(condition)
+#else
+#define peri_debug_assert(condition) ((void)sizeof(!(condition)))
+#endif
+
 /// Prints the failed expression to stderr and aborts. Never returns.
 _Noreturn void peri_assert_failed(const char *expression, const char *file, int line);
 

@@ -57,7 +57,6 @@ struct peri_connection {
     bool is_released;             ///< the owner is finished with x
     bool has_head;                ///< the response head was sent
     bool has_end;                 ///< the client ended its direction: nothing follows what waits in `ahead`
-    bool is_tunnel_end_told;      ///< the owner knows that the client ended its direction of the tunnel
     bool is_given_up;             ///< the owner knows that the client side is gone
     bool is_paused;               ///< the owner wants no body now
     bool is_stopped;              ///< reading is stopped
@@ -429,8 +428,8 @@ static void connection_next(struct peri_connection *c)
             connection_give_tunnel(c, run);
             peri_buf_take(&c->ahead, run.len);
         }
-        if (connection_is_read_out(c) && !c->is_tunnel_end_told && !c->is_closing) {
-            c->is_tunnel_end_told = true;
+        if (connection_is_read_out(c) && !c->is_closing) {
+            c->has_end = false; // of a tunnel it is told once
             c->x->owner->on_body_end(c->x);
         }
     } else {

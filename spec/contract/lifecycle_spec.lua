@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: MIT
 --
--- Every way in which an exchange may end, at every place where a policy may wait (reference: the filter life-cycle faults of other
--- proxies, CVE-2026-47204, -47205, -47207, -47221). The whole table is made to be run under AddressSanitizer:
--- build-asan/perigee test spec/contract/lifecycle_spec.lua
+-- Every way in which an exchange may end, at every place where a policy may wait: where the filter chains of other proxies used
+-- freed memory (CVE-2026-47204, -47205, -47207, -47221). The table is made to be run under AddressSanitizer:
+-- make asan T=spec/contract/lifecycle_spec.lua
 
 local lifecycle = require "spec.support.lifecycle"
 local perigee = require "perigee"

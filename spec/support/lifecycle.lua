@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 --
--- One exchange that waits at one place while something ends: the cells of spec/contract/lifecycle_spec.lua. A cell says which hook
--- waits and for what, and what ends meanwhile; what ought to come of it follows from what was there at that moment.
+-- One exchange that waits at one place while something ends: the cells of spec/contract/lifecycle_spec.lua. A cell says which
+-- hook waits and for what, and what ends meanwhile; what ought to come of it follows from what was there at that moment.
 
 local assert = require "luassert"
 local perigee = require "perigee"
