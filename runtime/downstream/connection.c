@@ -163,6 +163,7 @@ void peri_connection_close(struct peri_connection *c, peri_err_t err)
 
 static void connection_close_gently(struct peri_connection *c, bool waits_for_peer)
 {
+    peri_debug_assert(c->stream != NULL);
     c->is_closing = true;
     peri_timer_stop(&c->timer);
     peri_stream_close_gently(c->stream, waits_for_peer ? PERI_LINGER_MS : PERI_CLOSE_MS, waits_for_peer);
@@ -283,6 +284,7 @@ static peri_err_t on_head(struct peri_h1 *h1)
 {
     struct peri_connection *c = h1->data;
     struct peri_exchange *x = c->x;
+    peri_debug_assert(c->x && c->x->state == PERI_X_IDLE);
     peri_err_t err = peri_connection_read_target(x);
     if (err != PERI_OK)
         return err;
@@ -311,6 +313,7 @@ static peri_err_t on_head(struct peri_h1 *h1)
 static peri_err_t on_body(struct peri_h1 *h1, struct peri_slice data)
 {
     struct peri_connection *c = h1->data;
+    peri_debug_assert(c->x && c->x->state != PERI_X_IDLE && !c->is_request_done);
     c->body_seen += data.len;
     if (c->body_seen > c->home->settings->body_bytes)
         return PERI_ERR_BODY_TOO_LARGE;
@@ -323,6 +326,7 @@ static peri_err_t on_body(struct peri_h1 *h1, struct peri_slice data)
 static void on_end(struct peri_h1 *h1)
 {
     struct peri_connection *c = h1->data;
+    peri_debug_assert(c->x && !c->is_request_done);
     c->is_request_done = true;
     if (c->request_end_ms != 0) // the time for the request does not run on
         connection_wait(c, WAIT_STREAM);
@@ -405,6 +409,7 @@ static void connection_parse_ahead(struct peri_connection *c)
 
 static void connection_give_tunnel(struct peri_connection *c, struct peri_slice data)
 {
+    peri_debug_assert(c->x && is_tunnel(c) && !c->is_released && !c->is_closing);
     c->x->facts.bytes_in += data.len;
     c->x->owner->on_body(c->x, data);
 }
@@ -499,6 +504,8 @@ static void on_stream_drain(struct peri_stream *stream)
 static void connection_free(struct peri_connection *c)
 {
     struct peri_connection_home *home = c->home;
+    peri_debug_assert(!c->x && !c->stream);
+    peri_debug_assert(c->home->count > 0);
     peri_list_remove(&c->link);
     peri_timer_stop(&c->timer);
     peri_defer_cancel(&c->resume);
@@ -513,6 +520,7 @@ static void connection_free(struct peri_connection *c)
 static void on_stream_close(struct peri_stream *stream)
 {
     struct peri_connection *c = peri_stream_data(stream);
+    peri_debug_assert(c->stream == stream);
     if (!c->is_closing)
         connection_abort(c, PERI_ERR_CLIENT_GONE);
     c->stream = NULL; // from here on a release frees the connection
@@ -581,6 +589,7 @@ static struct peri_h1_head connection_frame(struct peri_connection *c, bool ends
 static void client_send_head(struct peri_exchange *x, bool ends)
 {
     struct peri_connection *c = of(x);
+    peri_debug_assert(c->x == x && !c->is_given_up && !c->has_head);
     if (c->home->is_draining || connection_is_read_out(c) || !connection_request_ends_soon(c))
         c->keep_alive = false;
     struct peri_h1_head head = connection_frame(c, ends);
@@ -610,6 +619,7 @@ static void client_send_head(struct peri_exchange *x, bool ends)
 static void client_send_interim(struct peri_exchange *x, int status, const struct peri_headers *headers)
 {
     struct peri_connection *c = of(x);
+    peri_debug_assert(c->x == x && !c->is_given_up);
     if (x->req.version < 11 || c->has_head)
         return;
     size_t size = peri_h1_interim_size(headers);
@@ -624,6 +634,7 @@ static void client_send_interim(struct peri_exchange *x, int status, const struc
 static bool client_send_body(struct peri_exchange *x, struct peri_slice data)
 {
     struct peri_connection *c = of(x);
+    peri_debug_assert(c->x == x && !c->is_given_up && c->has_head && !c->is_response_done);
     if (data.len == 0)
         return peri_stream_pending(c->stream) < PERI_STREAM_HIGH;
     x->facts.bytes_out += data.len;
@@ -644,6 +655,7 @@ static bool client_send_body(struct peri_exchange *x, struct peri_slice data)
 static void client_send_end(struct peri_exchange *x)
 {
     struct peri_connection *c = of(x);
+    peri_debug_assert(c->x == x && !c->is_given_up && c->has_head && !c->is_response_done);
     c->is_response_done = true;
     if (is_tunnel(c)) {
         c->keep_alive = false;
@@ -675,6 +687,7 @@ static void client_pause_body(struct peri_exchange *x, bool paused)
 static void client_reset(struct peri_exchange *x, peri_err_t err)
 {
     struct peri_connection *c = of(x);
+    peri_debug_assert(c->x == x && !c->is_given_up);
     PERI_UNUSED(err);
     c->is_closing = c->is_given_up = true;
     c->keep_alive = false;

@@ -151,6 +151,7 @@ static void listener_stop_accepting(struct peri_listener *listener)
 
 void peri_listener_drain(struct peri_listener *listener, void (*on_drained)(void *data), void *data)
 {
+    peri_debug_assert(!listener->is_closed);
     listener_stop_accepting(listener);
     listener->home.is_draining = true;
     listener->on_drained = on_drained;
@@ -166,6 +167,7 @@ void peri_listener_drain(struct peri_listener *listener, void (*on_drained)(void
 
 void peri_listener_close(struct peri_listener *listener)
 {
+    peri_debug_assert(!listener->is_closed);
     listener_stop_accepting(listener);
     listener->on_drained = NULL;
     listener->home.is_draining = true;

@@ -223,6 +223,7 @@ void peri_defer_init(struct peri_defer *defer, void (*run)(struct peri_defer *de
 
 void peri_defer_schedule(struct peri_loop *loop, struct peri_defer *defer)
 {
+    peri_debug_assert(defer->run != NULL);
     if (peri_list_is_empty(&defer->link))
         peri_list_append(&loop->deferred, &defer->link);
 }

@@ -65,6 +65,7 @@ void peri_stream_init(struct peri_stream *stream, struct peri_loop *loop, const 
 
 void peri_stream_set_owner(struct peri_stream *stream, const struct peri_stream_events *events, void *data)
 {
+    peri_debug_assert(events && events->on_close);
     stream->events = events;
     stream->data = data;
 }
@@ -177,6 +178,7 @@ char *peri_stream_reserve(struct peri_stream *stream, size_t len)
 
 void peri_stream_commit(struct peri_stream *stream, size_t len)
 {
+    peri_debug_assert(stream->cork && stream->cork_len + len <= PERI_CORK_SIZE);
     stream->cork_len += (uint32_t)len;
     if (peri_list_is_empty(&stream->dirty))
         peri_list_append(&stream->loop->dirty, &stream->dirty);
@@ -216,6 +218,7 @@ size_t peri_stream_pending(const struct peri_stream *stream)
 
 void peri_stream_sent(struct peri_stream *stream, size_t len, bool is_broken)
 {
+    peri_debug_assert(stream->is_sending);
     stream->is_sending = false;
     if (stream->is_closing)
         return;
@@ -279,6 +282,7 @@ void peri_stream_reset(struct peri_stream *stream)
 
 void peri_stream_closed(struct peri_stream *stream)
 {
+    peri_debug_assert(stream->is_closing && stream->cork_len == 0);
     peri_buf_close(&stream->queue);
     stream->loop->stream_count--;
     if (stream->events)

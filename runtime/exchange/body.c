@@ -2,6 +2,8 @@
 // A byte queue with the marks and flags of one direction of an exchange.
 #include "exchange/body.h"
 
+#include "base/assert.h"
+
 void peri_body_init(struct peri_body *body)
 {
     *body = (struct peri_body){.high = PERI_BODY_HIGH};
@@ -14,6 +16,7 @@ void peri_body_close(struct peri_body *body)
 
 peri_err_t peri_body_put(struct peri_body *body, struct peri_slice data)
 {
+    peri_debug_assert(!body->is_ended);
     peri_err_t err = peri_buf_put(&body->queue, data);
     if (err == PERI_OK)
         body->total += data.len;

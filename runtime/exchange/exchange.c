@@ -79,6 +79,7 @@ struct peri_exchange *peri_exchange_new(void)
 
 void peri_exchange_free(struct peri_exchange *x)
 {
+    peri_debug_assert(live_count > 0);
     peri_assert(x->state == PERI_X_DONE || x->state == PERI_X_IDLE);
     peri_assert(!x->slot);
     peri_body_close(&x->req_body);

@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 
+#include "base/assert.h"
 #include "codec/url.h"
 #include "event/loop.h"
 #include "event/timer.h"
@@ -43,6 +44,7 @@ static void on_done(struct peri_defer *defer)
 {
     struct peri_fetch *fetch = PERI_CONTAINER(defer, struct peri_fetch, done);
     struct peri_exchange *x = fetch->x;
+    peri_debug_assert(x->state == PERI_X_DONE && !x->slot);
     if (!fetch->is_cancelled) {
         char *text = malloc(fetch->body.len + 1); // not from the arena, whose bound may be less than max_body
         if (!text)
@@ -115,6 +117,7 @@ static void fetch_reset(struct peri_exchange *x, peri_err_t err)
 static void fetch_release(struct peri_exchange *x)
 {
     struct peri_fetch *fetch = x->client_data;
+    peri_debug_assert(peri_list_is_empty(&fetch->done.link));
     peri_timer_stop(&fetch->timer);
     if (fetch->err == PERI_OK)
         fetch->err = x->facts.err;
@@ -259,6 +262,7 @@ struct peri_fetch *peri_fetch_start(struct peri_fetch_request *request, peri_err
 
 void peri_fetch_cancel(struct peri_fetch *fetch)
 {
+    peri_debug_assert(!fetch->is_cancelled);
     fetch->is_cancelled = true;
     fetch->x->owner->on_abort(fetch->x, PERI_ERR_CLIENT_GONE);
 }

@@ -35,6 +35,7 @@ static struct peri_body *body_of(struct peri_exchange *x, enum peri_side side)
 
 static void send_request_bytes(struct peri_forward *f, struct peri_slice data)
 {
+    peri_debug_assert(is_upstream_ready(f));
     f->has_sent_body = f->has_sent_body || data.len > 0;
     if (data.len > 0 && !peri_attempt_send_body(&f->attempt, data))
         f->flow[PERI_SIDE_REQUEST].is_blocked = true;
@@ -49,6 +50,7 @@ static void send_response_bytes(struct peri_exchange *x, struct peri_slice data)
 static void end_chunk(struct peri_exchange *x, enum peri_side side)
 {
     struct peri_flow *flow = &x->forward->flow[side];
+    peri_debug_assert(flow->is_hook_running && flow->chunk.in.len <= body_of(x, side)->queue.len);
     flow->is_hook_running = false;
     flow->is_last_done = flow->chunk.is_last;
     if (side == PERI_SIDE_RESPONSE)
@@ -119,6 +121,7 @@ void peri_forward_invite_body(struct peri_exchange *x)
 // With around() the request may be sent again: the queue is kept, and it is whole (see pipeline).
 static void replay_request(struct peri_exchange *x)
 {
+    peri_debug_assert(x->req_body.is_ended || x->req.content_length == PERI_LENGTH_NONE);
     struct peri_slice run;
     for (size_t at = 0; (run = peri_buf_peek_at(&x->req_body.queue, at)).len > 0; at += run.len)
         peri_attempt_send_body(&x->forward->attempt, run);

@@ -26,6 +26,7 @@ static const struct peri_attempt_events attempt_events;
 
 static void run_phase(struct peri_exchange *x, enum peri_phase phase)
 {
+    peri_debug_assert(x->route && x->generation);
     enum peri_verdict verdict = peri_chain_run(x->generation->script, x, x->route->index, phase, NULL);
     if (verdict != PERI_VERDICT_PENDING)
         peri_pipeline_on_verdict(x, phase, verdict);
@@ -41,6 +42,8 @@ static bool is_over(const struct peri_exchange *x)
 static void finish(struct peri_exchange *x)
 {
     struct peri_forward *f = x->forward;
+    peri_debug_assert(x->state == PERI_X_LOG);
+    peri_debug_assert(!peri_timer_is_active(&f->timer) && !f->endpoint);
     struct peri_server *server = f->server;
     struct peri_generation *generation = x->generation;
     uint64_t ns = peri_loop_now_ns(server->loop) - x->facts.start_ns;
@@ -132,6 +135,7 @@ static bool has_response_body(const struct peri_exchange *x)
 static void send_response(struct peri_exchange *x)
 {
     struct peri_forward *f = x->forward;
+    peri_debug_assert(x->state == PERI_X_RESPONSE && !f->has_sent_head);
     bool has_body = has_response_body(x);
     if (f->broken != PERI_OK && !x->res_body.is_ended) {
         peri_pipeline_fail(x, f->broken);
@@ -158,6 +162,7 @@ static void send_response(struct peri_exchange *x)
 static void on_response_ready(struct peri_exchange *x, peri_err_t err)
 {
     struct peri_forward *f = x->forward;
+    peri_debug_assert(!f->has_sent_head);
     if (x->state != PERI_X_RESPONSE)
         peri_exchange_set_state(x, PERI_X_RESPONSE);
     if (f->awaits_response) {
@@ -243,6 +248,8 @@ static uint64_t request_ms(const struct peri_exchange *x)
 static void begin_attempt(struct peri_exchange *x, bool wants_fresh)
 {
     struct peri_forward *f = x->forward;
+    peri_debug_assert(f->endpoint && f->upstream && !f->attempt.connection);
+    peri_debug_assert(x->state == PERI_X_FORWARD);
     f->attempt = (struct peri_attempt){
         .events = &attempt_events,
         .data = x,
@@ -264,6 +271,7 @@ static void on_ready(struct peri_attempt *attempt)
 {
     struct peri_exchange *x = attempt->data;
     struct peri_forward *f = x->forward;
+    peri_debug_assert(f->is_started && !f->is_attempt_over);
     struct peri_metrics_upstream *counts = &f->server->page->upstream_connections[f->upstream->metrics];
     if (attempt->is_reused)
         counts->reuses++;
@@ -291,6 +299,7 @@ static void on_head(struct peri_attempt *attempt)
 {
     struct peri_exchange *x = attempt->data;
     struct peri_forward *f = x->forward;
+    peri_debug_assert(x->state == PERI_X_FORWARD && f->is_started);
     x->facts.head_ns = peri_loop_now_ns(f->server->loop);
     count_attempt(x, x->res.status);
     start_timer(f, x->res.is_upgrade ? 0 : f->upstream->idle_ms);
@@ -312,6 +321,7 @@ static void on_end(struct peri_attempt *attempt)
 {
     struct peri_exchange *x = attempt->data;
     struct peri_forward *f = x->forward;
+    peri_debug_assert(f->is_started && !f->is_attempt_over);
     f->is_attempt_over = true;
     peri_timer_stop(&f->timer);
     if (f->flow[PERI_SIDE_RESPONSE].is_replaced)
@@ -477,6 +487,7 @@ peri_err_t peri_pipeline_choose(struct peri_exchange *x, struct peri_slice name,
 static void forward_again(struct peri_exchange *x)
 {
     struct peri_forward *f = x->forward;
+    peri_debug_assert(!f->has_sent_head && !f->awaits_response);
     f->is_around = f->awaits_response = true;
     if (x->state == PERI_X_RESPONSE) {
         end_attempt(f);
@@ -578,6 +589,7 @@ void peri_pipeline_on_verdict(struct peri_exchange *x, enum peri_phase phase, en
 
 static bool attach(struct peri_server *server, struct peri_exchange *x)
 {
+    peri_debug_assert(!x->forward);
     struct peri_forward *f = peri_arena_zalloc(&x->arena, sizeof(*f));
     if (!f)
         return false;
@@ -603,6 +615,7 @@ static void drop(struct peri_exchange *x)
 static void on_request(struct peri_exchange *x)
 {
     struct peri_server *server = x->owner_data;
+    peri_debug_assert(x->state == PERI_X_REQUEST && !x->forward);
     if (!server->current || !attach(server, x)) {
         drop(x);
         return;
@@ -696,6 +709,7 @@ const struct peri_owner_ops peri_pipeline_owner = {
 
 void peri_pipeline_fetch(struct peri_server *server, struct peri_exchange *x, struct peri_upstream *upstream)
 {
+    peri_debug_assert(x->generation && upstream && !x->route);
     if (!attach(server, x)) {
         drop(x);
         return;

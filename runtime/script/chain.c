@@ -34,6 +34,7 @@ static enum peri_verdict phase_done(struct peri_fiber *fiber)
 
 static enum peri_verdict phase_failed(struct peri_fiber *fiber)
 {
+    peri_debug_assert(fiber->slot->runs[fiber->phase] == fiber);
     fiber->slot->x->facts.err = PERI_ERR_POLICY;
     fiber->slot->runs[fiber->phase] = NULL;
     peri_fiber_drop(fiber);
@@ -52,6 +53,7 @@ static enum peri_verdict phase_rest(struct peri_fiber *fiber, enum peri_fiber_en
 
 static void on_phase_end(struct peri_fiber *fiber, enum peri_fiber_end end)
 {
+    peri_debug_assert(!fiber->task && fiber->slot->runs[fiber->phase] == fiber);
     struct peri_exchange *x = fiber->slot->x;
     enum peri_phase phase = fiber->phase;
     const struct peri_script_host *host = fiber->vm->host;

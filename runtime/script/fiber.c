@@ -157,6 +157,7 @@ enum peri_fiber_end peri_fiber_resume(struct peri_fiber *fiber, int nargs)
 static void fiber_rest(struct peri_fiber *fiber)
 {
     struct peri_vm *vm = fiber->vm;
+    peri_debug_assert(fiber->wait == PERI_WAIT_NONE && !fiber->fetch);
     peri_list_remove(&fiber->link);
     fiber->script = NULL;
     fiber->slot = NULL;
@@ -180,6 +181,7 @@ static void fiber_close(struct peri_fiber *fiber)
 
 void peri_fiber_release(struct peri_fiber *fiber)
 {
+    peri_debug_assert(fiber != current && fiber->wait == PERI_WAIT_NONE && !fiber->fetch);
     lua_settop(fiber->co, 0);
     if (fiber->vm->idle_count >= PERI_FIBERS_IDLE)
         fiber_close(fiber);
@@ -210,6 +212,7 @@ struct peri_fiber *peri_fiber_wait(enum peri_wait wait)
 
 void peri_fiber_wake(struct peri_fiber *fiber, peri_err_t err)
 {
+    peri_debug_assert(fiber->wait != PERI_WAIT_NONE && fiber != current);
     peri_timer_stop(&fiber->timer);
     peri_list_remove(&fiber->waiters);
     fiber->woken = err;
@@ -218,6 +221,7 @@ void peri_fiber_wake(struct peri_fiber *fiber, peri_err_t err)
 
 void peri_fiber_continue(struct peri_fiber *fiber, peri_err_t err)
 {
+    peri_debug_assert(fiber->wait != PERI_WAIT_NONE && fiber->co && !current);
     fiber->fetch = NULL;
     cancel_wait(fiber);
     fiber->woken = err;

@@ -65,6 +65,8 @@ struct peri_slot *peri_slot_acquire(struct peri_exchange *x, struct peri_script_
 
 void peri_slot_release(struct peri_slot *slot)
 {
+    peri_debug_assert(slot->x && slot->x->slot == slot);
+    peri_debug_assert(used_count > 0 && slot->task_count == 0);
     peri_assert(peri_list_is_empty(&slot->fibers) && peri_list_is_empty(&slot->tasks));
     slot->x->slot = NULL;
     slot->x = NULL;

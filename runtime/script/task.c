@@ -22,11 +22,13 @@ static void task_rest(struct peri_task *task, enum peri_fiber_end end);
 
 static void on_task_end(struct peri_fiber *fiber, enum peri_fiber_end end)
 {
+    peri_debug_assert(fiber->task && fiber->task->fiber == fiber);
     task_rest(fiber->task, end);
 }
 
 static void task_arm(struct peri_task *task, uint64_t delay_ms)
 {
+    peri_debug_assert(task->is_live && !task->fiber);
     if (delay_ms > 0)
         peri_timer_start(task->vm->loop, &task->timer, delay_ms);
     else
@@ -52,6 +54,7 @@ static void task_rest(struct peri_task *task, enum peri_fiber_end end)
 static void task_fire(struct peri_task *task)
 {
     lua_State *anchor = task->vm->anchor;
+    peri_debug_assert(task->is_live && !task->fiber && !task->is_stopped);
     struct peri_fiber *fiber = peri_fiber_acquire(task->script, task->slot, on_task_end);
     if (!fiber) {
         peri_task_free(task);

@@ -23,6 +23,7 @@ static struct peri_attempt *attempt_of(struct peri_h1 *h1)
 static void attempt_fail(struct peri_attempt *attempt, peri_err_t err)
 {
     struct peri_upstream_connection *c = attempt->connection;
+    peri_debug_assert(c && c->attempt == attempt);
     attempt->connection = NULL;
     peri_upstream_connection_close(c);
     attempt->events->on_error(attempt, err);
@@ -32,6 +33,7 @@ static void attempt_fail(struct peri_attempt *attempt, peri_err_t err)
 static void attempt_finish(struct peri_attempt *attempt, bool can_reuse)
 {
     struct peri_upstream_connection *c = attempt->connection;
+    peri_debug_assert(c && c->attempt == attempt && attempt->has_head);
     attempt->connection = NULL;
     if (c->is_stopped) {
         c->is_stopped = false;
@@ -79,6 +81,7 @@ static void attempt_write_head(struct peri_attempt *attempt)
 static void attempt_begin(struct peri_attempt *attempt)
 {
     struct peri_upstream_connection *c = attempt->connection;
+    peri_debug_assert(!attempt->is_ready && c->stream);
     c->requests++;
     attempt_write_head(attempt);
     attempt->is_ready = true;
@@ -88,6 +91,7 @@ static void attempt_begin(struct peri_attempt *attempt)
 
 bool peri_attempt_send_body(struct peri_attempt *attempt, struct peri_slice data)
 {
+    peri_debug_assert(attempt->is_ready);
     struct peri_stream *stream = attempt->connection->stream;
     if (data.len == 0)
         return true;
@@ -105,6 +109,7 @@ bool peri_attempt_send_body(struct peri_attempt *attempt, struct peri_slice data
 void peri_attempt_send_end(struct peri_attempt *attempt, const struct peri_headers *trailers)
 {
     static const struct peri_headers none;
+    peri_debug_assert(attempt->is_ready);
     struct peri_stream *stream = attempt->connection->stream;
     attempt->is_sent = true;
     if (attempt->has_head && attempt->res->is_upgrade) {
@@ -138,6 +143,7 @@ static bool on_begin(struct peri_h1 *h1)
 static peri_err_t on_head(struct peri_h1 *h1)
 {
     struct peri_attempt *attempt = attempt_of(h1);
+    peri_debug_assert(!attempt->has_head);
     int status = attempt->res->status;
     if (status == 101 && attempt->req->upgrade.len == 0)
         return PERI_ERR_UPSTREAM_PROTOCOL; // nobody asked for a tunnel
@@ -280,6 +286,7 @@ static void on_connect_failed(struct peri_upstream_connection *c, peri_err_t err
 
 void peri_attempt_start(struct peri_attempt *attempt)
 {
+    peri_debug_assert(!attempt->connection && !attempt->is_ready && attempt->pool);
     struct peri_upstream_connection *c = attempt->wants_fresh ? NULL : peri_pool_take(attempt->pool);
     if (c) {
         attempt->is_reused = true;

@@ -184,6 +184,7 @@ struct peri_loop *peri_pool_loop(const struct peri_pool *pool)
 
 struct peri_upstream_connection *peri_pool_take(struct peri_pool *pool)
 {
+    peri_debug_assert(pool->holders > 0);
     if (peri_list_is_empty(&pool->idle))
         return NULL;
     struct peri_upstream_connection *c = PERI_LIST_ITEM(pool->idle.next, struct peri_upstream_connection, link);
@@ -219,6 +220,7 @@ static void on_failure(struct peri_defer *defer)
 
 static void pending_connect_to(struct pending_connection *p, const struct sockaddr_storage *address)
 {
+    peri_debug_assert(!p->base.stream && !p->is_resolving);
     p->base.stream =
         peri_stream_connect_tcp(peri_pool_loop(p->base.pool), (const struct sockaddr *)address, p->events, &p->base);
     if (!p->base.stream)
@@ -321,6 +323,7 @@ void peri_pool_put(struct peri_upstream_connection *c)
 {
     struct peri_pool *pool = c->pool;
     const struct peri_pool_settings *s = &pool->settings;
+    peri_debug_assert(!c->is_closing && c->stream && peri_list_is_empty(&c->link));
     c->attempt = NULL;
     if (pool->holders == 0 || pool->idle_count >= s->max_idle ||
         (s->max_requests > 0 && c->requests >= s->max_requests)) {
@@ -362,6 +365,9 @@ void peri_upstream_connection_closed(struct peri_upstream_connection *c)
 {
     struct peri_pool *pool = c->pool;
     struct pending_connection *p = PERI_CONTAINER(c, struct pending_connection, base);
+    peri_debug_assert(c->is_closing || !c->attempt);
+    peri_debug_assert(pool->open > 0);
+    peri_debug_assert(peri_list_is_empty(&c->link));
     peri_timer_stop(&c->timer);
     peri_defer_cancel(&p->failure);
     free(p);

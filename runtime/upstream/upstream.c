@@ -96,6 +96,7 @@ static struct peri_endpoint *pick_least_request(struct peri_upstream *upstream, 
 
 struct peri_endpoint *peri_upstream_pick(struct peri_upstream *upstream, const struct peri_endpoint *except)
 {
+    peri_debug_assert(upstream->count == 0 || upstream->weight_sum > 0);
     if (upstream->count == 0)
         return NULL;
     if (upstream->count == 1)
