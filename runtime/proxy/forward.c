@@ -317,8 +317,9 @@ peri_err_t peri_forward_read_body(struct peri_exchange *x, enum peri_side side, 
     bool is_kept = f->flow[side].is_hook_running && !f->has_sent_body; // by the hook that reads
     if (is_request ? is_request_leaving(f) && !is_kept : f->has_sent_head)
         return PERI_ERR_CLOSED; // part of it is gone
+    if (!f->flow[side].is_reading || limit > f->flow[side].read_limit)
+        f->flow[side].read_limit = limit; // each reader looks at its own in the end
     f->flow[side].is_reading = true;
-    f->flow[side].read_limit = limit;
     body->high = SIZE_MAX;
     if (is_request)
         peri_forward_invite_body(x);

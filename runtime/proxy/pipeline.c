@@ -661,8 +661,7 @@ static void on_client_body_end(struct peri_exchange *x)
     if (!f->flow[PERI_SIDE_REQUEST].is_replaced)
         x->req_body.is_ended = true;
     if (f->awaits_response && f->flow[PERI_SIDE_REQUEST].is_reading) { // forward_again waited for this
-        f->flow[PERI_SIDE_REQUEST].is_reading = false;
-        x->req.content_length = (int64_t)x->req_body.queue.len;
+        peri_forward_on_body_complete(x, PERI_SIDE_REQUEST);           // for tasks that read it too
         go_to_target(x);
         return;
     }

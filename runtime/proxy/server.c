@@ -171,6 +171,7 @@ void peri_server_free(struct peri_server *server)
     if (server->current)
         peri_generation_unref(server->current);
     server->current = NULL;
+    peri_debug_assert(peri_list_is_empty(&server->exchanges));
     while (peri_loop_turn(server->loop))
         ;
     if (server->log)

@@ -97,7 +97,8 @@ describe("the end comes in every turn of the loop", function()
         { "on_request", "http.fetch" }, { "on_request_body", "http.fetch" }, { "on_upstream", "http.fetch" },
         { "on_response", "http.fetch" }, { "on_response_body", "http.fetch" }, { "on_log", "http.fetch" },
         { "around, before next", "http.fetch" }, { "around, in next", "none" }, { "around, after next", "http.fetch" },
-        { "handler", "http.fetch" }, { "target", "http.fetch" }, { "a task", "http.fetch" }, { "a timer", "http.fetch" },
+        { "handler", "http.fetch" }, { "target", "http.fetch" }, { "a task", "http.fetch" },
+        { "a timer", "http.fetch" },
         { "on_request", "body:read" }, { "on_response", "body:read" }, { "a task", "body:read" }, { "when", "none" },
     }
     local SUDDEN = {
@@ -151,7 +152,10 @@ describe("a limit of time", function()
     end)
 
     it("does not end it while it is being answered", function()
-        local gw = test.gateway { upstreams = { api = function() return test.stream { "a", 4, "b", 4, "c", 4, "d" } end } }
+        local function api()
+            return test.stream { "a", 4, "b", 4, "c", 4, "d" }
+        end
+        local gw = test.gateway { upstreams = { api = api } }
         local client = gw:send {}
         client:finish()
         assert.equal("abcd", client:wait().body)
@@ -203,6 +207,27 @@ describe("a body that a script reads in a task", function()
         local got, bytes = read_in_a_task(true, 0.5)
         assert.same({ "you sent helloworld" }, got)
         assert.truthy(bytes:find("helloworld", 1, true), bytes)
+    end)
+
+    it("is whole while around() waits for it too, whatever the limit of each", function()
+        local got = {}
+        local function read(name, limit)
+            return function(req) got[name] = { req.body:read(limit) } end
+        end
+        local gw = gateway_with({
+            around = function(req, next)
+                perigee.spawn(read("large", 100), req)
+                perigee.spawn(read("small", 3), req)
+                perigee.sleep(0.5)
+                return next(req)
+            end,
+        }, { upstreams = { api = function(req) return req.body end } })
+        local client = gw:raw "POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n"
+        gw:advance(1)
+        client:write "5\r\nworld\r\n0\r\n\r\n"
+        assert.truthy(client:read():find("helloworld", 1, true))
+        assert.same({ "helloworld" }, got.large)
+        assert.same({ nil, "The request body is too large." }, got.small)
     end)
 
     it("cannot be had once it is on its way", function()
@@ -265,6 +290,27 @@ describe("what comes too late", function()
         client:write "helloworld"
         assert.truthy(client:read():find("helloworld", 1, true))
         assert.truthy(message:find(LATE, 1, true), message)
+    end)
+end)
+
+describe("a task that was kept beyond its exchange", function()
+    it("is cancelled, also when another task has its place", function()
+        local kept, other, message
+        local gw = test.gateway { routes = {
+            { match = { path = "/keep" }, handler = function()
+                kept = perigee.spawn(function() perigee.sleep(100) end)
+                return perigee.reply(200)
+            end },
+            { match = { path = "/use" }, handler = function()
+                other = perigee.spawn(function() perigee.sleep(2) return "the other one" end)
+                message = select(2, kept:wait())
+                kept:cancel()
+                return perigee.reply(200, (other:wait()))
+            end },
+        } }
+        gw:get "/keep"
+        assert.equal("the other one", gw:get("/use").body)
+        assert.equal("cancelled", message)
     end)
 end)
 

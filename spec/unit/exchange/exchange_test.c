@@ -31,6 +31,13 @@ static void dispose(void *data)
     disposed += *(unsigned *)data;
 }
 
+// Builds with the sanitizers keep no exchange: a use after the end is to be seen there.
+#ifdef PERI_SANITIZE
+static const bool has_pool = false;
+#else
+static const bool has_pool = true;
+#endif
+
 static void gives_a_clean_exchange_from_the_pool(void **state)
 {
     (void)state;
@@ -51,7 +58,7 @@ static void gives_a_clean_exchange_from_the_pool(void **state)
     end(first);
     assert_int_equal(disposed, 1);
     struct peri_exchange *again = peri_exchange_new();
-    assert_ptr_equal(again, first);
+    assert_true(again == first || !has_pool);
     assert_true(again->id > id);
     assert_int_equal(again->state, PERI_X_IDLE);
     assert_int_equal(again->req.method, PERI_METHOD_OTHER);
@@ -81,7 +88,7 @@ static void counts_those_in_use_and_bounds_the_pool(void **state)
         many[i] = peri_exchange_new();
     unsigned calls = fail_alloc.calls;
     fail_alloc_stop();
-    assert_in_range(calls, 1, 299); // some were kept, not all
+    assert_in_range(calls, has_pool ? 1 : 300, has_pool ? 299 : 300); // some were kept, not all
     for (unsigned i = 0; i < 300; i++)
         end(many[i]);
 }
