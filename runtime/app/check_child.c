@@ -14,8 +14,10 @@
 #include "app/errors.h"
 #include "app/snapshot.h"
 #include "event/loop.h"
+#include "proxy/generation.h"
 #include "script/vm.h"
 #include "shared/shm.h"
+#include "upstream/pool.h"
 
 // The configuration's place: its directory, which the recorder reads below, and its name in there.
 struct place {
@@ -39,6 +41,26 @@ static void close_place(struct place *place)
 {
     free(place->copies[0]);
     free(place->copies[1]);
+}
+
+// Builds routes and upstreams of the normalised configuration, as a worker will; a list of errors, or NULL.
+static char *build_routes(struct peri_loop *loop, struct peri_shm *shm, const char *config)
+{
+    char *errors = NULL;
+    char *copy = strdup(config);
+    struct peri_pools *pools = peri_pools_new(&(struct peri_pools_options){.loop = loop});
+    if (!pools || !copy) {
+        free(copy);
+        errors = peri_errors_new(NULL, "out of memory");
+    } else {
+        struct peri_generation *generation =
+            peri_generation_new(NULL, copy, 1, PERI_SLICE(""), pools, shm, peri_shm_metrics(shm, 0), &errors);
+        if (generation)
+            peri_generation_unref(generation);
+    }
+    if (pools)
+        peri_pools_free(pools);
+    return errors;
 }
 
 static void evaluate(struct peri_vm *vm, const struct peri_source *source, const char *name,
@@ -72,6 +94,8 @@ static void run_vm(const struct peri_check_options *options, const struct peri_s
         result->errors = peri_errors_new(NULL, "the Lua runtime could not be started");
     if (vm)
         peri_vm_free(vm);
+    if (!result->errors)
+        result->errors = build_routes(loop, shm, result->config);
     peri_shm_close(shm);
     if (loop)
         peri_loop_free(loop);

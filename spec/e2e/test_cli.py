@@ -137,6 +137,16 @@ return {
         assert text in result.stderr
 
 
+def test_check_finds_what_only_the_routes_themselves_refuse(folder):
+    path = folder.write("gateway.lua", """return {
+  upstreams = { one = { endpoints = { "127.0.0.1:1" } } },
+  routes = { { match = { path = "/a/*" }, rewrite = { regex = "^/a(.*)", to = "/$$9" }, upstream = "one" } },
+}""", none="")
+    result = run("check", path)
+    assert result.returncode == 1
+    assert "routes[1].rewrite" in result.stderr and "'$' in '/$9'" in result.stderr
+
+
 def test_check_names_the_line_of_a_syntax_error(folder):
     path = folder.write("gateway.lua", "return {\n  routes = {\n    { match = },\n  },\n}\n")
     result = run("check", path)
