@@ -160,7 +160,7 @@ static void get_policies(struct peri_exchange *x)
 static void answer_outcome(struct peri_exchange *x, const struct peri_reload_outcome *outcome)
 {
     struct peri_json *body;
-    int status = outcome->errors ? 422 : 200;
+    int status = outcome->errors ? 422 : outcome->canary ? 202 : 200;
     if (outcome->errors) {
         body = new_problem(status, "The change was refused; the generation that served before goes on.");
         peri_json_set(body, "errors", peri_json_parse(peri_slice_from(outcome->errors), false, NULL, 0));
@@ -168,6 +168,8 @@ static void answer_outcome(struct peri_exchange *x, const struct peri_reload_out
         body = peri_json_new_object();
     }
     peri_json_set(body, "generation", peri_json_new_integer((int64_t)outcome->generation));
+    if (outcome->canary)
+        peri_json_set(body, "canary", peri_json_new_integer((int64_t)outcome->canary));
     answer_json(x, status, outcome->errors ? "application/problem+json" : "application/json", body);
 }
 
@@ -196,7 +198,9 @@ static void settle(struct waiting *waiting, peri_err_t err)
         return;
     peri_list_remove(&waiting->link);
     if (err == PERI_ERR_AGAIN)
-        answer_problem(waiting->x, 409, "Another reload is under way; try again when it has ended.");
+        answer_problem(waiting->x, 409,
+                       "Another reload is under way; try again when it has ended. A rollback without a number gives "
+                       "its canary up.");
     else if (err == PERI_ERR_NOT_FOUND)
         answer_problem(waiting->x, 404, "There is no such generation to go back to; GET /generations lists them.");
     else if (err == PERI_ERR_DRAINING)

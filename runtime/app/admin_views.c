@@ -2,6 +2,7 @@
 // Makes JSON of what the supervisor, the configuration and the counters say.
 #include "app/admin_views.h"
 
+#include "app/canary_judge.h"
 #include "app/config.h"
 #include "app/history.h"
 #include "app/snapshot.h"
@@ -50,11 +51,38 @@ static struct peri_json *view_listeners(const struct peri_supervisor *supervisor
     return listeners;
 }
 
+static struct peri_json *view_side(const struct peri_canary_counts *counts, uint64_t number)
+{
+    struct peri_json *view = peri_json_new_object();
+    peri_json_set(view, "generation", new_count(number));
+    peri_json_set(view, "begun", new_count(counts->begun));
+    peri_json_set(view, "ended", new_count(counts->ended));
+    peri_json_set(view, "errors", new_count(counts->errors));
+    peri_json_set(view, "p99_s", peri_json_new_real((double)peri_canary_p99_ns(counts) / 1e9));
+    return view;
+}
+
+// The canary that is on, NULL when none is.
+static struct peri_json *view_canary(const struct peri_supervisor *supervisor)
+{
+    struct peri_canary_case c;
+    if (!peri_supervisor_canary_case(supervisor, &c))
+        return NULL;
+    const struct peri_config_reload *wanted = &peri_supervisor_candidate(supervisor)->config->reload;
+    struct peri_json *view = view_side(&c.counts.sides[PERI_CANARY_NEW], c.counts.generation);
+    peri_json_set(view, "share", peri_json_new_real(wanted->canary / 1e6));
+    peri_json_set(view, "window_s", peri_json_new_real((double)wanted->window_ms / 1e3));
+    peri_json_set(view, "elapsed_s", peri_json_new_real((double)peri_supervisor_canary_ms(supervisor) / 1e3));
+    peri_json_set(view, "serving", view_side(&c.counts.sides[PERI_CANARY_OLD], c.serving));
+    return view;
+}
+
 struct peri_json *peri_admin_status(const struct peri_supervisor *supervisor)
 {
     const struct peri_edition *edition = current(supervisor);
     const struct peri_shm *shm = peri_supervisor_shm(supervisor);
     struct peri_json *status = peri_json_new_object();
+    struct peri_json *canary = view_canary(supervisor);
     struct peri_json *workers = peri_json_new_array();
     for (uint32_t i = 0; i < peri_shm_workers(shm); i++)
         peri_json_append(workers, view_worker(shm, i));
@@ -64,6 +92,8 @@ struct peri_json *peri_admin_status(const struct peri_supervisor *supervisor)
     peri_json_set(status, "digest", peri_json_new_string(peri_snapshot_digest(edition->snapshot)));
     peri_json_set(status, "uptime_s", new_count(peri_supervisor_uptime_ms(supervisor) / 1000));
     peri_json_set(status, "reload", new_text(peri_supervisor_reload_state(supervisor)));
+    if (canary)
+        peri_json_set(status, "canary", canary);
     peri_json_set(status, "listeners", view_listeners(supervisor));
     peri_json_set(status, "workers", workers);
     return status;

@@ -73,6 +73,22 @@ static char *read_admin(struct peri_config *config)
     return NULL;
 }
 
+#define MILLION 1000000
+
+static char *read_reload(struct peri_config *config)
+{
+    const struct peri_json *json = peri_json_get(config->json, "reload");
+    uint64_t canary = get_number(json, "canary", 0);
+    config->reload = (struct peri_config_reload){
+        .is_tested = peri_json_get_bool(json, "test", false),
+        .canary = (uint32_t)canary,
+        .window_ms = get_number(json, "window_ms", 30000),
+        .max_errors = (double)get_number(json, "max_errors", 20000) / MILLION,
+        .max_slowdown = peri_json_number(peri_json_get(json, "max_slowdown"), 2),
+    };
+    return canary > MILLION ? peri_errors_new("reload.canary", "is more than all") : NULL;
+}
+
 static char *read_all(struct peri_config *config)
 {
     config->is_watched = peri_json_get_bool(config->json, "watch", false);
@@ -82,6 +98,8 @@ static char *read_all(struct peri_config *config)
     config->lua_memory = get_number(config->json, "lua_memory", 0);
     config->keep_generations = (uint32_t)get_number(config->json, "keep_generations", 5);
     char *errors = read_workers(config);
+    if (!errors)
+        errors = read_reload(config);
     if (!errors)
         errors = read_admin(config);
     return errors ? errors : read_listeners(config);

@@ -14,6 +14,15 @@
 
 struct peri_json;
 
+/// What a change must pass before it serves.
+struct peri_config_reload {
+    bool is_tested;      ///< the specs run first
+    uint32_t canary;     ///< share of the exchanges that goes to the new generation first, in millionths; 0: none
+    uint64_t window_ms;  ///< how long the canary is compared
+    double max_errors;   ///< share of exchanges by which the canary may have more errors, 0 to 1
+    double max_slowdown; ///< how many times the 99th percentile of durations the canary's may be
+};
+
 struct peri_config {
     struct peri_json *json;  ///< owned; the whole configuration
     struct peri_slice admin; ///< address, borrowed from json; empty for none
@@ -26,6 +35,7 @@ struct peri_config {
     uint64_t shared_memory;    ///< bytes for dictionaries
     uint64_t lua_memory;       ///< bytes of Lua heap of each worker
     uint32_t keep_generations; ///< kept for rollback beside the current one
+    struct peri_config_reload reload;
     uint32_t listener_count;
     struct peri_slice listeners[PERI_CONFIG_LISTENERS]; ///< addresses, borrowed from json
 };

@@ -2,7 +2,7 @@
 // What the supervisor and its children say to each other over a socket pair: whole messages with a type, a number, some
 // bytes and descriptors. Both ends are the same binary, so there is no version; every size is bounded all the same.
 //
-//   supervisor -> worker    START · BUILD n · SWITCH n · DROP n · DRAIN ms
+//   supervisor -> worker    START · BUILD n · SWITCH n · CANARY n · DROP n · DRAIN ms
 //   worker -> supervisor    READY n | FAILED n errors      answer to BUILD
 //                           SWITCHED n                     answer to SWITCH
 //   check -> supervisor     ACCEPTED config | REFUSED errors
@@ -24,6 +24,7 @@ enum peri_control_type {
     PERI_CONTROL_START,    ///< number: index of the worker; text: struct peri_worker_settings; fd: shared memory
     PERI_CONTROL_BUILD,    ///< number: generation; fd: snapshot
     PERI_CONTROL_SWITCH,   ///< number: generation; text: struct peri_listen_plan as text; fds: listening sockets
+    PERI_CONTROL_CANARY,   ///< number: generation; text: uint32_t share, in millionths
     PERI_CONTROL_DROP,     ///< number: generation
     PERI_CONTROL_DRAIN,    ///< number: milliseconds
     PERI_CONTROL_READY,    ///< number: generation

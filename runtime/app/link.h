@@ -22,6 +22,8 @@ struct peri_link_ops {
     void (*build)(struct peri_link *link, uint64_t number, struct peri_snapshot *snapshot);
     /// Switch to generation `number`; `fds` (borrowed) are the sockets of plan->add. Answered by on_switched when it was ready.
     void (*switch_to)(struct peri_link *link, uint64_t number, const struct peri_listen_plan *plan, const int *fds);
+    /// Send `share` millionths of the exchanges to the candidate `number`, if it is ready. Not answered.
+    void (*canary)(struct peri_link *link, uint64_t number, uint32_t share);
     /// Drop the candidate `number`. Not answered.
     void (*drop)(struct peri_link *link, uint64_t number);
     /// Finish what is open, at most `ms`, and end. Answered by on_end.

@@ -56,6 +56,13 @@ static void on_switch_to(struct peri_link *link, uint64_t number, const struct p
     peri_defer_schedule(self->loop, &self->answer);
 }
 
+static void on_canary(struct peri_link *link, uint64_t number, uint32_t share)
+{
+    struct local_link *self = self_of(link);
+    if (number == self->ready)
+        peri_worker_canary(self->worker, share);
+}
+
 static void on_drop(struct peri_link *link, uint64_t number)
 {
     struct local_link *self = self_of(link);
@@ -87,6 +94,7 @@ static void on_drain(struct peri_link *link, uint64_t ms)
 static const struct peri_link_ops ops = {
     .build = on_build,
     .switch_to = on_switch_to,
+    .canary = on_canary,
     .drop = on_drop,
     .drain = on_drain,
     .kill = on_kill,

@@ -65,6 +65,15 @@ static void on_switch_to(struct peri_link *link, uint64_t number, const struct p
     free((void *)message.text.ptr);
 }
 
+static void on_canary(struct peri_link *link, uint64_t number, uint32_t share)
+{
+    send_order(link, &(struct peri_control_message){
+                         .type = PERI_CONTROL_CANARY,
+                         .number = number,
+                         .text = peri_slice((const char *)&share, sizeof(share)),
+                     });
+}
+
 static void on_drop(struct peri_link *link, uint64_t number)
 {
     send_order(link, &(struct peri_control_message){.type = PERI_CONTROL_DROP, .number = number});
@@ -78,6 +87,7 @@ static void on_drain(struct peri_link *link, uint64_t ms)
 static const struct peri_link_ops ops = {
     .build = on_build,
     .switch_to = on_switch_to,
+    .canary = on_canary,
     .drop = on_drop,
     .drain = on_drain,
     .kill = on_kill,

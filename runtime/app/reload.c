@@ -14,11 +14,12 @@
 static const unsigned legal[PERI_RELOADING_COUNT] = {
     [PERI_RELOADING_IDLE] = TO(PERI_RELOADING_CHECKING),
     [PERI_RELOADING_CHECKING] = TO(PERI_RELOADING_BUILDING) | TO(PERI_RELOADING_IDLE),
-    [PERI_RELOADING_BUILDING] = TO(PERI_RELOADING_SWITCHING) | TO(PERI_RELOADING_IDLE),
+    [PERI_RELOADING_BUILDING] = TO(PERI_RELOADING_CANARY) | TO(PERI_RELOADING_SWITCHING) | TO(PERI_RELOADING_IDLE),
+    [PERI_RELOADING_CANARY] = TO(PERI_RELOADING_SWITCHING) | TO(PERI_RELOADING_IDLE),
     [PERI_RELOADING_SWITCHING] = TO(PERI_RELOADING_IDLE),
 };
 
-static const char *const names[PERI_RELOADING_COUNT] = {"idle", "checking", "building", "switching"};
+static const char *const names[PERI_RELOADING_COUNT] = {"idle", "checking", "building", "canary", "switching"};
 
 static void set_state(struct peri_reload *reload, enum peri_reload_state state)
 {
@@ -59,18 +60,37 @@ static bool is_waiting(const struct peri_reload *reload)
     return memchr(reload->waits, true, sizeof(reload->waits)) != NULL;
 }
 
+static void finish_switching(struct peri_reload *reload)
+{
+    if (!is_waiting(reload))
+        finish(reload, reload->is_rollback ? PERI_RELOAD_ROLLBACK : PERI_RELOAD_OK, NULL);
+}
+
+static void begin_switching(struct peri_reload *reload)
+{
+    set_state(reload, PERI_RELOADING_SWITCHING);
+    begin_waiting(reload);
+    reload->ops->commit(reload->data);
+    finish_switching(reload);
+}
+
+static void begin_canary(struct peri_reload *reload)
+{
+    set_state(reload, PERI_RELOADING_CANARY);
+    peri_timer_start(reload->loop, &reload->timer, PERI_RELOAD_CANARY_MS);
+}
+
 // Goes on when nobody is waited for any more.
 static void advance(struct peri_reload *reload)
 {
     if (is_waiting(reload))
         return;
-    if (reload->state == PERI_RELOADING_BUILDING) {
-        set_state(reload, PERI_RELOADING_SWITCHING);
-        begin_waiting(reload);
-        reload->ops->commit(reload->data);
-    }
-    if (!is_waiting(reload))
-        finish(reload, reload->is_rollback ? PERI_RELOAD_ROLLBACK : PERI_RELOAD_OK, NULL);
+    if (reload->state == PERI_RELOADING_SWITCHING)
+        finish_switching(reload);
+    else if (!reload->is_rollback && reload->ops->canary(reload->data))
+        begin_canary(reload);
+    else
+        begin_switching(reload);
 }
 
 static void begin_building(struct peri_reload *reload)
@@ -89,10 +109,27 @@ static void kill_late(struct peri_reload *reload)
             reload->ops->kill(reload->data, i);
 }
 
+static void ask_about_canary(struct peri_reload *reload)
+{
+    char *errors = NULL;
+    enum peri_canary_verdict verdict = PERI_CANARY_GIVE_UP;
+    if (!reload->is_stopped)
+        verdict = reload->ops->judge(reload->data, &errors);
+    if (verdict == PERI_CANARY_GO_ON)
+        peri_timer_start(reload->loop, &reload->timer, PERI_RELOAD_CANARY_MS);
+    else if (verdict == PERI_CANARY_PROMOTE)
+        begin_switching(reload);
+    else
+        abandon(reload, PERI_RELOAD_CANARY_ROLLED_BACK, errors ? errors : "[]");
+    free(errors);
+}
+
 static void on_late(struct peri_timer *timer)
 {
     struct peri_reload *reload = PERI_CONTAINER(timer, struct peri_reload, timer);
-    if (reload->state == PERI_RELOADING_SWITCHING)
+    if (reload->state == PERI_RELOADING_CANARY)
+        ask_about_canary(reload);
+    else if (reload->state == PERI_RELOADING_SWITCHING)
         kill_late(reload); // each is told as lost
     else
         abandon_because(reload, peri_errors_new(NULL, "a worker did not build the new generation within %d ms",
@@ -123,6 +160,7 @@ bool peri_reload_start(struct peri_reload *reload, bool is_rollback)
     if (!reload->ops->check(reload->data, is_rollback))
         return false;
     reload->is_rollback = is_rollback;
+    reload->is_stopped = false;
     set_state(reload, PERI_RELOADING_CHECKING);
     return true;
 }
@@ -140,7 +178,9 @@ void peri_reload_checked(struct peri_reload *reload, char *errors)
 void peri_reload_built(struct peri_reload *reload, uint32_t worker, const char *errors)
 {
     peri_assert(worker < PERI_SHM_WORKERS_MAX);
-    if (reload->state != PERI_RELOADING_BUILDING || !reload->waits[worker])
+    bool is_late = reload->state == PERI_RELOADING_CANARY && reload->members[worker];
+    bool is_waited = reload->state == PERI_RELOADING_BUILDING && reload->waits[worker];
+    if (!is_waited && !(is_late && errors))
         return;
     if (errors) {
         abandon(reload, PERI_RELOAD_REFUSED, errors);
@@ -157,6 +197,19 @@ void peri_reload_switched(struct peri_reload *reload, uint32_t worker)
         return;
     reload->waits[worker] = false;
     advance(reload);
+}
+
+void peri_reload_joined(struct peri_reload *reload, uint32_t worker)
+{
+    peri_assert(worker < PERI_SHM_WORKERS_MAX && reload->state == PERI_RELOADING_CANARY);
+    reload->members[worker] = true;
+}
+
+void peri_reload_stop(struct peri_reload *reload)
+{
+    peri_assert(reload->state == PERI_RELOADING_CANARY);
+    reload->is_stopped = true;
+    peri_timer_start(reload->loop, &reload->timer, 0);
 }
 
 void peri_reload_lost(struct peri_reload *reload, uint32_t worker)

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
 // A reload as a transaction over all workers: either every worker switches to the new generation, or none does.
 //
-//   IDLE --start--> CHECKING --checked--> BUILDING --all ready--> SWITCHING --all switched--> IDLE   done(OK)
-//                      |                     |
-//                      | errors              | errors, a worker died, too slow
-//                      v                     v
-//                    IDLE  done(REFUSED)   IDLE  discard, done(REFUSED or FAILED)
+//   IDLE --start--> CHECKING --checked--> BUILDING --all ready--> CANARY --promoted--> SWITCHING --all switched--> IDLE   done(OK)
+//                      |                     |                      |
+//                      | errors              | errors, a worker     | judged worse, or stopped
+//                      |                     | died, too slow       |
+//                      v                     v                      v
+//                    IDLE  done(REFUSED)   IDLE  discard, …       IDLE  discard, done(CANARY_ROLLED_BACK)
 //
+//   CANARY is passed over when none is wanted, and by a rollback. In it workers may end and be replaced as at any time.
 //   In SWITCHING there is no way back: a worker that dies is done (its replacement starts on the new generation), one that
 //   is too slow is killed, so that nobody answers with the old generation once the transaction has ended.
 //
@@ -17,6 +19,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "app/canary_judge.h"
 #include "event/timer.h"
 #include "shared/metrics.h"
 #include "shared/shm.h"
@@ -29,9 +32,12 @@ enum peri_reload_state {
     PERI_RELOADING_IDLE,
     PERI_RELOADING_CHECKING,
     PERI_RELOADING_BUILDING,
+    PERI_RELOADING_CANARY,
     PERI_RELOADING_SWITCHING,
     PERI_RELOADING_COUNT
 };
+
+#define PERI_RELOAD_CANARY_MS 100 ///< between two questions about a canary
 
 struct peri_reload_ops {
     /// Starts to check the candidate (for a rollback: files that were accepted before); peri_reload_checked is called later.
@@ -39,6 +45,10 @@ struct peri_reload_ops {
     bool (*check)(void *data, bool is_rollback);
     /// Orders every live worker to build the candidate and sets members[its index].
     void (*build)(void *data, bool members[PERI_SHM_WORKERS_MAX]);
+    /// Every member has built the candidate: sends it its share of the exchanges. False when none is wanted.
+    bool (*canary)(void *data);
+    /// What is to become of the canary? With PERI_CANARY_GIVE_UP *errors says why (malloc'ed).
+    enum peri_canary_verdict (*judge)(void *data, char **errors);
     /// The candidate is the current generation from now on: every live worker, all of them members, is ordered to switch.
     void (*commit)(void *data);
     /// Every worker drops the candidate, and so does the supervisor.
@@ -56,6 +66,7 @@ struct peri_reload {
     void *data;
     enum peri_reload_state state;
     bool is_rollback;
+    bool is_stopped;                    ///< the canary is given up because somebody wants it
     bool members[PERI_SHM_WORKERS_MAX]; ///< workers that take part
     bool waits[PERI_SHM_WORKERS_MAX];   ///< members that have not answered in this state
     struct peri_timer timer;
@@ -84,10 +95,16 @@ void peri_reload_built(struct peri_reload *reload, uint32_t worker, const char *
 /// A worker has switched.
 void peri_reload_switched(struct peri_reload *reload, uint32_t worker);
 
+/// In CANARY a worker that has been started was ordered to build the candidate too.
+void peri_reload_joined(struct peri_reload *reload, uint32_t worker);
+
+/// Gives the canary that is on up, from the loop.
+void peri_reload_stop(struct peri_reload *reload);
+
 /// A worker has ended.
 void peri_reload_lost(struct peri_reload *reload, uint32_t worker);
 
-/// Name of a state, for /status: "idle", "checking", "building", "switching".
+/// Name of a state, for /status: "idle", "checking", "building", "canary", "switching".
 const char *peri_reload_state_name(enum peri_reload_state state);
 
 #endif

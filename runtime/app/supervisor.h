@@ -14,6 +14,8 @@
 #include "base/err.h"
 #include "shared/metrics.h"
 
+struct peri_canary_case;
+struct peri_edition;
 struct peri_history;
 struct peri_shm;
 struct peri_supervisor;
@@ -36,6 +38,7 @@ struct peri_supervisor_options {
 struct peri_reload_outcome {
     enum peri_reload_result result;
     uint64_t generation; ///< that answers now
+    uint64_t canary;     ///< number of the generation that is tried from now on; 0: none
     const char *errors;  ///< list of errors (app/errors.h), borrowed for the call; NULL after success
 };
 
@@ -48,12 +51,12 @@ struct peri_reload_waiter {
 /// Runs until a signal or /drain ends it. Returns the exit status: 0, or 1 when it could not start (errors on stderr).
 int peri_supervisor_run(const struct peri_supervisor_options *options);
 
-/// Starts a reload from the files. `waiter` (borrowed until on_done or peri_supervisor_forget; may be NULL) is told.
+/// Starts a reload from the files. It is told once the canary is on, when there is one. `waiter` (borrowed until on_done or peri_supervisor_forget; may be NULL) is told.
 /// PERI_ERR_AGAIN while another is under way, PERI_ERR_DRAINING when the process starts or ends, PERI_ERR_SYSTEM when
 /// the check cannot be started.
 peri_err_t peri_supervisor_reload(struct peri_supervisor *supervisor, struct peri_reload_waiter *waiter);
 
-/// Goes back to generation `number`, or with 0 to the one before. Errors as peri_supervisor_reload, and PERI_ERR_NOT_FOUND
+/// Goes back to generation `number`, or with 0 to the one before; while a canary is on, 0 gives that up instead. Errors as peri_supervisor_reload, and PERI_ERR_NOT_FOUND
 /// when it is not kept.
 peri_err_t peri_supervisor_rollback(struct peri_supervisor *supervisor, uint64_t number,
                                     struct peri_reload_waiter *waiter);
@@ -72,6 +75,15 @@ const char *peri_supervisor_state_name(enum peri_supervisor_state state);
 
 /// Name of the state of the reload under way: "idle" …
 const char *peri_supervisor_reload_state(const struct peri_supervisor *supervisor);
+
+/// What the judge of the canary that is on would be told now; false when none is.
+bool peri_supervisor_canary_case(const struct peri_supervisor *supervisor, struct peri_canary_case *c);
+
+/// Milliseconds since the canary that is on began.
+uint64_t peri_supervisor_canary_ms(const struct peri_supervisor *supervisor);
+
+/// The candidate of the reload under way; NULL when there is none. Borrowed.
+const struct peri_edition *peri_supervisor_candidate(const struct peri_supervisor *supervisor);
 
 /// The generations; borrowed.
 const struct peri_history *peri_supervisor_history(const struct peri_supervisor *supervisor);

@@ -13,6 +13,7 @@ struct peri_admin;
 struct peri_check;
 struct peri_check_result;
 struct peri_children;
+struct peri_link;
 struct peri_listening;
 struct peri_signal;
 struct peri_watcher;
@@ -35,6 +36,8 @@ struct peri_supervisor {
     struct peri_check *check; ///< under way; NULL for none
     struct peri_reload reload;
     struct peri_edition *candidate; ///< owned; of the reload under way
+    uint64_t canary_ms;             ///< loop time at which the canary began
+    uint32_t canary_deaths;         ///< workers that ended since
     struct peri_defer revive;       ///< a rollback's candidate waits to be prepared
     struct peri_reload_waiter *waiter;
     bool wants_reload;            ///< a signal or a change of files asked for one while another was under way
@@ -67,6 +70,19 @@ void peri_supervisor_reload_soon(struct peri_supervisor *supervisor);
 
 /// Watches the files of `snapshot`, or nothing when the current configuration does not want it.
 void peri_supervisor_watch(struct peri_supervisor *supervisor, struct peri_snapshot *snapshot);
+
+/// Sends the candidate its share of the exchanges; false when its configuration wants no canary (supervisor_canary.c, as the
+/// next three). `data` is the supervisor.
+bool peri_supervisor_canary(void *data);
+
+/// What is to become of the canary that is on; *errors is malloc'ed when it is given up. `data` is the supervisor.
+enum peri_canary_verdict peri_supervisor_judge_canary(void *data, char **errors);
+
+/// A worker that was started while a canary is on gets the candidate too.
+void peri_supervisor_join_canary(struct peri_supervisor *supervisor, struct peri_link *link);
+
+/// Tells whoever waits for the reload that a canary is on.
+void peri_supervisor_tell_canary(struct peri_supervisor *supervisor);
 
 /// Ends a reload that is under way: whoever waits for it is told that the process ends.
 void peri_supervisor_abandon_reload(struct peri_supervisor *supervisor);

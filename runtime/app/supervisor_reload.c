@@ -112,6 +112,7 @@ static void commit(void *data)
     struct peri_supervisor *supervisor = data;
     struct peri_edition *edition = supervisor->candidate;
     struct switch_order order = {.supervisor = supervisor};
+    peri_workers_hold(supervisor->workers, true); // a canary let them start
     peri_listen_plan_make(&order.plan, peri_history_current(&supervisor->history)->config, edition->config);
     peri_workers_each(supervisor->workers, switch_one, &order);
     supervisor->candidate = NULL;
@@ -131,7 +132,7 @@ static void discard(void *data)
     struct peri_supervisor *supervisor = data;
     if (!supervisor->candidate)
         return;
-    if (supervisor->reload.state == PERI_RELOADING_BUILDING)
+    if (supervisor->reload.state != PERI_RELOADING_CHECKING)
         peri_workers_each(supervisor->workers, drop_one, &supervisor->candidate->number);
     drop_candidate(supervisor);
 }
@@ -165,6 +166,16 @@ static void tell_waiter(struct peri_supervisor *supervisor, const struct peri_re
         waiter->on_done(waiter, outcome);
 }
 
+void peri_supervisor_tell_canary(struct peri_supervisor *supervisor)
+{
+    struct peri_reload_outcome outcome = {
+        .result = PERI_RELOAD_OK,
+        .generation = peri_history_current(&supervisor->history)->number,
+        .canary = supervisor->candidate->number,
+    };
+    tell_waiter(supervisor, &outcome);
+}
+
 static void done(void *data, enum peri_reload_result result, const char *errors)
 {
     struct peri_supervisor *supervisor = data;
@@ -178,6 +189,8 @@ static void done(void *data, enum peri_reload_result result, const char *errors)
     peri_metrics_reload(supervisor->shm, result);
     log_outcome(&outcome);
     peri_workers_hold(supervisor->workers, false);
+    if (supervisor->reload.is_stopped)
+        outcome.errors = NULL; // who waits is who wanted it
     tell_waiter(supervisor, &outcome);
     free(located);
     if (supervisor->wants_reload)
@@ -187,6 +200,8 @@ static void done(void *data, enum peri_reload_result result, const char *errors)
 static const struct peri_reload_ops reload_ops = {
     .check = check,
     .build = build,
+    .canary = peri_supervisor_canary,
+    .judge = peri_supervisor_judge_canary,
     .commit = commit,
     .discard = discard,
     .kill = kill_worker,
@@ -223,6 +238,12 @@ peri_err_t peri_supervisor_rollback(struct peri_supervisor *supervisor, uint64_t
 {
     char *errors;
     peri_err_t err = may_start(supervisor);
+    if (err == PERI_ERR_AGAIN && number == 0 && supervisor->reload.state == PERI_RELOADING_CANARY &&
+        !supervisor->reload.is_stopped) {
+        supervisor->waiter = waiter;
+        peri_reload_stop(&supervisor->reload);
+        return PERI_OK;
+    }
     if (err != PERI_OK)
         return err;
     const struct peri_edition *edition = peri_history_find(&supervisor->history, number);

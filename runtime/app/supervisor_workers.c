@@ -19,6 +19,7 @@ static void on_brief(void *data, struct peri_link *link)
     peri_listeners_fds(&supervisor->listeners, link->index, plan.add, plan.add_count, fds);
     link->ops->build(link, edition->number, edition->snapshot);
     link->ops->switch_to(link, edition->number, &plan, fds);
+    peri_supervisor_join_canary(supervisor, link);
 }
 
 static void on_built(void *data, uint32_t worker, uint64_t number, const char *errors)
@@ -38,6 +39,7 @@ static void on_switched(void *data, uint32_t worker, uint64_t number)
 static void on_lost(void *data, uint32_t worker)
 {
     struct peri_supervisor *supervisor = data;
+    supervisor->canary_deaths++;
     peri_reload_lost(&supervisor->reload, worker);
 }
 

@@ -87,6 +87,11 @@ void peri_worker_switch(struct peri_worker *worker, const struct peri_listen_pla
     peri_shm_worker_set_state(worker->shm, worker->index, PERI_WORKER_READY);
 }
 
+void peri_worker_canary(struct peri_worker *worker, uint32_t share)
+{
+    peri_server_canary(worker->server, share);
+}
+
 void peri_worker_drop(struct peri_worker *worker)
 {
     peri_server_drop(worker->server);

@@ -34,6 +34,9 @@ peri_err_t peri_worker_build(struct peri_worker *worker, uint64_t number, struct
 /// to be removed. A listener that cannot be opened is logged.
 void peri_worker_switch(struct peri_worker *worker, const struct peri_listen_plan *plan, const int *fds);
 
+/// Sends `share` millionths of the exchanges to the candidate.
+void peri_worker_canary(struct peri_worker *worker, uint32_t share);
+
 /// Drops the candidate.
 void peri_worker_drop(struct peri_worker *worker);
 

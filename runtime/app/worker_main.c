@@ -114,6 +114,19 @@ static void on_switch(struct process *process, struct peri_control_message *mess
     answer(process, PERI_CONTROL_SWITCHED, message->number, NULL);
 }
 
+static void on_canary(struct process *process, const struct peri_control_message *message)
+{
+    uint32_t share;
+    if (message->number != process->ready)
+        return; // sent ahead of a build that failed
+    if (message->text.len != sizeof(share)) {
+        end(process, 1);
+        return;
+    }
+    memcpy(&share, message->text.ptr, sizeof(share));
+    peri_worker_canary(process->worker, share);
+}
+
 static void carry_out(struct process *process, struct peri_control_message *message)
 {
     if (message->type == PERI_CONTROL_START) {
@@ -125,6 +138,7 @@ static void carry_out(struct process *process, struct peri_control_message *mess
     switch (message->type) {
     case PERI_CONTROL_BUILD: on_build(process, message); break;
     case PERI_CONTROL_SWITCH: on_switch(process, message); break;
+    case PERI_CONTROL_CANARY: on_canary(process, message); break;
     case PERI_CONTROL_DROP:
         peri_worker_drop(process->worker);
         process->ready = 0;

@@ -39,6 +39,7 @@ struct peri_forward {
     struct peri_defer pump;   ///< bodies move on, behind the scripts that were woken to read them
     struct peri_flow flow[2]; ///< by enum peri_side
     uint64_t body_limit;      ///< request body bytes beyond which the answer is 413
+    uint64_t canary;          ///< number of the generation whose canary counts the exchange; 0 for none
     peri_err_t broken;        ///< why the upstream's response will never be whole; PERI_OK while it may
     bool is_started;          ///< an attempt was begun and not ended
     bool is_attempt_over;     ///< on_end or on_error of the attempt came

@@ -53,6 +53,8 @@ static void finish(struct peri_exchange *x)
     if (server->log && !f->is_fetch)
         peri_accesslog_add(server->log, x, status, ns);
     peri_defer_cancel(&f->pump);
+    if (f->canary)
+        peri_canary_count(server, x, status, ns);
     peri_chain_end(x);
     peri_exchange_set_state(x, PERI_X_DONE);
     peri_list_remove(&f->link);
@@ -620,7 +622,7 @@ static void on_request(struct peri_exchange *x)
         drop(x);
         return;
     }
-    x->generation = peri_generation_ref(server->current);
+    x->generation = peri_generation_ref(server->canary.share ? peri_canary_choose(server, x) : server->current);
     x->route = peri_route_table_find(x->generation->table, x);
     if (!x->route) {
         peri_pipeline_fail(x, PERI_ERR_NO_ROUTE);

@@ -14,6 +14,7 @@
 #include "proxy/pipeline.h"
 #include "proxy/server_internal.h"
 #include "script/vm.h"
+#include "shared/metrics.h"
 #include "shared/shm.h"
 #include "upstream/pool.h"
 
@@ -120,9 +121,17 @@ const char *peri_server_config(const struct peri_server *server)
 
 void peri_server_drop(struct peri_server *server)
 {
+    server->canary.share = 0;
     if (server->candidate)
         peri_generation_unref(server->candidate);
     server->candidate = NULL;
+}
+
+void peri_server_canary(struct peri_server *server, uint32_t share)
+{
+    peri_assert(server->candidate && server->current && share > 0 && share <= PERI_CANARY_WHOLE);
+    server->canary = (struct peri_canary){.generation = server->candidate->number, .share = share};
+    peri_canary_open(&server->page->canary, server->candidate->number);
 }
 
 uint64_t peri_server_generation(const struct peri_server *server)
@@ -146,6 +155,7 @@ void peri_server_switch(struct peri_server *server)
     struct peri_generation *old = server->current;
     server->current = server->candidate;
     server->candidate = NULL;
+    server->canary.share = 0;
     struct peri_json *config = peri_json_parse(peri_slice_from(server->current->config), false, NULL, 0);
     server_switch_log(server, config);
     peri_listeners_apply(server, config);

@@ -53,7 +53,11 @@ const char *peri_server_config(const struct peri_server *server);
 /// Makes the candidate current: every exchange that begins from now on uses it; those under way finish on theirs.
 void peri_server_switch(struct peri_server *server);
 
-/// Drops the candidate.
+/// From now on `share` (of a million, at least 1) of the exchanges that begin use the candidate, until it is made current or dropped.
+/// Both generations are counted in the worker's page (shared/canary.h).
+void peri_server_canary(struct peri_server *server, uint32_t share);
+
+/// Drops the candidate; exchanges that use it finish.
 void peri_server_drop(struct peri_server *server);
 
 /// Number of the current generation; 0 before the first switch.

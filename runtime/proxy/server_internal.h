@@ -5,6 +5,7 @@
 
 #include "base/list.h"
 #include "event/timer.h"
+#include "proxy/canary.h"
 #include "proxy/generation.h"
 #include "proxy/server.h"
 
@@ -36,6 +37,7 @@ struct peri_server {
     struct peri_accesslog *log; ///< NULL when off
     struct peri_generation *current;
     struct peri_generation *candidate;
+    struct peri_canary canary; ///< of the candidate
     struct peri_list listeners;
     struct peri_list exchanges; ///< under way: peri_forward.link
     struct peri_timer drain_timer;

@@ -93,7 +93,7 @@ void peri_metrics_set_generation(struct peri_shm *shm, uint64_t generation)
 
 const char *peri_reload_result_name(enum peri_reload_result result)
 {
-    static const char *const names[] = {"ok", "refused", "failed", "rollback"};
+    static const char *const names[] = {"ok", "refused", "failed", "rollback", "canary_rolled_back"};
     peri_assert(result < PERI_RELOAD_COUNT);
     return names[result];
 }

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "base/slice.h"
+#include "shared/canary.h"
 
 #define PERI_METRICS_ROUTES 1024   // row 0 is "other": names beyond the table count there
 #define PERI_METRICS_UPSTREAMS 256 // the same
@@ -60,7 +61,8 @@ struct peri_metrics_page {
     uint64_t accepted;   ///< client connections accepted
     uint64_t refused;    ///< client connections closed at once because of a limit
     uint64_t log_drops;  ///< access log lines dropped because the ring was full
-    uint64_t unused[508];
+    struct peri_canary_page canary;
+    uint64_t unused[508 - sizeof(struct peri_canary_page) / sizeof(uint64_t)];
     struct peri_metrics_latency routes[PERI_METRICS_ROUTES];
     struct peri_metrics_latency upstreams[PERI_METRICS_UPSTREAMS];
     struct peri_metrics_upstream upstream_connections[PERI_METRICS_UPSTREAMS];
@@ -72,10 +74,11 @@ struct peri_metrics_page {
 
 /// How a reload ended.
 enum peri_reload_result {
-    PERI_RELOAD_OK,       ///< every worker switched
-    PERI_RELOAD_REFUSED,  ///< the configuration has errors
-    PERI_RELOAD_FAILED,   ///< a worker died or was too slow
-    PERI_RELOAD_ROLLBACK, ///< an older generation was brought back
+    PERI_RELOAD_OK,                 ///< every worker switched
+    PERI_RELOAD_REFUSED,            ///< the configuration has errors
+    PERI_RELOAD_FAILED,             ///< a worker died or was too slow
+    PERI_RELOAD_ROLLBACK,           ///< an older generation was brought back
+    PERI_RELOAD_CANARY_ROLLED_BACK, ///< a share of the exchanges was sent to the new generation, and it was given up
     PERI_RELOAD_COUNT,
 };
 
@@ -185,7 +188,7 @@ void peri_metrics_reload(struct peri_shm *shm, enum peri_reload_result result);
 /// Stores the number of the generation that answers.
 void peri_metrics_set_generation(struct peri_shm *shm, uint64_t generation);
 
-/// Name of a reload's result: "ok", "refused", "failed", "rollback".
+/// Name of a reload's result: "ok", "refused", "failed", "rollback", "canary_rolled_back".
 const char *peri_reload_result_name(enum peri_reload_result result);
 
 /// Number of rows in use, "other" included: rows 0 to count - 1 have names.

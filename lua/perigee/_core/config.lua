@@ -8,6 +8,7 @@
 local address = require "perigee._core.address"
 local duration = require "perigee._core.duration"
 local locate = require "perigee._core.locate"
+local percent = require "perigee._core.percent"
 local readable = require "perigee._core.readable"
 local references = require "perigee._core.references"
 local routes = require "perigee._core.routes"
@@ -190,6 +191,16 @@ local function write_listeners(listeners)
     return list
 end
 
+local function write_reload(reload)
+    return {
+        test = reload.test,
+        canary = reload.canary and percent.parse(reload.canary),
+        window_ms = duration.milliseconds(reload.window),
+        max_errors = percent.parse(reload.max_errors),
+        max_slowdown = reload.max_slowdown,
+    }
+end
+
 local function normalize(conf, route_list)
     local log = conf.access_log.path
     return {
@@ -202,6 +213,7 @@ local function normalize(conf, route_list)
         shared_memory = conf.shared_memory,
         lua_memory = conf.lua_memory,
         keep_generations = conf.keep_generations,
+        reload = write_reload(conf.reload),
         access_log = log ~= "off" and { path = log } or nil,
         listeners = write_listeners(conf.listeners),
         upstreams = write_upstreams(conf.upstreams),

@@ -6,6 +6,7 @@
 
 local address = require "perigee._core.address"
 local check = require "perigee._core.checks"
+local percent = require "perigee._core.percent"
 
 local settings = {}
 
@@ -291,6 +292,32 @@ local access_log = {
     doc = "Where the access log goes. A string is the path.",
 }
 
+local reload = {
+    type = "table", default = {}, doc = "What a change of the configuration must pass before it serves.",
+    fields = {
+        test = {
+            type = "boolean", default = false,
+            doc = "Run the specs beside the configuration first; one that fails refuses it.",
+        },
+        canary = {
+            type = "string", check = percent.check("0.1%", "50%"),
+            doc = 'Share of the exchanges that uses the new generation first, such as `"5%"`. Without it: all at once.',
+        },
+        window = {
+            type = "duration", default = "30s", min = "1s", max = "24h",
+            doc = "How long the canary is compared with what serves.",
+        },
+        max_errors = {
+            type = "string", default = "2%", check = percent.check("0%", "100%"),
+            doc = "Share of its exchanges by which the canary may have more 5xx; beyond it is given up.",
+        },
+        max_slowdown = {
+            type = "number", default = 2, min = 1, max = 100,
+            doc = "How many times the 99th percentile of durations the canary's may be.",
+        },
+    },
+}
+
 --- Settings of a configuration with the defaults of `role`.
 ---@param role "gateway"|"sidecar"
 ---@return table<string, table|string> schema
@@ -355,13 +382,7 @@ function settings.fields(role)
             doc = "Snapshots kept for `perigee rollback`.",
         },
         access_log = access_log,
-        reload = {
-            type = "table", doc = "What a reload must pass.",
-            fields = {
-                test = later "Run the specs of the configuration first.",
-                canary = later "Switch one worker first.",
-            },
-        },
+        reload = reload,
     }
 end
 

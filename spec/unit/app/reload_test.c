@@ -17,8 +17,9 @@ static struct {
     struct peri_loop *loop;
     struct peri_reload reload;
     uint32_t workers;
-    bool can_check;
-    int checks, builds, commits, discards, kills, ends;
+    bool can_check, wants_canary;
+    enum peri_canary_verdict verdict;
+    int checks, builds, canaries, questions, commits, discards, kills, ends;
     bool was_rollback;
     uint32_t killed;
     enum peri_reload_result result;
@@ -39,6 +40,21 @@ static void on_build(void *data, bool members[PERI_SHM_WORKERS_MAX])
     fake.builds++;
     for (uint32_t i = 0; i < fake.workers; i++)
         members[i] = true;
+}
+
+static bool on_canary(void *data)
+{
+    (void)data;
+    fake.canaries += fake.wants_canary;
+    return fake.wants_canary;
+}
+
+static enum peri_canary_verdict on_judge(void *data, char **errors)
+{
+    (void)data;
+    fake.questions++;
+    *errors = fake.verdict == PERI_CANARY_GIVE_UP ? strdup("[{\"message\":\"worse\"}]") : NULL;
+    return fake.verdict;
 }
 
 static void on_commit(void *data)
@@ -71,6 +87,8 @@ static void on_done(void *data, enum peri_reload_result result, const char *erro
 static const struct peri_reload_ops ops = {
     .check = on_check,
     .build = on_build,
+    .canary = on_canary,
+    .judge = on_judge,
     .commit = on_commit,
     .discard = on_discard,
     .kill = on_kill,
@@ -261,6 +279,122 @@ static void late_answers_of_an_abandoned_reload_do_not_count_for_the_next(void *
     assert_int_equal(fake.commits, 0);
 }
 
+static void start_canary(void)
+{
+    fake.wants_canary = true;
+    start_building();
+    for (uint32_t i = 0; i < fake.workers; i++)
+        peri_reload_built(&fake.reload, i, NULL);
+    assert_int_equal(fake.reload.state, PERI_RELOADING_CANARY);
+    assert_int_equal(fake.canaries, 1);
+    assert_int_equal(fake.commits, 0);
+}
+
+static void switch_all(void)
+{
+    for (uint32_t i = 0; i < fake.workers; i++)
+        peri_reload_switched(&fake.reload, i);
+}
+
+static void a_canary_is_asked_about_again_and_again_and_then_promoted(void **state)
+{
+    (void)state;
+    start_canary();
+    for (int i = 1; i <= 7; i++) {
+        peri_loop_advance(fake.loop, PERI_RELOAD_CANARY_MS);
+        assert_int_equal(fake.questions, i);
+        assert_int_equal(fake.reload.state, PERI_RELOADING_CANARY);
+    }
+    fake.verdict = PERI_CANARY_PROMOTE;
+    peri_loop_advance(fake.loop, PERI_RELOAD_CANARY_MS);
+    assert_int_equal(fake.reload.state, PERI_RELOADING_SWITCHING);
+    assert_int_equal(fake.commits, 1);
+    switch_all();
+    assert_int_equal(fake.result, PERI_RELOAD_OK);
+    assert_int_equal(fake.discards, 0);
+}
+
+static void a_canary_that_is_judged_worse_is_given_up_with_the_reason(void **state)
+{
+    (void)state;
+    start_canary();
+    fake.verdict = PERI_CANARY_GIVE_UP;
+    peri_loop_advance(fake.loop, PERI_RELOAD_CANARY_MS);
+    assert_int_equal(fake.result, PERI_RELOAD_CANARY_ROLLED_BACK);
+    assert_string_equal(fake.errors, "[{\"message\":\"worse\"}]");
+    assert_int_equal(fake.discards, 1);
+    assert_int_equal(fake.commits, 0);
+    assert_false(peri_reload_is_busy(&fake.reload));
+}
+
+static void a_canary_that_is_stopped_is_given_up_without_a_question(void **state)
+{
+    (void)state;
+    start_canary();
+    peri_reload_stop(&fake.reload);
+    assert_int_equal(fake.ends, 0);
+    peri_loop_advance(fake.loop, 1);
+    assert_int_equal(fake.questions, 0);
+    assert_int_equal(fake.result, PERI_RELOAD_CANARY_ROLLED_BACK);
+    fake.wants_canary = false;
+    start_switching();
+    switch_all();
+    assert_int_equal(fake.result, PERI_RELOAD_OK);
+}
+
+static void a_worker_that_dies_in_a_canary_is_replaced_and_takes_part_again(void **state)
+{
+    (void)state;
+    start_canary();
+    peri_reload_lost(&fake.reload, 1);
+    assert_int_equal(fake.reload.state, PERI_RELOADING_CANARY);
+    peri_reload_joined(&fake.reload, 1);
+    peri_reload_built(&fake.reload, 1, NULL);
+    fake.verdict = PERI_CANARY_PROMOTE;
+    peri_loop_advance(fake.loop, PERI_RELOAD_CANARY_MS);
+    peri_reload_switched(&fake.reload, 0);
+    peri_reload_switched(&fake.reload, 2);
+    assert_int_equal(fake.ends, 0);
+    peri_reload_switched(&fake.reload, 1);
+    assert_int_equal(fake.result, PERI_RELOAD_OK);
+}
+
+static void a_worker_that_is_dead_when_a_canary_is_promoted_is_not_waited_for(void **state)
+{
+    (void)state;
+    start_canary();
+    peri_reload_lost(&fake.reload, 1);
+    fake.verdict = PERI_CANARY_PROMOTE;
+    peri_loop_advance(fake.loop, PERI_RELOAD_CANARY_MS);
+    peri_reload_switched(&fake.reload, 0);
+    peri_reload_switched(&fake.reload, 2);
+    assert_int_equal(fake.result, PERI_RELOAD_OK);
+}
+
+static void a_replacement_that_cannot_build_the_canary_refuses_it(void **state)
+{
+    (void)state;
+    start_canary();
+    peri_reload_lost(&fake.reload, 1);
+    peri_reload_joined(&fake.reload, 1);
+    peri_reload_built(&fake.reload, 1, "[{\"message\":\"init failed\"}]");
+    assert_int_equal(fake.result, PERI_RELOAD_REFUSED);
+    assert_int_equal(fake.discards, 1);
+}
+
+static void a_rollback_has_no_canary(void **state)
+{
+    (void)state;
+    fake.wants_canary = true;
+    assert_true(peri_reload_start(&fake.reload, true));
+    peri_reload_checked(&fake.reload, NULL);
+    for (uint32_t i = 0; i < fake.workers; i++)
+        peri_reload_built(&fake.reload, i, NULL);
+    assert_int_equal(fake.canaries, 0);
+    switch_all();
+    assert_int_equal(fake.result, PERI_RELOAD_ROLLBACK);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_fake, close_fake)
 
 int main(void)
@@ -277,6 +411,13 @@ int main(void)
         TEST(a_second_reload_is_not_started_while_one_is_under_way),
         TEST(a_check_that_cannot_start_leaves_nothing_behind),
         TEST(a_rollback_goes_the_same_way_under_its_own_name),
+        TEST(a_canary_is_asked_about_again_and_again_and_then_promoted),
+        TEST(a_canary_that_is_judged_worse_is_given_up_with_the_reason),
+        TEST(a_canary_that_is_stopped_is_given_up_without_a_question),
+        TEST(a_worker_that_dies_in_a_canary_is_replaced_and_takes_part_again),
+        TEST(a_worker_that_is_dead_when_a_canary_is_promoted_is_not_waited_for),
+        TEST(a_replacement_that_cannot_build_the_canary_refuses_it),
+        TEST(a_rollback_has_no_canary),
         TEST(late_answers_of_an_abandoned_reload_do_not_count_for_the_next),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
