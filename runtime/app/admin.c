@@ -8,7 +8,7 @@
 #include <stdlib.h>
 
 #include "app/admin_views.h"
-#include "app/history.h"
+#include "app/chronicle.h"
 #include "app/listening.h"
 #include "app/supervisor.h"
 #include "codec/json.h"
@@ -140,6 +140,35 @@ static void get_generations(struct peri_exchange *x)
     answer_view(x, peri_admin_generations(admin_of(x)->supervisor));
 }
 
+static bool parse_number(struct peri_slice text, uint64_t *number)
+{
+    *number = 0;
+    if (text.len == 0 || text.len > 18)
+        return false;
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.ptr[i] < '0' || text.ptr[i] > '9')
+            return false;
+        *number = *number * 10 + (uint64_t)(text.ptr[i] - '0');
+    }
+    return *number > 0;
+}
+
+static void get_diff(struct peri_exchange *x)
+{
+    struct peri_slice text;
+    uint64_t number;
+    if (!peri_url_find_query(x->req.query, PERI_SLICE("generation"), &text) || !parse_number(text, &number)) {
+        answer_problem(x, 400, "Which generation? Ask for /generations/diff?generation=N.");
+        return;
+    }
+    const struct peri_chronicle_entry *entry =
+        peri_chronicle_find(peri_supervisor_chronicle(admin_of(x)->supervisor), number);
+    if (entry && entry->changes.diff)
+        answer(x, 200, "text/plain; charset=utf-8", peri_slice_from(entry->changes.diff));
+    else
+        answer_problem(x, 404, "There is no diff of this generation; GET /generations lists those that have changes.");
+}
+
 static void get_routes(struct peri_exchange *x)
 {
     answer_view(x, peri_admin_routes(admin_of(x)->supervisor));
@@ -218,19 +247,6 @@ static void post_reload(struct peri_exchange *x)
         answer_problem(x, 503, "Out of memory.");
 }
 
-static bool parse_number(struct peri_slice text, uint64_t *number)
-{
-    *number = 0;
-    if (text.len == 0 || text.len > 18)
-        return false;
-    for (size_t i = 0; i < text.len; i++) {
-        if (text.ptr[i] < '0' || text.ptr[i] > '9')
-            return false;
-        *number = *number * 10 + (uint64_t)(text.ptr[i] - '0');
-    }
-    return *number > 0;
-}
-
 static void post_rollback(struct peri_exchange *x)
 {
     struct peri_slice text;
@@ -270,9 +286,9 @@ static const struct endpoint endpoints[] = {
     {PATH("/healthz"), PERI_METHOD_GET, get_healthz},         {PATH("/readyz"), PERI_METHOD_GET, get_readyz},
     {PATH("/metrics"), PERI_METHOD_GET, get_metrics},         {PATH("/status"), PERI_METHOD_GET, get_status},
     {PATH("/generations"), PERI_METHOD_GET, get_generations}, {PATH("/routes"), PERI_METHOD_GET, get_routes},
-    {PATH("/upstreams"), PERI_METHOD_GET, get_upstreams},     {PATH("/policies"), PERI_METHOD_GET, get_policies},
-    {PATH("/reload"), PERI_METHOD_POST, post_reload},         {PATH("/rollback"), PERI_METHOD_POST, post_rollback},
-    {PATH("/drain"), PERI_METHOD_POST, post_drain},
+    {PATH("/generations/diff"), PERI_METHOD_GET, get_diff},   {PATH("/upstreams"), PERI_METHOD_GET, get_upstreams},
+    {PATH("/policies"), PERI_METHOD_GET, get_policies},       {PATH("/reload"), PERI_METHOD_POST, post_reload},
+    {PATH("/rollback"), PERI_METHOD_POST, post_rollback},     {PATH("/drain"), PERI_METHOD_POST, post_drain},
 };
 
 // Is the Host a name of this machine's loopback? A site that rebinds its own name to 127.0.0.1 sends its own name.

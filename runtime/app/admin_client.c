@@ -12,7 +12,7 @@
 #include "app/address.h"
 
 #define REPLY_LIMIT (64u * 1024 * 1024) ///< most bytes of an answer
-#define TIMEOUT_S 60
+#define TIMEOUT_S 180                   ///< a reload may run specs for two minutes
 
 static int connect_to(const char *text, char *message, size_t size)
 {

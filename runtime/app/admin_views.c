@@ -3,6 +3,7 @@
 #include "app/admin_views.h"
 
 #include "app/canary_judge.h"
+#include "app/chronicle.h"
 #include "app/config.h"
 #include "app/history.h"
 #include "app/snapshot.h"
@@ -101,27 +102,40 @@ struct peri_json *peri_admin_status(const struct peri_supervisor *supervisor)
 
 // ---- generations ----
 
-static struct peri_json *view_edition(const struct peri_edition *edition, bool is_current)
+static void set_reason(struct peri_json *view, const struct peri_chronicle_entry *entry)
 {
+    if (entry->before)
+        peri_json_set(view, "before", new_count(entry->before));
+    if (entry->origin)
+        peri_json_set(view, "rollback_to", new_count(entry->origin));
+    if (entry->reason)
+        peri_json_set(view, "reason", new_text(entry->reason));
+    if (entry->changes.files)
+        peri_json_set(view, "changes", peri_json_copy(entry->changes.files));
+}
+
+static struct peri_json *view_entry(const struct peri_supervisor *supervisor, const struct peri_chronicle_entry *entry)
+{
+    const struct peri_edition *kept =
+        entry->number ? peri_history_find(peri_supervisor_history(supervisor), entry->number) : NULL;
     struct peri_json *view = peri_json_new_object();
-    peri_json_set(view, "generation", new_count(edition->number));
-    peri_json_set(view, "is_current", peri_json_new_bool(is_current));
-    peri_json_set(view, "made_ms", new_count(edition->made_ms));
-    peri_json_set(view, "digest", peri_json_new_string(peri_snapshot_digest(edition->snapshot)));
-    peri_json_set(view, "files", new_count(peri_snapshot_count(edition->snapshot)));
-    if (edition->origin)
-        peri_json_set(view, "rollback_to", new_count(edition->origin));
+    peri_json_set(view, "generation", entry->number ? new_count(entry->number) : peri_json_new_null());
+    peri_json_set(view, "state", new_text(peri_chronicle_state_name(entry->state)));
+    peri_json_set(view, "is_current", peri_json_new_bool(kept && kept == current(supervisor)));
+    peri_json_set(view, "is_kept", peri_json_new_bool(kept != NULL));
+    peri_json_set(view, "made_ms", new_count(entry->made_ms));
+    peri_json_set(view, "digest", new_text(entry->digest));
+    peri_json_set(view, "files", new_count(entry->files));
+    set_reason(view, entry);
     return view;
 }
 
 struct peri_json *peri_admin_generations(const struct peri_supervisor *supervisor)
 {
-    const struct peri_list *head = &peri_supervisor_history(supervisor)->editions;
+    const struct peri_list *head = &peri_supervisor_chronicle(supervisor)->entries;
     struct peri_json *list = peri_json_new_array();
-    for (struct peri_list *node = head->next; node != head; node = node->next) {
-        const struct peri_edition *edition = PERI_LIST_ITEM(node, struct peri_edition, link);
-        peri_json_append(list, view_edition(edition, node == head->next));
-    }
+    for (struct peri_list *node = head->next; node != head; node = node->next)
+        peri_json_append(list, view_entry(supervisor, PERI_LIST_ITEM(node, struct peri_chronicle_entry, link)));
     return list;
 }
 

@@ -4,12 +4,14 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "app/child.h"
 #include "app/control.h"
 #include "app/errors.h"
+#include "app/gate.h"
 #include "app/snapshot.h"
 #include "base/log.h"
 #include "event/poll.h"
@@ -18,8 +20,10 @@
 // The object lives until its child has ended, also when nobody waits for it any more (on_done NULL).
 struct peri_check {
     struct peri_child child;
+    struct peri_loop *loop;
     struct peri_timer timer;
     struct peri_poll *poll;
+    char *spec; ///< owned; what is told of the spec that runs; NULL before
     int fd;
     void (*on_done)(void *data, struct peri_check_result *result);
     void *data;
@@ -58,26 +62,39 @@ static void read_message(struct peri_control_message *message, struct peri_check
     peri_control_release(message);
 }
 
-// Takes the child's message if it is there; false when the child may still send one.
-static bool receive(struct peri_check *check)
+// A spec begins. All of them have their time from the first one on.
+static void note_spec(struct peri_check *check, struct peri_control_message *message)
+{
+    if (!check->spec)
+        peri_timer_start(check->loop, &check->timer, message->number);
+    free(check->spec);
+    check->spec = (char *)message->text.ptr;
+    message->text = peri_slice(NULL, 0);
+    peri_control_release(message);
+}
+
+// Takes what the child has sent: PERI_OK after its answer, PERI_ERR_AGAIN when it may still send one, PERI_ERR_CLOSED.
+static peri_err_t receive(struct peri_check *check)
 {
     struct peri_control_message message;
     struct peri_check_result result = {0};
-    peri_err_t err = peri_control_receive(check->fd, &message);
+    peri_err_t err;
+    while ((err = peri_control_receive(check->fd, &message)) == PERI_OK && message.type == PERI_CONTROL_TESTING)
+        note_spec(check, &message);
     if (err == PERI_ERR_AGAIN || err == PERI_ERR_CLOSED)
-        return false;
+        return err;
     if (err == PERI_OK)
         read_message(&message, &result);
     else
         result.errors = peri_errors_new(NULL, "the answer of the check could not be read");
     finish(check, &result);
-    return true;
+    return PERI_OK;
 }
 
 static void on_readable(void *data)
 {
     struct peri_check *check = data;
-    if (receive(check))
+    if (receive(check) != PERI_ERR_CLOSED)
         return;
     peri_poll_close(check->poll); // the end of the child tells the rest
     check->poll = NULL;
@@ -87,22 +104,32 @@ static void on_late(struct peri_timer *timer)
 {
     struct peri_check *check = PERI_CONTAINER(timer, struct peri_check, timer);
     struct peri_check_result result = {
-        .errors = peri_errors_new(NULL, "%s", PERI_CHECK_LATE),
+        .errors = check->spec ? peri_gate_broken_off(check->spec, PERI_GATE_LATE)
+                              : peri_errors_new(NULL, "%s", PERI_CHECK_LATE),
     };
     finish(check, &result);
+}
+
+// Why there is no answer.
+static char *tell_end(const struct peri_check *check, int status)
+{
+    char how[64], text[96];
+    peri_child_format_status(status, how, sizeof(how));
+    snprintf(text, sizeof(text), "ended the process by %s", how);
+    if (check->spec)
+        return peri_gate_broken_off(check->spec, text);
+    return peri_errors_new(NULL, "the process that loads the configuration ended by %s", how);
 }
 
 static void on_child_exit(struct peri_child *child, int status)
 {
     struct peri_check *check = PERI_CONTAINER(child, struct peri_check, child);
-    if (check->on_done && !receive(check)) {
-        char how[64];
-        peri_child_format_status(status, how, sizeof(how));
-        struct peri_check_result result = {
-            .errors = peri_errors_new(NULL, "the process that loads the configuration ended by %s", how)};
+    if (check->on_done && receive(check) != PERI_OK) {
+        struct peri_check_result result = {.errors = tell_end(check, status)};
         finish(check, &result);
     }
     close(check->fd);
+    free(check->spec);
     free(check);
 }
 
@@ -139,6 +166,7 @@ struct peri_check *peri_check_start(struct peri_loop *loop, struct peri_children
     }
     check->on_done = on_done;
     check->data = data;
+    check->loop = loop;
     check->poll = peri_poll_open(loop, check->fd, on_readable, check);
     peri_timer_start(loop, &check->timer, PERI_CHECK_MS);
     return check;

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
 // Evaluates a configuration without running it. The supervisor and the single process do it in a child of the same binary,
-// so that a configuration that loops, crashes or eats memory hurts nobody; `perigee check` does it in its own process.
+// so that a configuration that loops, crashes or eats memory hurts nobody, and runs its specs there if it says so; `perigee
+// check` does it in its own process, without specs.
 //
 //   peri_check_start --spawns--> peri_check_child --ACCEPTED | REFUSED, snapshot--> on_done
 //                                crash, silence until the limit --------------------> on_done with errors
 #ifndef PERI_APP_CHECK_H
 #define PERI_APP_CHECK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct peri_check;
@@ -24,6 +26,8 @@ struct peri_snapshot;
 struct peri_check_options {
     const char *file; ///< path of the configuration; borrowed as long as the check runs
     const char *role; ///< default of the setting "role": "gateway" or "sidecar"; borrowed likewise
+    /// Where the specs that run are told (app/gate.h); NULL: they are not run, whatever the configuration says.
+    void (*on_spec)(const char *spec, uint64_t limit_ms);
 };
 
 /// What a check found. The receiver owns the members and frees them with peri_check_result_close.
@@ -31,9 +35,10 @@ struct peri_check_result {
     struct peri_snapshot *snapshot; ///< the files that were asked for; may be NULL when refused
     char *config;                   ///< normalised configuration; NULL when refused
     char *errors;                   ///< list of errors (app/errors.h); NULL when accepted
+    uint64_t test_ms;               ///< time that its specs have, when the configuration wants them run; 0: it does not
 };
 
-/// Starts a check that takes at most PERI_CHECK_MS. Calls on_done(data, result) exactly once from the loop, unless cancelled.
+/// Starts a check that takes at most PERI_CHECK_MS, and the time of its specs more when the configuration wants them run. Calls on_done(data, result) exactly once from the loop, unless cancelled.
 /// NULL when the child cannot be started (logged). The check frees itself.
 struct peri_check *peri_check_start(struct peri_loop *loop, struct peri_children *children,
                                     const struct peri_check_options *options,

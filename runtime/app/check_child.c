@@ -12,6 +12,7 @@
 #include "app/config.h"
 #include "app/control.h"
 #include "app/errors.h"
+#include "app/gate.h"
 #include "app/snapshot.h"
 #include "event/loop.h"
 #include "proxy/generation.h"
@@ -77,6 +78,7 @@ static void evaluate(struct peri_vm *vm, const struct peri_source *source, const
     }
     result->config = build.config;
     struct peri_config *config = peri_config_parse(peri_slice_from(build.config), &result->errors);
+    result->test_ms = config && config->reload.is_tested ? config->reload.test_ms : 0;
     peri_config_free(config);
 }
 
@@ -127,6 +129,11 @@ static void record(const struct peri_check_options *options, const struct place 
     const struct peri_source *source = peri_recorder_source(recorder);
     if (is_readable(options, source, place->name, result))
         run_vm(options, source, place->name, result);
+    if (!result->errors && result->test_ms > 0 && options->on_spec)
+        result->errors = peri_gate_run(&(struct peri_gate_options){.directory = place->directory,
+                                                                   .source = source,
+                                                                   .limit_ms = result->test_ms,
+                                                                   .on_running = options->on_spec});
     int fd = peri_recorder_finish(recorder, peri_slice_from(place->name));
     if (fd >= 0)
         peri_snapshot_open(fd, &result->snapshot);
@@ -151,8 +158,19 @@ void peri_check_run(const struct peri_check_options *options, struct peri_check_
     close_place(&place);
 }
 
+// When the supervisor does not take the message it has something better to do.
+static void tell_spec(const char *spec, uint64_t limit_ms)
+{
+    peri_control_send(PERI_CONTROL_CHILD_FD, &(struct peri_control_message){
+                                                 .type = PERI_CONTROL_TESTING,
+                                                 .number = limit_ms,
+                                                 .text = peri_slice_from(spec),
+                                             });
+}
+
 int peri_check_child(const struct peri_check_options *options)
 {
+    struct peri_check_options with_specs = {.file = options->file, .role = options->role, .on_spec = tell_spec};
     struct peri_check_result result;
     char byte;
     // Nobody waits for the answer when the parent is gone: from now on, or already.
@@ -160,7 +178,8 @@ int peri_check_child(const struct peri_check_options *options)
     if (recv(PERI_CONTROL_CHILD_FD, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
         return 1;
     signal(SIGPIPE, SIG_IGN);
-    peri_check_run(options, &result);
+    dup2(STDERR_FILENO, STDOUT_FILENO); // what a spec prints is not for the access log
+    peri_check_run(&with_specs, &result);
     struct peri_control_message message = {
         .type = result.errors ? PERI_CONTROL_REFUSED : PERI_CONTROL_ACCEPTED,
         .text = peri_slice_from(result.errors ? result.errors : result.config),

@@ -50,10 +50,19 @@ static const struct command commands[] = {
      "that\n"
      "of the configuration. The spec passes as it is. Nothing that is there already is changed.\n\n"
      "NAME begins with a lower-case letter; lower-case letters, digits and '_' follow.\n"},
-    {"reload", peri_cli_reload, "[--admin ADDRESS]", "take over the changed files, in all workers or in none",
-     "Prints the errors and keeps the old generation when the new one is refused (exit status 1).\n\n" ADMIN_HELP},
+    {"reload", peri_cli_reload, "[--no-wait] [--admin ADDRESS]",
+     "take over the changed files, in all workers or in none",
+     "Prints the errors and keeps the old generation when the new one is refused (exit status 1). When the\n"
+     "configuration wants a canary, waits for its end; exit status 1 when it is given up.\n\n"
+     "  --no-wait          do not wait for the end of a canary\n" ADMIN_HELP},
     {"rollback", peri_cli_rollback, "[N] [--admin ADDRESS]", "go back to the generation before, or to generation N",
-     "N is one of the generations that are kept (setting keep_generations).\n\n" ADMIN_HELP},
+     "N is one of the generations that are kept (setting keep_generations). While a canary is on, a rollback without\n"
+     "N gives that up.\n\n" ADMIN_HELP},
+    {"generations", peri_cli_generations, "[N] [--json] [--admin ADDRESS]",
+     "show what was tried and what became of it, or the diff of N",
+     "With N: what generation N changed, as a unified diff. Of secrets (what `file` reads) only the names are "
+     "shown.\n\n"
+     "  --json             print the list as the admin interface gives it\n" ADMIN_HELP},
     {"status", peri_cli_status, "[--json] [--admin ADDRESS]", "show generation, listeners and workers",
      "  --json             print the answer of the admin interface as it is\n" ADMIN_HELP},
     {"drain", peri_cli_drain, "[--admin ADDRESS]", "finish what is open and end, as SIGTERM does", ADMIN_HELP},

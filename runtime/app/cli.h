@@ -39,6 +39,7 @@ int peri_cli_explain(int argc, char **argv);
 int peri_cli_new(int argc, char **argv);
 int peri_cli_reload(int argc, char **argv);
 int peri_cli_rollback(int argc, char **argv);
+int peri_cli_generations(int argc, char **argv);
 int peri_cli_status(int argc, char **argv);
 int peri_cli_drain(int argc, char **argv);
 int peri_cli_version(int argc, char **argv);

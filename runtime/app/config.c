@@ -81,6 +81,7 @@ static char *read_reload(struct peri_config *config)
     uint64_t canary = get_number(json, "canary", 0);
     config->reload = (struct peri_config_reload){
         .is_tested = peri_json_get_bool(json, "test", false),
+        .test_ms = get_number(json, "test_timeout_ms", 30000),
         .canary = (uint32_t)canary,
         .window_ms = get_number(json, "window_ms", 30000),
         .max_errors = (double)get_number(json, "max_errors", 20000) / MILLION,

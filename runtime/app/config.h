@@ -17,6 +17,7 @@ struct peri_json;
 /// What a change must pass before it serves.
 struct peri_config_reload {
     bool is_tested;      ///< the specs run first
+    uint64_t test_ms;    ///< how long they may take
     uint32_t canary;     ///< share of the exchanges that goes to the new generation first, in millionths; 0: none
     uint64_t window_ms;  ///< how long the canary is compared
     double max_errors;   ///< share of exchanges by which the canary may have more errors, 0 to 1

@@ -5,7 +5,7 @@
 //   supervisor -> worker    START · BUILD n · SWITCH n · CANARY n · DROP n · DRAIN ms
 //   worker -> supervisor    READY n | FAILED n errors      answer to BUILD
 //                           SWITCHED n                     answer to SWITCH
-//   check -> supervisor     ACCEPTED config | REFUSED errors
+//   check -> supervisor     TESTING spec …, then ACCEPTED config | REFUSED errors
 //
 // A socket whose buffer is full belongs to a peer that no longer listens: sending then fails, and the peer is given up.
 #ifndef PERI_APP_CONTROL_H
@@ -30,6 +30,7 @@ enum peri_control_type {
     PERI_CONTROL_READY,    ///< number: generation
     PERI_CONTROL_FAILED,   ///< number: generation; text: JSON array of errors
     PERI_CONTROL_SWITCHED, ///< number: generation
+    PERI_CONTROL_TESTING,  ///< number: time of all specs in ms; text: JSON object of the one that begins (app/gate.h)
     PERI_CONTROL_ACCEPTED, ///< text: normalised configuration; fd: snapshot
     PERI_CONTROL_REFUSED,  ///< text: JSON array of errors; fd: snapshot, or none
     PERI_CONTROL_COUNT

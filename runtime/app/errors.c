@@ -110,6 +110,18 @@ static void each_line(const char *errors, const char *config, void (*line)(void 
     peri_json_free(json);
 }
 
+char *peri_errors_summary(const char *errors)
+{
+    char text[LINE], *summary = NULL;
+    struct peri_json *json = peri_json_parse(peri_slice_from(errors), false, NULL, 0);
+    size_t count = peri_json_count(json);
+    text[0] = '\0';
+    format_error(peri_json_at(json, 0), "", text, sizeof(text));
+    int len = count > 1 ? asprintf(&summary, "%s (and %zu more)", text, count - 1) : asprintf(&summary, "%s", text);
+    peri_json_free(json);
+    return len < 0 ? NULL : summary;
+}
+
 void peri_errors_log(const char *errors)
 {
     each_line(errors, "", log_line, NULL);

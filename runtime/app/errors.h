@@ -17,6 +17,9 @@ char *peri_errors_new(const char *path, const char *format, ...) PERI_PRINTF(2, 
 /// stays NULL.
 char *peri_errors_locate(char *errors, struct peri_slice file);
 
+/// The first error as one line of text, and how many follow. Malloc'ed; NULL when out of memory.
+char *peri_errors_summary(const char *errors);
+
 /// Logs every error.
 void peri_errors_log(const char *errors);
 

@@ -14,6 +14,7 @@
 
 struct record {
     peri_err_t err;
+    bool is_secret;
     struct peri_slice bytes; ///< owned
     size_t path_len;
     char path[]; ///< NUL-terminated
@@ -28,13 +29,14 @@ struct peri_recorder {
 };
 
 static peri_err_t on_read(void *data, struct peri_slice path, struct peri_slice *bytes);
+static void on_secret(void *data, struct peri_slice path);
 
 struct peri_recorder *peri_recorder_new(const char *directory)
 {
     struct peri_recorder *recorder = calloc(1, sizeof(*recorder));
     if (!recorder)
         return NULL;
-    recorder->source = (struct peri_source){.read = on_read, .data = recorder};
+    recorder->source = (struct peri_source){.read = on_read, .mark_secret = on_secret, .data = recorder};
     recorder->directory = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     recorder->records = calloc(PERI_SNAPSHOT_FILES, sizeof(struct record *));
     if (recorder->directory < 0 || !recorder->records) {
@@ -162,6 +164,15 @@ static peri_err_t on_read(void *data, struct peri_slice path, struct peri_slice 
     return record->err;
 }
 
+static void on_secret(void *data, struct peri_slice path)
+{
+    const struct peri_recorder *recorder = data;
+    bool is_found;
+    uint32_t index = find(recorder, path, &is_found);
+    if (is_found)
+        recorder->records[index]->is_secret = true;
+}
+
 static void put(struct peri_slice part, char **at)
 {
     if (part.len > 0)
@@ -184,7 +195,8 @@ static void write_body(const struct peri_recorder *recorder, struct peri_slice e
         const struct record *record = recorder->records[i];
         struct peri_snapshot_record head = {
             .path_len = (uint32_t)record->path_len,
-            .err = (uint32_t)record->err,
+            .err = (uint16_t)record->err,
+            .is_secret = record->is_secret,
             .len = record->bytes.len,
         };
         put(peri_slice((const char *)&head, sizeof(head)), &at);

@@ -113,7 +113,9 @@ static void ask_about_canary(struct peri_reload *reload)
 {
     char *errors = NULL;
     enum peri_canary_verdict verdict = PERI_CANARY_GIVE_UP;
-    if (!reload->is_stopped)
+    if (reload->is_stopped)
+        errors = peri_errors_new(NULL, "a rollback was asked for while it was tried");
+    else
         verdict = reload->ops->judge(reload->data, &errors);
     if (verdict == PERI_CANARY_GO_ON)
         peri_timer_start(reload->loop, &reload->timer, PERI_RELOAD_CANARY_MS);

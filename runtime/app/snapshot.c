@@ -13,18 +13,12 @@
 // Room for the bytes, the records and their paths; what is longer is no snapshot.
 #define SIZE_LIMIT (PERI_SNAPSHOT_TOTAL + PERI_SNAPSHOT_FILES * (PERI_SNAPSHOT_PATH + 64))
 
-struct file {
-    struct peri_slice path;
-    struct peri_slice bytes;
-    peri_err_t err;
-};
-
 struct peri_snapshot {
     unsigned references;
     int fd;
     struct peri_slice map;
     struct peri_slice entry;
-    struct file *files; ///< owned; in byte order of their paths
+    struct peri_snapshot_file *files; ///< owned; in byte order of their paths
     uint32_t count;
     char digest[PERI_DIGEST_TEXT + 1];
     struct peri_source source;
@@ -67,12 +61,13 @@ static bool take_struct(struct peri_slice *rest, void *out, size_t size)
     return true;
 }
 
-static bool take_file(struct peri_slice *rest, struct file *file)
+static bool take_file(struct peri_slice *rest, struct peri_snapshot_file *file)
 {
     struct peri_snapshot_record record;
     if (!take_struct(rest, &record, sizeof(record)) || record.err >= PERI_ERR_COUNT)
         return false;
     file->err = (peri_err_t)record.err;
+    file->is_secret = record.is_secret != 0;
     return take(rest, record.path_len, &file->path) && take(rest, record.len, &file->bytes);
 }
 
@@ -85,10 +80,10 @@ static peri_err_t parse(struct peri_snapshot *snapshot)
     if (head.count > PERI_SNAPSHOT_FILES || !take(&rest, head.entry_len, &snapshot->entry))
         return PERI_ERR_INVALID;
     peri_digest_format(head.digest, snapshot->digest);
-    snapshot->files = calloc(head.count + 1u, sizeof(struct file));
+    snapshot->files = calloc(head.count + 1u, sizeof(*snapshot->files));
     if (!snapshot->files)
         return PERI_ERR_NOMEM;
-    for (struct file *file = snapshot->files; snapshot->count < head.count; file++, snapshot->count++) {
+    for (struct peri_snapshot_file *file = snapshot->files; snapshot->count < head.count; file++, snapshot->count++) {
         if (!take_file(&rest, file))
             return PERI_ERR_INVALID;
         if (snapshot->count > 0 && peri_snapshot_compare(file[-1].path, file->path) >= 0)
@@ -168,9 +163,22 @@ struct peri_slice peri_snapshot_path(const struct peri_snapshot *snapshot, uint3
     return snapshot->files[index].path;
 }
 
+struct peri_snapshot_file peri_snapshot_file(const struct peri_snapshot *snapshot, uint32_t index)
+{
+    peri_assert(index < snapshot->count);
+    return snapshot->files[index];
+}
+
+int peri_snapshot_compare(struct peri_slice a, struct peri_slice b)
+{
+    size_t len = a.len < b.len ? a.len : b.len;
+    int order = len ? memcmp(a.ptr, b.ptr, len) : 0;
+    return order ? order : (a.len > b.len) - (a.len < b.len);
+}
+
 static int compare_file(const void *key, const void *item)
 {
-    return peri_snapshot_compare(*(const struct peri_slice *)key, ((const struct file *)item)->path);
+    return peri_snapshot_compare(*(const struct peri_slice *)key, ((const struct peri_snapshot_file *)item)->path);
 }
 
 static peri_err_t on_read(void *data, struct peri_slice path, struct peri_slice *bytes)
@@ -179,7 +187,8 @@ static peri_err_t on_read(void *data, struct peri_slice path, struct peri_slice 
     *bytes = peri_slice(NULL, 0);
     if (!peri_snapshot_is_path(path))
         return PERI_ERR_INVALID;
-    const struct file *file = bsearch(&path, snapshot->files, snapshot->count, sizeof(*file), compare_file);
+    const struct peri_snapshot_file *file =
+        bsearch(&path, snapshot->files, snapshot->count, sizeof(*file), compare_file);
     if (!file)
         return PERI_ERR_NOT_FOUND;
     *bytes = file->bytes;

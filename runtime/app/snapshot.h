@@ -7,6 +7,7 @@
 #ifndef PERI_APP_SNAPSHOT_H
 #define PERI_APP_SNAPSHOT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -57,6 +58,20 @@ struct peri_slice peri_snapshot_entry(const struct peri_snapshot *snapshot);
 
 /// SHA-256 over all paths and bytes, as hex text; borrowed.
 struct peri_slice peri_snapshot_digest(const struct peri_snapshot *snapshot);
+
+/// One path of a snapshot; borrowed.
+struct peri_snapshot_file {
+    struct peri_slice path;
+    struct peri_slice bytes; ///< empty unless `err` is PERI_OK
+    peri_err_t err;          ///< that reading gave: PERI_ERR_NOT_FOUND for an absent one
+    bool is_secret;          ///< nobody is shown the bytes
+};
+
+/// Path number `index`, in byte order.
+struct peri_snapshot_file peri_snapshot_file(const struct peri_snapshot *snapshot, uint32_t index);
+
+/// Byte order of two paths: negative, zero or positive.
+int peri_snapshot_compare(struct peri_slice a, struct peri_slice b);
 
 /// Number of paths, absent ones counted.
 uint32_t peri_snapshot_count(const struct peri_snapshot *snapshot);

@@ -22,20 +22,13 @@ struct peri_snapshot_head {
 
 struct peri_snapshot_record {
     uint32_t path_len;
-    uint32_t err; ///< peri_err_t that reading gave
+    uint16_t err; ///< peri_err_t that reading gave
+    uint16_t is_secret;
     uint64_t len; ///< bytes of the file
 };
 
 /// May `path` be asked for? A relative one holds plain names only; an absolute one is always fine, because only the
 /// operator's own file can name it.
 bool peri_snapshot_is_path(struct peri_slice path);
-
-/// Byte order of two paths: negative, zero or positive.
-static inline int peri_snapshot_compare(struct peri_slice a, struct peri_slice b)
-{
-    size_t len = a.len < b.len ? a.len : b.len;
-    int order = len ? memcmp(a.ptr, b.ptr, len) : 0;
-    return order ? order : (a.len > b.len) - (a.len < b.len);
-}
 
 #endif

@@ -115,6 +115,7 @@ static void close_all(struct peri_supervisor *supervisor)
     peri_listening_close(supervisor->admin_socket);
     peri_edition_free(supervisor->candidate);
     peri_history_close(&supervisor->history);
+    peri_chronicle_close(&supervisor->chronicle);
     peri_shm_close(supervisor->shm);
 }
 
@@ -122,6 +123,7 @@ int peri_supervisor_run(const struct peri_supervisor_options *options)
 {
     struct peri_supervisor supervisor = {.options = options, .status = 1};
     peri_history_init(&supervisor.history);
+    peri_chronicle_init(&supervisor.chronicle);
     if (open(&supervisor) && peri_supervisor_load(&supervisor)) {
         supervisor.status = 0;
         peri_loop_run(supervisor.loop);
@@ -153,6 +155,11 @@ const char *peri_supervisor_reload_state(const struct peri_supervisor *superviso
 const struct peri_history *peri_supervisor_history(const struct peri_supervisor *supervisor)
 {
     return &supervisor->history;
+}
+
+const struct peri_chronicle *peri_supervisor_chronicle(const struct peri_supervisor *supervisor)
+{
+    return &supervisor->chronicle;
 }
 
 struct peri_shm *peri_supervisor_shm(const struct peri_supervisor *supervisor)

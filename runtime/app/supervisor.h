@@ -15,6 +15,7 @@
 #include "shared/metrics.h"
 
 struct peri_canary_case;
+struct peri_chronicle;
 struct peri_edition;
 struct peri_history;
 struct peri_shm;
@@ -85,7 +86,10 @@ uint64_t peri_supervisor_canary_ms(const struct peri_supervisor *supervisor);
 /// The candidate of the reload under way; NULL when there is none. Borrowed.
 const struct peri_edition *peri_supervisor_candidate(const struct peri_supervisor *supervisor);
 
-/// The generations; borrowed.
+/// What was tried and what became of it; borrowed.
+const struct peri_chronicle *peri_supervisor_chronicle(const struct peri_supervisor *supervisor);
+
+/// The generations that can serve; borrowed.
 const struct peri_history *peri_supervisor_history(const struct peri_supervisor *supervisor);
 
 /// The shared memory; borrowed.

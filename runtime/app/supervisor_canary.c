@@ -32,6 +32,7 @@ bool peri_supervisor_canary(void *data)
         return false;
     supervisor->canary_ms = peri_loop_now_ms(supervisor->loop);
     supervisor->canary_deaths = 0;
+    peri_chronicle_set(&supervisor->chronicle, supervisor->entry, PERI_CHRONICLE_CANARY, NULL);
     peri_workers_each(supervisor->workers, order_one, edition);
     peri_workers_hold(supervisor->workers, false);
     log_begin(supervisor);

@@ -3,6 +3,7 @@
 #ifndef PERI_APP_SUPERVISOR_INTERNAL_H
 #define PERI_APP_SUPERVISOR_INTERNAL_H
 
+#include "app/chronicle.h"
 #include "app/history.h"
 #include "app/listeners.h"
 #include "app/reload.h"
@@ -33,7 +34,9 @@ struct peri_supervisor {
     struct peri_workers *workers;
     struct peri_listeners listeners;
     struct peri_history history;
-    struct peri_check *check; ///< under way; NULL for none
+    struct peri_chronicle chronicle;
+    struct peri_chronicle_entry *entry; ///< of the attempt under way; NULL for none
+    struct peri_check *check;           ///< under way; NULL for none
     struct peri_reload reload;
     struct peri_edition *candidate; ///< owned; of the reload under way
     uint64_t canary_ms;             ///< loop time at which the canary began

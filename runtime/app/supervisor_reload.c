@@ -27,6 +27,35 @@ static char *prepare(struct peri_supervisor *supervisor)
     return peri_listeners_open(&supervisor->listeners, config);
 }
 
+// Notes what is tried, against what serves. `snapshot` may be NULL.
+static void note_attempt(struct peri_supervisor *supervisor, const struct peri_snapshot *snapshot)
+{
+    const struct peri_edition *current = peri_history_current(&supervisor->history);
+    supervisor->entry = peri_chronicle_add(&supervisor->chronicle, current->number, current->snapshot, snapshot);
+}
+
+// The candidate is what was noted.
+static void note_candidate(struct peri_supervisor *supervisor)
+{
+    if (!supervisor->entry || !supervisor->candidate)
+        return;
+    supervisor->entry->number = supervisor->candidate->number;
+    supervisor->entry->origin = supervisor->candidate->origin;
+}
+
+static void note_result(struct peri_supervisor *supervisor, enum peri_reload_result result, const char *errors)
+{
+    static const enum peri_chronicle_state states[PERI_RELOAD_COUNT] = {
+        [PERI_RELOAD_OK] = PERI_CHRONICLE_SERVES,
+        [PERI_RELOAD_REFUSED] = PERI_CHRONICLE_REFUSED,
+        [PERI_RELOAD_FAILED] = PERI_CHRONICLE_FAILED,
+        [PERI_RELOAD_ROLLBACK] = PERI_CHRONICLE_SERVES,
+        [PERI_RELOAD_CANARY_ROLLED_BACK] = PERI_CHRONICLE_ROLLED_BACK,
+    };
+    peri_chronicle_set(&supervisor->chronicle, supervisor->entry, states[result], errors);
+    supervisor->entry = NULL;
+}
+
 static void on_checked(void *data, struct peri_check_result *result)
 {
     struct peri_supervisor *supervisor = data;
@@ -35,11 +64,13 @@ static void on_checked(void *data, struct peri_check_result *result)
     result->errors = NULL;
     if (result->snapshot)
         peri_supervisor_watch(supervisor, result->snapshot);
+    note_attempt(supervisor, result->snapshot);
     if (!errors) {
         supervisor->candidate = peri_edition_new(&supervisor->history, result->snapshot, result->config, &errors);
         result->snapshot = NULL;
         result->config = NULL;
     }
+    note_candidate(supervisor);
     if (!errors)
         errors = prepare(supervisor);
     peri_reload_checked(&supervisor->reload, errors);
@@ -187,6 +218,7 @@ static void done(void *data, enum peri_reload_result result, const char *errors)
         .errors = located ? located : errors,
     };
     peri_metrics_reload(supervisor->shm, result);
+    note_result(supervisor, result, outcome.errors);
     log_outcome(&outcome);
     peri_workers_hold(supervisor->workers, false);
     if (supervisor->reload.is_stopped)
@@ -255,6 +287,8 @@ peri_err_t peri_supervisor_rollback(struct peri_supervisor *supervisor, uint64_t
     if (!supervisor->candidate)
         return PERI_ERR_NOMEM;
     supervisor->candidate->origin = edition->origin ? edition->origin : edition->number;
+    note_attempt(supervisor, supervisor->candidate->snapshot);
+    note_candidate(supervisor);
     supervisor->waiter = waiter;
     peri_reload_start(&supervisor->reload, true);
     return PERI_OK;

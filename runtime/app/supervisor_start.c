@@ -87,6 +87,9 @@ static void on_loaded(void *data, struct peri_check_result *result)
         result->config = NULL;
     }
     if (!errors) {
+        supervisor->entry = peri_chronicle_add(&supervisor->chronicle, 0, NULL, edition->snapshot);
+        if (supervisor->entry)
+            supervisor->entry->number = edition->number;
         peri_history_add(&supervisor->history, edition, edition->config->keep_generations);
         errors = open_all(supervisor, edition->config);
     }

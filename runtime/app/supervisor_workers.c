@@ -64,6 +64,8 @@ static void on_serving(void *data)
         return;
     peri_supervisor_set_state(supervisor, PERI_SUPERVISOR_SERVING);
     peri_metrics_set_generation(supervisor->shm, edition->number);
+    peri_chronicle_set(&supervisor->chronicle, supervisor->entry, PERI_CHRONICLE_SERVES, NULL);
+    supervisor->entry = NULL;
     print_ready(supervisor);
     peri_supervisor_watch(supervisor, edition->snapshot);
     if (supervisor->wants_reload)

@@ -94,7 +94,7 @@ static void world_close(struct world *world)
     peri_shm_close(world->shm);
 }
 
-int peri_test_main(int argc, char **argv)
+int peri_test_run(int count, char **arguments, const struct peri_testing_gate *gate)
 {
     struct world world = {0};
     const struct peri_testing_host host = {
@@ -106,12 +106,18 @@ int peri_test_main(int argc, char **argv)
         .drain = peri_server_drain,
         .close = peri_server_free,
         .data = &world,
+        .gate = gate,
     };
     int status = PERI_EXIT_USAGE;
     if (world_open(&world))
-        status = peri_testing_run(world.vm, &host, argc - 1, argv + 1);
+        status = peri_testing_run(world.vm, &host, count, arguments);
     else
         peri_cli_error("the test process could not be set up; the log says why");
     world_close(&world);
     return status;
+}
+
+int peri_test_main(int argc, char **argv)
+{
+    return peri_test_run(argc - 1, argv + 1, NULL);
 }

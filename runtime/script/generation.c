@@ -39,7 +39,7 @@ static char *plain_error(const char *message)
     return text;
 }
 
-// read(path) of the build; its upvalue is a box with the source, empty once the build is over.
+// read(path, is_secret) of the build; its upvalue is a box with the source, empty once the build is over.
 static int read_file(lua_State *L)
 {
     const struct peri_source **box = lua_touserdata(L, lua_upvalueindex(1));
@@ -55,6 +55,8 @@ static int read_file(lua_State *L)
     }
     if (err != PERI_OK)
         return luaL_error(L, "%s: %s", path.ptr, peri_err_info(err)->text);
+    if (lua_toboolean(L, 2) && (*box)->mark_secret)
+        (*box)->mark_secret((*box)->data, path);
     lua_pushlstring(L, bytes.ptr, bytes.len);
     return 1;
 }

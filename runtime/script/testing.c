@@ -34,6 +34,8 @@ static void open_module(lua_State *L)
     lua_newtable(L);
     luaL_register(L, NULL, peri_testing_clock);
     luaL_register(L, NULL, peri_testing_view);
+    if (kit.host->gate)
+        luaL_register(L, NULL, peri_testing_gate_calls);
     lua_pushcfunction(L, peri_test_server_new);
     lua_setfield(L, -2, "server");
     lua_setfield(L, -2, "perigee._core.testing");
@@ -66,7 +68,7 @@ static int run(lua_State *L)
     char **arguments = lua_touserdata(L, 2);
     open_module(L);
     lua_getglobal(L, "require");
-    lua_pushliteral(L, "perigee.test.runner");
+    lua_pushstring(L, kit.host->gate ? "perigee.test.gate" : "perigee.test.runner");
     lua_call(L, 1, 1);
     lua_createtable(L, count, 0);
     for (int i = 0; i < count; i++) {

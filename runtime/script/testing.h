@@ -11,8 +11,21 @@
 #include "base/slice.h"
 
 struct peri_server;
+struct peri_source;
 struct peri_stream;
 struct peri_vm;
+
+/// How the specs of a configuration are run before it may serve. Strings are borrowed for the call.
+struct peri_testing_gate {
+    const struct peri_source *source; ///< every file is read from here; borrowed
+    /// A test begins that stands at `line` of `file`.
+    void (*on_running)(void *data, struct peri_slice file, int line, struct peri_slice name);
+    /// A test failed, or a file could not be loaded; `line` is 0 when it is not known.
+    void (*on_failed)(void *data, struct peri_slice file, int line, struct peri_slice message);
+    /// All were run: so many. Not called when busted could not even begin, or was broken off.
+    void (*on_ended)(void *data, unsigned count);
+    void *data;
+};
 
 /// What a test drives, as calls on the server of proxy/.
 struct peri_testing_host {
@@ -31,10 +44,11 @@ struct peri_testing_host {
     void (*drain)(struct peri_server *server, uint64_t ms, void (*on_drained)(void *data), void *data);
     /// Ends and frees the server.
     void (*close)(struct peri_server *server);
-    void *data; ///< for `open`
+    void *data;                           ///< for `open`
+    const struct peri_testing_gate *gate; ///< borrowed; NULL for `perigee test`
 };
 
-/// Runs the specs that `arguments` name with busted, in the VM's main coroutine. The loop of the VM is virtual. Returns the exit
+/// Runs the specs that `arguments` name (files only when there is a gate) with busted, in the VM's main coroutine. The loop of the VM is virtual. Returns the exit
 /// status: 0 when all passed, 1 when one failed, 2 when nothing could be run (said on stderr).
 int peri_testing_run(struct peri_vm *vm, const struct peri_testing_host *host, int count, char **arguments);
 

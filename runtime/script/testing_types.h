@@ -55,7 +55,8 @@ void peri_test_server_open(struct lua_State *L);
 /// testing.server(): a new server.
 int peri_test_server_new(struct lua_State *L);
 
-/// Functions of the module.
+/// Functions of the module; the gate's only when there is one.
+extern const luaL_Reg peri_testing_gate_calls[];
 extern const luaL_Reg peri_testing_clock[];
 extern const luaL_Reg peri_testing_view[];
 

@@ -22,6 +22,8 @@ struct peri_source {
     /// Bytes of `path`, borrowed until the source is closed. PERI_ERR_NOT_FOUND when there is no such file (recorded too: a file
     /// that was absent when the snapshot was made stays absent).
     peri_err_t (*read)(void *data, struct peri_slice path, struct peri_slice *bytes);
+    /// The bytes of `path`, which has just been read, are a secret: nobody is shown them. NULL: not of interest.
+    void (*mark_secret)(void *data, struct peri_slice path);
     void *data;
 };
 

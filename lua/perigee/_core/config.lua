@@ -194,6 +194,7 @@ end
 local function write_reload(reload)
     return {
         test = reload.test,
+        test_timeout_ms = duration.milliseconds(reload.test_timeout),
         canary = reload.canary and percent.parse(reload.canary),
         window_ms = duration.milliseconds(reload.window),
         max_errors = percent.parse(reload.max_errors),

@@ -27,7 +27,7 @@ local generation = {}
 
 local function reader(build)
     return function(path)
-        local text = build.read(path)
+        local text = build.read(path, true)
         if text == nil then
             return nil, "there is no file '" .. path .. "'"
         end
@@ -177,7 +177,7 @@ generation.override = nil
 --- Builds a generation.
 ---@param number integer
 ---@param entry string file of the configuration
----@param read fun(path: string): string|nil its files
+---@param read fun(path: string, is_secret: boolean|nil): string|nil its files
 ---@return perigee.Generation|nil
 ---@return string json normalised configuration, or the errors
 function generation.build(number, entry, read)

@@ -299,6 +299,10 @@ local reload = {
             type = "boolean", default = false,
             doc = "Run the specs beside the configuration first; one that fails refuses it.",
         },
+        test_timeout = {
+            type = "duration", default = "30s", min = "1s", max = "2m",
+            doc = "How long all specs together may take.",
+        },
         canary = {
             type = "string", check = percent.check("0.1%", "50%"),
             doc = 'Share of the exchanges that uses the new generation first, such as `"5%"`. Without it: all at once.',
