@@ -160,6 +160,19 @@ static void print_worker(const struct peri_json *worker)
            (long long)peri_json_get_integer(worker, "restarts", 0));
 }
 
+// The canary that is on; NULL when none is.
+static void print_canary(const struct peri_json *canary)
+{
+    if (!canary)
+        return;
+    printf("canary: generation %lld gets %g %% of the exchanges, for %g of %g s: %lld ended, %lld errors\n",
+           (long long)peri_json_get_integer(canary, "generation", 0),
+           100 * peri_json_number(peri_json_get(canary, "share"), 0),
+           peri_json_number(peri_json_get(canary, "elapsed_s"), 0),
+           peri_json_number(peri_json_get(canary, "window_s"), 0), (long long)peri_json_get_integer(canary, "ended", 0),
+           (long long)peri_json_get_integer(canary, "errors", 0));
+}
+
 static void print_status(const struct peri_json *json)
 {
     const struct peri_json *workers = peri_json_get(json, "workers");
@@ -169,6 +182,7 @@ static void print_status(const struct peri_json *json)
     printf("%s%.*s%s, generation %lld (%.12s), up %lld s\n", peri_cli_color(stdout, "1"), (int)state.len, state.ptr,
            peri_cli_color(stdout, "0"), (long long)peri_json_get_integer(json, "generation", 0),
            digest.ptr ? digest.ptr : "", (long long)peri_json_get_integer(json, "uptime_s", 0));
+    print_canary(peri_json_get(json, "canary"));
     for (size_t i = 0; i < peri_json_count(listeners); i++)
         printf("listening on %s\n", peri_json_string(peri_json_at(listeners, i)).ptr);
     printf("\n%6s %8s  %-9s %10s %11s %8s\n", "worker", "pid", "state", "generation", "connections", "restarts");
@@ -236,7 +250,7 @@ int peri_cli_reload(int argc, char **argv)
     if (canary == 0) {
         print_generation(json);
     } else {
-        printf("generation %lld is tried\n", (long long)canary);
+        printf("generation %lld is tried on a share of the exchanges\n", (long long)canary);
         fflush(stdout);
         if (arguments.is_patient)
             status = wait_for_canary(&arguments, canary);
