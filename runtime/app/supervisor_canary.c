@@ -43,7 +43,7 @@ bool peri_supervisor_canary(void *data)
 void peri_supervisor_join_canary(struct peri_supervisor *supervisor, struct peri_link *link)
 {
     struct peri_edition *edition = supervisor->candidate;
-    if (supervisor->reload.state != PERI_RELOADING_CANARY)
+    if (supervisor->reload.state != PERI_RELOADING_CANARY || !edition)
         return;
     link->ops->build(link, edition->number, edition->snapshot);
     order_one(edition, link);
@@ -52,8 +52,8 @@ void peri_supervisor_join_canary(struct peri_supervisor *supervisor, struct peri
 
 bool peri_supervisor_canary_case(const struct peri_supervisor *supervisor, struct peri_canary_case *c)
 {
-    if (supervisor->reload.state != PERI_RELOADING_CANARY)
-        return false;
+    if (supervisor->reload.state != PERI_RELOADING_CANARY || !supervisor->candidate)
+        return false; // none, or given up because the process ends
     const struct peri_config_reload *wanted = &supervisor->candidate->config->reload;
     *c = (struct peri_canary_case){
         .serving = peri_history_current(&supervisor->history)->number,

@@ -4,15 +4,15 @@
 import json
 import os
 import signal
-import subprocess
 import threading
 
 import pytest
 
 from support import http1, wait
-from support.gateway import BINARY, run
+from support.gateway import run
 from support.load import Load, wait_for_answers
 from support.metrics import Metrics
+from support.upstream import describe
 
 CONFIG = """
 local perigee = require "perigee"
@@ -20,7 +20,7 @@ return {
   admin = "unix:$dir/admin.sock",
   access_log = "off",
   workers = 2,
-  drain = "1s",
+  drain = "5s",
   reload = { RELOAD },
   listeners = { { address = "127.0.0.1:0" } },
   upstreams = { origin = { endpoints = { "$origin" } } },
@@ -421,10 +421,22 @@ def test_tunnels_and_downloads_survive_whatever_becomes_of_a_canary(steady, orig
 
 
 def test_draining_ends_a_canary(origin, launch):
+    go_on = threading.Event()
+
+    def answer(wire, request):
+        assert go_on.wait(wait.PATIENCE)
+        describe(wire, request)
+
+    origin.answer = answer
     gateway = launch(config(1, CANARY), values={"origin": origin.address})
     begin_canary(gateway, config(2, CANARY))
-    waiting = subprocess.Popen([BINARY, "drain", "--admin", gateway.admin], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    assert waiting.wait(wait.PATIENCE) == 0
+    with gateway.connect() as slow:
+        slow.send_request("GET", "/slow")
+        origin.wait_for_heads(1)
+        assert gateway.command("drain").returncode == 0
+        assert (status(gateway)["state"], "canary" in status(gateway)) == ("draining", False)
+        go_on.set()
+        assert slow.read_response().status == 200
     assert gateway.wait_exit() == 0
 
 

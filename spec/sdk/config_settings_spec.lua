@@ -36,6 +36,9 @@ describe("a configuration", function()
         assert.are.same({
             role = "gateway", workers = "auto", watch = false, watchdog_ms = 2000, drain_ms = 30000,
             shared_memory = 33554432, lua_memory = 268435456, keep_generations = 5, access_log = { path = "stdout" },
+            reload = {
+                test = false, test_timeout_ms = 30000, window_ms = 30000, max_errors = 20000, max_slowdown = 2,
+            },
             listeners = { {
                 address = "127.0.0.1:8080", protocol = "http", trusted_hops = 0,
                 limits = { headers = 100, header_bytes = 61440, uri_bytes = 16384, connections = 10000 },
@@ -124,12 +127,25 @@ describe("a configuration", function()
             { { upstreams = { u = { dns = "a:1", breaker = {} } } }, "upstreams.u.breaker" },
             { { upstreams = { u = { dns = "a:1", outlier = {} } } }, "upstreams.u.outlier" },
             { { upstreams = { u = { endpoints = { { "a:1", zone = "z" } } } } }, "upstreams.u.endpoints[1].zone" },
-            { { reload = { test = true } }, "reload.test" },
         } do
             local message = refuse(case[1])
             assert.are.equal(case[2] .. ":", message:match("^%S+"))
             assert.truthy(message:find("is not supported yet in this version", 1, true), message)
         end
+    end)
+
+    it("writes shares as millionths", function()
+        local reload = accept({ reload = {
+            test = true, test_timeout = "1m", canary = "0.5%", window = "5m", max_errors = "0%", max_slowdown = 1.5,
+        } }).reload
+        assert.are.same({
+            test = true, test_timeout_ms = 60000, canary = 5000, window_ms = 300000, max_errors = 0, max_slowdown = 1.5,
+        }, reload)
+        assert.are.equal(500000, accept({ reload = { canary = "50%" } }).reload.canary)
+        for _, text in ipairs { "5", "5 %", "%", ".5%", "-5%", "1e1%", "101%", "00000000000005%" } do
+            assert_refused({ reload = { canary = text } }, 'reload.canary: expected a share such as "5%"')
+        end
+        assert_refused({ reload = { canary = "51%" } }, "reload.canary: must be 0.1% to 50%")
     end)
 
     it("turns the access log off", function()

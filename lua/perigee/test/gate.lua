@@ -42,7 +42,7 @@ end
 
 -- Files come from the runtime only. What LuaJIT would find in the current folder is what `search` finds.
 local function read_through_runtime()
-    project.read = read
+    project._read = read
     rawset(_G, "loadfile", load_file)
     rawset(_G, "dofile", function(path) return assert(load_file(path))() end)
     package.path = package.path:gsub("%f[^%z;]%./[^;]*;?", "")

@@ -31,10 +31,8 @@ local function folders_above(folder)
     return list
 end
 
---- The bytes of a file on disk, or nil. The gate of a reload (test/gate.lua) puts its own in this place.
----@param path string
----@return string|nil
-function project.read(path)
+-- The bytes of a file on disk, or nil. The gate of a reload (test/gate.lua) puts its own in this place.
+function project._read(path)
     local file = io.open(path, "rb")
     local text = file and file:read("*a") -- nil for a folder
     if file then
@@ -58,12 +56,12 @@ function project.reader(folder, climbs, texts)
         if texts and texts[path] then
             return texts[path]
         elseif path:sub(1, 1) == "/" then
-            return project.read(path)
+            return project._read(path)
         elseif not is_inside(path) then
             return nil
         end
         for _, candidate in ipairs(folders) do
-            local text = project.read(candidate .. "/" .. path)
+            local text = project._read(candidate .. "/" .. path)
             if text then
                 return text
             end
