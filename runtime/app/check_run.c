@@ -89,10 +89,12 @@ static void run_vm(const struct peri_check_options *options, const struct peri_s
         evaluate(vm, source, name, result);
     else
         result->errors = peri_errors_new(NULL, "the Lua runtime could not be started");
-    if (vm)
-        peri_vm_free(vm);
-    if (!result->errors)
+    if (vm && !result->errors)
         result->errors = build_routes(loop, shm, result->config);
+    if (vm) {
+        result->errors = peri_script_locate(vm, source, peri_slice_from(name), result->errors);
+        peri_vm_free(vm);
+    }
     peri_shm_close(shm);
     if (loop)
         peri_loop_free(loop);

@@ -163,6 +163,41 @@ peri_err_t peri_script_build(struct peri_vm *vm, const struct peri_source *sourc
     return PERI_ERR_INVALID;
 }
 
+/// What finding lines works on.
+struct locate_call {
+    struct peri_vm *vm;
+    struct peri_slice entry;
+    struct peri_slice text;
+    char *errors;
+};
+
+static int locate(lua_State *L)
+{
+    struct locate_call *call = lua_touserdata(L, 1);
+    peri_vm_push(call->vm, L, PERI_ANCHOR_GENERATION);
+    lua_getfield(L, -1, "locate");
+    lua_pushstring(L, call->errors);
+    lua_pushlstring(L, call->entry.ptr, call->entry.len);
+    lua_pushlstring(L, call->text.ptr, call->text.len);
+    lua_call(L, 3, 1);
+    char *located = copy_text(L, -1);
+    if (located) {
+        free(call->errors);
+        call->errors = located;
+    }
+    return 0;
+}
+
+char *peri_script_locate(struct peri_vm *vm, const struct peri_source *source, struct peri_slice entry, char *errors)
+{
+    struct locate_call call = {.vm = vm, .entry = entry, .errors = errors};
+    if (!errors || source->read(source->data, entry, &call.text) != PERI_OK)
+        return errors;
+    if (lua_cpcall(vm->work, locate, &call) != 0)
+        lua_pop(vm->work, 1); // without lines, then
+    return call.errors;
+}
+
 static void on_blocking_end(struct peri_fiber *fiber, enum peri_fiber_end end)
 {
     PERI_UNUSED(fiber);

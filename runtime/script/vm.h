@@ -56,6 +56,10 @@ void peri_vm_free(struct peri_vm *vm);
 peri_err_t peri_script_build(struct peri_vm *vm, const struct peri_source *source, struct peri_slice entry,
                              uint64_t number, struct peri_build *build);
 
+/// Puts file and line into those of `errors` (a JSON array, taken) that name a setting by its path only; for what C finds in the
+/// normalised configuration of `entry`. Malloc'ed; the same list when that cannot be done.
+char *peri_script_locate(struct peri_vm *vm, const struct peri_source *source, struct peri_slice entry, char *errors);
+
 /// Runs init() of every policy instance, handing over the state that the instances of `previous` (may be NULL) saved.
 /// On failure the errors are a malloc'ed JSON array in *errors and the generation must be released.
 peri_err_t peri_script_start(struct peri_script_generation *script, struct peri_script_generation *previous,

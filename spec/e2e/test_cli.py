@@ -144,7 +144,7 @@ def test_check_finds_what_only_the_routes_themselves_refuse(folder):
 }""", none="")
     result = run("check", path)
     assert result.returncode == 1
-    assert "routes[1].rewrite" in result.stderr and "'$' in '/$9'" in result.stderr
+    assert result.stderr.startswith(f"{path}:3: routes[1].rewrite: ") and "'$' in '/$9'" in result.stderr
 
 
 def test_check_names_the_line_of_a_syntax_error(folder):

@@ -4,6 +4,7 @@
 import json
 import os
 import pty
+import re
 import subprocess
 
 import pytest
@@ -206,7 +207,7 @@ def test_what_only_the_routes_themselves_find_out_is_told_with_the_file(folder):
     path = folder.write("gateway.lua", PLAIN.replace("..\", to = \"$$1", "(.*)\", to = \"/%$$1"))
     result = run("explain", path, "GET", "/")
     assert (result.returncode, result.stdout) == (1, "")
-    assert result.stderr.startswith(f"{path}: routes[2].rewrite: "), result.stderr
+    assert re.match(re.escape(str(path)) + r":\d+: routes\[2\]\.rewrite: ", result.stderr), result.stderr
 
 
 def test_secrets_are_not_shown(folder):

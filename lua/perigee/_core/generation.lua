@@ -9,6 +9,7 @@ local config = require "perigee._core.config"
 local current = require "perigee._core.current"
 local json = require "perigee.json"
 local loader = require "perigee._core.loader"
+local locate = require "perigee._core.locate"
 local native = require "perigee._core.native"
 local place = require "perigee._core.place"
 local reply = require "perigee.reply"
@@ -199,6 +200,31 @@ function generation.build(number, entry, read)
         return nil, assert(json.encode(json.array { { file = build.entry, path = "", message = message } }))
     end
     return this, normalized
+end
+
+-- The parts of a path such as routes[2].match.
+local function segments_of(path)
+    local segments = {}
+    for part in path:gmatch("[^.%[%]]+") do
+        segments[#segments + 1] = tonumber(part) or part
+    end
+    return segments
+end
+
+--- Errors that C found in a normalised configuration, with the lines of the settings that they name.
+---@param errors string JSON
+---@param entry string file of the configuration
+---@param text string its text
+---@return string json
+function generation.locate(errors, entry, text)
+    local list = assert(json.decode(errors))
+    local locator = locate.new(text, entry:find("%.json$") ~= nil)
+    for _, err in ipairs(list) do
+        if err.path and err.path ~= "" and not err.file then
+            err.file, err.line = entry, locator:line(segments_of(err.path))
+        end
+    end
+    return assert(json.encode(json.array(list)))
 end
 
 -- ---------------------------------------------------------------- life cycle
