@@ -36,6 +36,7 @@ static void open_module(lua_State *L)
     luaL_register(L, NULL, peri_testing_view);
     if (kit.host->gate)
         luaL_register(L, NULL, peri_testing_gate_calls);
+    luaL_register(L, NULL, peri_testing_coverage);
     lua_pushcfunction(L, peri_test_server_new);
     lua_setfield(L, -2, "server");
     lua_setfield(L, -2, "perigee._core.testing");
@@ -101,9 +102,11 @@ int peri_testing_run(struct peri_vm *vm, const struct peri_testing_host *host, i
         return 2;
     peri_log_set_sink(peri_testing_log, &kit);
     int status = testing_call(vm->L, count, arguments);
+    lua_sethook(vm->L, NULL, 0, 0);
     peri_log_set_sink(NULL, NULL);
     peri_testing_drop_coroutines();
     peri_script_release(kit.script);
     peri_buf_close(&kit.log);
+    peri_testing_coverage_close();
     return status;
 }

@@ -55,6 +55,16 @@ static int wall_ms(lua_State *L)
     return 1;
 }
 
+// set_wall_ms(ms): somebody sets the wall clock; timers do not notice.
+static int set_wall_ms(lua_State *L)
+{
+    peri_testing_check(L);
+    lua_Number ms = luaL_checknumber(L, 1);
+    luaL_argcheck(L, ms >= 0 && ms < 1e15, 1, "no time of a clock");
+    peri_loop_set_wall(loop(), (uint64_t)ms);
+    return 0;
+}
+
 // ---- coroutines of fake upstreams ----
 
 static void fiber_rest(struct peri_fiber *fiber, enum peri_fiber_end end)
@@ -111,6 +121,7 @@ void peri_testing_drop_coroutines(void)
 }
 
 const luaL_Reg peri_testing_clock[] = {
-    {"turn", turn},       {"advance", advance}, {"next_ms", next_ms}, {"now_ms", now_ms},
-    {"wall_ms", wall_ms}, {"spawn", spawn},     {"cancel", cancel},   {NULL, NULL},
+    {"turn", turn},       {"advance", advance},         {"next_ms", next_ms}, {"now_ms", now_ms},
+    {"wall_ms", wall_ms}, {"set_wall_ms", set_wall_ms}, {"spawn", spawn},     {"cancel", cancel},
+    {NULL, NULL},
 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Servers in the hands of a test. A server's connections to upstreams come to doors: addresses that a test answers for. A
 // connection waits among the arrivals until the test accepts it.
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/assert.h"
@@ -30,6 +31,7 @@ struct test_server {
     bool is_drained;
     struct peri_list doors;
     struct peri_list arrivals;
+    char stranger[256]; ///< address without a door that the server asked for, cut; "" for none
 };
 
 static struct door *find_door(const struct test_server *self, struct peri_slice address)
@@ -42,13 +44,21 @@ static struct door *find_door(const struct test_server *self, struct peri_slice 
     return NULL;
 }
 
-// The server connects to an upstream.
+static void note_stranger(struct test_server *self, struct peri_slice address)
+{
+    peri_warn("test: there is no fake upstream at %.*s", (int)address.len, address.ptr);
+    snprintf(self->stranger, sizeof(self->stranger), "%.*s", (int)address.len, address.ptr);
+}
+
+// The server connects to an upstream. The door "*" is for all addresses that have none.
 static struct peri_stream *on_connect(void *data, struct peri_slice address)
 {
     struct test_server *self = data;
     const struct door *door = find_door(self, address);
     if (!door)
-        peri_warn("test: there is no fake upstream at %.*s", (int)address.len, address.ptr);
+        door = find_door(self, PERI_SLICE("*"));
+    if (!door)
+        note_stranger(self, address);
     if (!door || door->is_refusing)
         return NULL;
     struct arrival *arrival = calloc(1, sizeof(*arrival));
@@ -200,6 +210,18 @@ static int server_is_drained(lua_State *L)
     return 1;
 }
 
+// stranger(): an address that the server asked for and that has no door, once; nil when there is none.
+static int server_stranger(lua_State *L)
+{
+    struct test_server *self = check(L);
+    if (self->stranger[0] == '\0')
+        lua_pushnil(L);
+    else
+        lua_pushstring(L, self->stranger);
+    self->stranger[0] = '\0';
+    return 1;
+}
+
 static void server_end(struct test_server *self)
 {
     if (self->server)
@@ -227,16 +249,10 @@ static int server_close(lua_State *L)
 }
 
 static const luaL_Reg methods[] = {
-    {"build", server_build},
-    {"activate", server_activate},
-    {"listen", server_listen},
-    {"connect", server_connect},
-    {"door", server_door},
-    {"accept", server_accept},
-    {"drain", server_drain},
-    {"close", server_close},
-    {"is_drained", server_is_drained},
-    {NULL, NULL},
+    {"build", server_build},       {"activate", server_activate}, {"listen", server_listen},
+    {"connect", server_connect},   {"door", server_door},         {"accept", server_accept},
+    {"stranger", server_stranger}, {"drain", server_drain},       {"is_drained", server_is_drained},
+    {"close", server_close},       {NULL, NULL},
 };
 
 void peri_test_server_open(struct lua_State *L)

@@ -59,6 +59,10 @@ int peri_test_server_new(struct lua_State *L);
 extern const luaL_Reg peri_testing_gate_calls[];
 extern const luaL_Reg peri_testing_clock[];
 extern const luaL_Reg peri_testing_view[];
+extern const luaL_Reg peri_testing_coverage[];
+
+/// Frees the counters of lines; nothing is counted any more.
+void peri_testing_coverage_close(void);
 
 /// Sink of the log: `data` is the kit.
 void peri_testing_log(void *data, enum peri_log_level level, const char *line, size_t len);

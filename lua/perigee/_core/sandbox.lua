@@ -24,7 +24,11 @@ local FUNCTIONS = {
 }
 
 -- Clocks only, and those of the loop, so that a test that drives the loop drives them too.
-local clocks = { clock = os.clock, difftime = os.difftime }
+local clocks = { difftime = os.difftime }
+
+function clocks.clock()
+    return os.clock() -- looked up at each call: `perigee test` puts its own in the place
+end
 
 function clocks.time(parts)
     return parts and time(parts) or floor(C.peri_ffi_now())

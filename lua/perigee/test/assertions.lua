@@ -3,6 +3,8 @@
 -- assert.response(res).has.status(200) and the like, with messages that show the response and what was logged.
 
 local client = require "perigee.test.client"
+local difference = require "perigee.test.difference"
+local misuse = require "perigee.test.misuse"
 local world = require "perigee.test.world"
 
 local assertions = {}
@@ -14,7 +16,7 @@ local BODY_MAX = 2000
 local function response_of(state, name)
     local response = rawget(state, RESPONSE)
     if not response then
-        error("has." .. name .. " comes after assert.response(res)", 4)
+        misuse.raise("has." .. name .. " comes after assert.response(res)")
     end
     return response
 end
@@ -33,8 +35,28 @@ local function picture(response)
     return table.concat(parts, "\n")
 end
 
+local SHOWN_MAX = 300
+
 local function show(value)
-    return type(value) == "string" and string.format("%q", value) or tostring(value)
+    if type(value) ~= "string" then
+        return tostring(value)
+    elseif #value > SHOWN_MAX then
+        return string.format("%q… (%d bytes)", value:sub(1, SHOWN_MAX), #value)
+    end
+    return string.format("%q", value)
+end
+
+local function decode(response)
+    return require("perigee.json").decode(response.body)
+end
+
+-- What the proxy itself says about an answer that it made (RFC 9457); "" for others.
+local function reason(response)
+    local value = response.headers["content-type"] == "application/problem+json" and decode(response)
+    if type(value) ~= "table" then
+        return ""
+    end
+    return " (" .. tostring(value.title) .. (value.detail and ": " .. tostring(value.detail) or "") .. ")"
 end
 
 -- Makes the arguments of an assertion its message.
@@ -43,15 +65,21 @@ local function explain(arguments, response, ...)
     arguments.n, arguments.nofmt = 1, { true }
 end
 
+local function show_json(text)
+    return text and #text > SHOWN_MAX and text:sub(1, SHOWN_MAX) .. "…" or text or "?"
+end
+
 local checks = {}
 
 function checks.status(response, arguments)
     local expected = arguments[1]
-    return response.status == expected, "status ", show(expected), ", got ", show(response.status)
+    misuse.check("has.status expects a number", expected, "number")
+    return response.status == expected, "status ", show(expected), ", got ", show(response.status), reason(response)
 end
 
 function checks.header(response, arguments)
     local name, expected = arguments[1], arguments[2]
+    misuse.check("has.header expects the name of a header", name, "string")
     local value = response.headers[name]
     if arguments.n < 2 then
         return value ~= nil, "header ", name, ", got ", show(value)
@@ -59,27 +87,44 @@ function checks.header(response, arguments)
     return value == tostring(expected), "header ", name, ": ", show(expected), ", got ", show(value)
 end
 
+-- Several at once; false stands for a header that is not there.
+function checks.headers(response, arguments)
+    misuse.check("has.headers expects a table of values by name", arguments[1], "table")
+    local expected, actual = {}, {}
+    for name, value in pairs(arguments[1]) do
+        misuse.check("has.headers expects names that are strings", name, "string")
+        expected[name], actual[name] = value and tostring(value) or nil, response.headers[name]
+    end
+    local found = difference.of_values(expected, actual)
+    return found == "", "headers, and they differ:", found
+end
+
 function checks.body(response, arguments)
-    return response.body == arguments[1], "body ", show(arguments[1]), ", got ", show(response.body)
+    local expected = arguments[1]
+    misuse.check("has.body expects a text", expected, "string")
+    return response.body == expected, "body ", show(expected), ", got ", show(response.body),
+        difference.of_texts(expected, response.body)
 end
 
 function checks.json(response, arguments)
-    local value, message = require("perigee.json").decode(response.body)
+    local value, message = decode(response)
     if value == nil then
         return false, "a JSON body, but ", tostring(message)
     end
     local encode = require("perigee.json").encode
     local is_same = require("luassert.util").deepcompare(value, arguments[1], true)
-    return is_same, "JSON ", encode(arguments[1]) or "?", ", got ", encode(value) or "?"
+    return is_same, "JSON ", show_json(encode(arguments[1])), ", got ", show_json(encode(value)),
+        difference.of_values(arguments[1], value)
 end
 
 -- An answer of the proxy itself (RFC 9457).
 function checks.problem(response, arguments)
     local expected, kind = arguments[1], response.headers["content-type"]
-    local value = require("perigee.json").decode(response.body)
+    misuse.check("is.problem expects a status", expected, "number")
+    local value = decode(response)
     local is_problem = kind == "application/problem+json" and type(value) == "table"
     return response.status == expected and is_problem and value.status == expected,
-        "a problem with status ", show(expected), ", got ", show(response.status), " as ", show(kind)
+        "a problem with status ", show(expected), ", got ", show(response.status), " as ", show(kind), reason(response)
 end
 
 local function register(assert, name, check)
@@ -100,8 +145,10 @@ function assertions.install()
     say:set("assertion.perigee.has_no", "Expected anything but %s")
     assert:register("modifier", "response", function(state, arguments)
         if arguments then
-            if not client.is_response(arguments[1]) then
-                error("assert.response expects a response, not a " .. type(arguments[1]), 3)
+            if client.is_pending(arguments[1]) then
+                misuse.raise "assert.response expects a response, not a request on its way: call :wait() first"
+            elseif not client.is_response(arguments[1]) then
+                misuse.raise("assert.response expects a response, not a " .. type(arguments[1]))
             end
             rawset(state, RESPONSE, arguments[1])
         end

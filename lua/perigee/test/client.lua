@@ -3,6 +3,9 @@
 -- The client's side: a request on its way, and a connection that carries whatever a test writes.
 
 local ending = require "perigee.test.ending"
+local async = require "perigee._core.async"
+local misuse = require "perigee.test.misuse"
+local testing = require "perigee._core.testing"
 local wire = require "perigee.test.wire"
 local world = require "perigee.test.world"
 
@@ -18,7 +21,7 @@ local HANG_SECONDS = 60
 ---@field headers perigee.test.Fields
 ---@field trailers perigee.test.Fields
 ---@field body string
----@field interim table[] 1xx responses that came before
+---@field interim table[] 1xx responses that came before, with status, reason and headers
 local Response = {}
 Response.__index = Response
 
@@ -27,7 +30,7 @@ Response.__index = Response
 function Response:json()
     local value, message = require("perigee.json").decode(self.body)
     if value == nil then
-        error("the body is no JSON: " .. tostring(message) .. "\n" .. self.body, 2)
+        misuse.raise("the body is no JSON: " .. tostring(message) .. "\n" .. self.body)
     end
     return value
 end
@@ -48,19 +51,67 @@ end
 
 ---@class perigee.test.Pending
 local Pending = { finish = ending.client.finish }
-Pending.__index = Pending
+
+local OF_RESPONSE = { status = true, reason = true, headers = true, body = true, trailers = true, json = true }
+
+function Pending.__index(_, key)
+    if OF_RESPONSE[key] then
+        misuse.raise("gw:send(…) gives a request on its way, which has no " .. key .. ": call :wait() for the response")
+    end
+    return Pending[key]
+end
+
+--- Is the value a request on its way?
+---@param value any
+---@return boolean
+function client.is_pending(value)
+    return getmetatable(value) == Pending
+end
+
+-- Sends a body bit by bit. What is no string or number breaks the connection.
+local function write_slowly(raw, request)
+    for _, part in ipairs(request.chunks) do
+        if type(part) == "number" then
+            async.sleep(part)
+        elseif type(part) == "string" then
+            raw:write(wire.chunk(part))
+        else
+            return raw:close()
+        end
+    end
+    raw:write(wire.last_chunk(request.trailers))
+end
+
+local function is_slow(request)
+    for _, part in ipairs(request.chunks or {}) do
+        if type(part) ~= "string" then
+            return true
+        end
+    end
+    return false
+end
 
 --- Sends a request.
 ---@param raw table connection of the runtime
----@param request table see gateway:request
+---@param request perigee.test.Request
 ---@return perigee.test.Pending
 function client.send(raw, request)
     local name = request.method .. " " .. request.path
-    raw:write(wire.request(request))
-    return setmetatable({
-        raw = raw, name = name, timeout = request.timeout or HANG_SECONDS,
+    local self = setmetatable({
+        raw = raw, name = name, timeout = request.timeout or HANG_SECONDS, place = misuse.place(),
+        is_closed = false, is_aborted = false, is_seen = false, writer = false,
         reader = wire.reader("the response to " .. name, true, request.method == "HEAD"),
     }, Pending)
+    if is_slow(request) then
+        raw:write(wire.request_head(request))
+        self.writer = testing.spawn(function()
+            write_slowly(raw, request)
+            self.writer = false
+        end) or false
+    else
+        raw:write(wire.request(request))
+    end
+    return self
 end
 
 -- Moves what has arrived; returns whether there was something.
@@ -98,7 +149,7 @@ function Pending:_response()
     local reader = self.reader
     if not reader.is_complete then
         local what = reader:has_begun() and "before the response was complete" or "without a response"
-        error(self.name .. ": the gateway closed the connection " .. what, 3)
+        misuse.raise(self.name .. ": the gateway closed the connection " .. what)
     end
     local message = reader.message
     message.interim = reader.interim
@@ -109,27 +160,39 @@ end
 ---@return perigee.test.Response
 function Pending:wait()
     if self.is_aborted then
-        error(self.name .. " was aborted", 2)
+        misuse.raise(self.name .. " was aborted")
     end
     self.is_seen = true -- whatever comes of it
     if not world.run(function() return self:_is_done() end, self.timeout) then
         self:abort()
-        error(self.name .. ": no response within " .. self.timeout .. " virtual seconds", 2)
+        misuse.raise(self.name .. ": no response within " .. self.timeout .. " virtual seconds")
     end
-    self.raw:close()
+    self:_close()
     return self:_response()
 end
 
 --- Goes away without waiting for the response.
 function Pending:abort()
     self.is_aborted, self.is_closed = true, true
-    self.raw:reset()
+    self:_close()
     world.settle()
 end
 
--- Was the request left alone by its test?
-function Pending:_is_left()
-    return not self.is_seen and not self.is_aborted
+function Pending:_close()
+    if self.writer then
+        testing.cancel(self.writer)
+        self.writer = false
+    end
+    self.raw:reset()
+end
+
+-- What the test forgot about the request.
+function Pending:_leak()
+    if self.is_seen or self.is_aborted then
+        return nil
+    end
+    local place = self.place and " (" .. self.place .. ")" or ""
+    return self.name .. " was sent and neither waited for nor aborted" .. place
 end
 
 -- ---------------------------------------------------------------- bytes
@@ -142,7 +205,7 @@ Connection.__index = Connection
 ---@param raw table connection of the runtime
 ---@return perigee.test.Connection
 function client.raw(raw)
-    return setmetatable({ raw = raw, arrived = "" }, Connection)
+    return setmetatable({ raw = raw, arrived = "", place = misuse.place() }, Connection)
 end
 
 function Connection:_serve()
@@ -155,6 +218,7 @@ end
 ---@param bytes string
 ---@return perigee.test.Connection self
 function Connection:write(bytes)
+    misuse.check("connection:write expects bytes", bytes, "string")
     self.raw:write(bytes)
     world.settle()
     return self
@@ -188,8 +252,17 @@ function Connection:close()
     world.settle()
 end
 
-function Connection:_is_left()
-    return false
+function Connection:_close()
+    self.raw:close()
+end
+
+-- Bytes that came and that the test has not looked at.
+function Connection:_leak()
+    if self.arrived == "" then
+        return nil
+    end
+    local place = self.place and " (" .. self.place .. ")" or ""
+    return #self.arrived .. " bytes on a raw connection" .. place .. " were not read: " .. ("%q"):format(self.arrived:sub(1, 60))
 end
 
 return client

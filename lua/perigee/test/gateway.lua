@@ -5,8 +5,11 @@
 local address = require "perigee._core.address"
 local client = require "perigee.test.client"
 local ending = require "perigee.test.ending"
+local clock = require "perigee.test.clock"
 local generation = require "perigee._core.generation"
 local json = require "perigee.json"
+local leaks = require "perigee.test.leaks"
+local misuse = require "perigee.test.misuse"
 local project = require "perigee.test.project"
 local testing = require "perigee._core.testing"
 local upstream = require "perigee.test.upstream"
@@ -18,12 +21,21 @@ local DEFAULT_LISTENER = "127.0.0.1:8080"
 local DEFAULT_CLIENT = "127.0.0.1"
 
 ---@class perigee.test.Gateway
----@field upstreams table<string, perigee.test.Fake>
----@field hosts table<string, perigee.test.Fake>
+---@field upstreams table<string, perigee.test.Fake> fakes by name of the upstream
+---@field hosts table<string, perigee.test.Fake> fakes by address, as the configuration of the test wrote it
 local Gateway = {}
 Gateway.__index = Gateway
 for name, method in pairs(ending.gateway) do
     Gateway[name] = method
+end
+
+-- Every public method begins with it.
+local function check(self, name)
+    if getmetatable(self) ~= Gateway then
+        misuse.raise("call gw:" .. name .. "(…) with a colon")
+    elseif self.is_closed then
+        misuse.raise("gw:" .. name .. ": the gateway is closed")
+    end
 end
 
 -- ---------------------------------------------------------------- configurations with fakes in them
@@ -55,6 +67,7 @@ end
 function Gateway:_open_door(text, fake, endpoint, answer)
     local door = self.doors[text] or {}
     door.fake, door.endpoint, door.answer = fake, endpoint, answer
+    fake:_answers_with(answer)
     self.doors[text] = door
     self.server:door(text, answer == upstream.fail.refuse)
     return text
@@ -96,16 +109,22 @@ function Gateway:_adapt_upstream(name, settings)
     return settings
 end
 
-local function with_port(text)
-    return text:find(":%d+$") and text:lower() or text:lower() .. ":80"
+-- The address that a name among the hosts stands for: a host, with or without port, or the beginning of a URL; "*" is all
+-- others.
+local function host_address(text)
+    local host = text:lower():gsub("^http://", ""):gsub("/$", "")
+    if host:find("/", 1, true) then
+        error("hosts: '" .. text .. "' is no host: leave scheme and path out, and let the fake look at req.path", 0)
+    end
+    return (host == "*" or host:find(":%d+$")) and host or host .. ":80"
 end
 
 function Gateway:_adapt_hosts(hosts)
     for text, answer in pairs(hosts or {}) do
         if type(text) ~= "string" or not upstream.is_fake(answer) then
-            error("hosts are functions by address: { [\"payments.internal:8080\"] = function(req) … end }", 0)
+            error("hosts are fakes by address: { [\"payments.internal:8080\"] = function(req) … end }", 0)
         end
-        self:_open_door(with_port(text), self:_fake("hosts", text), 1, answer)
+        self:_open_door(host_address(text), self:_fake("hosts", text), 1, answer)
     end
 end
 
@@ -161,17 +180,44 @@ end
 
 -- ---------------------------------------------------------------- building
 
+---@class perigee.test.Config: table what a configuration file returns; upstreams and endpoints may be fakes
+---@field hosts? table<string, perigee.test.Answer> fakes by address; "*" answers for all others
+
 ---@class perigee.test.Options
 ---@field files? table<string, string> texts of files by path, before those on disk
 ---@field dir? string folder of the configuration; by default that of the spec file and those above
----@field upstreams? table<string, any> test.load: fakes in the place of the file's upstreams
----@field hosts? table<string, any> test.load: fakes by address
+
+---@class perigee.test.LoadOptions
+---@field files? table<string, string> texts of files by path, before those on disk
+---@field upstreams? table<string, perigee.test.Answer> fakes in the place of the file's upstreams
+---@field hosts? table<string, perigee.test.Answer> fakes by address; "*" answers for all others
+
+---@class perigee.test.Error what is wrong with a configuration
+---@field file? string
+---@field line? integer
+---@field path? string of the setting
+---@field message string
+
+local LIVE_OPTIONS = { files = "table", dir = "string" }
+local LOAD_OPTIONS = { files = "table", upstreams = "table", hosts = "table" }
+
+local function check_options(options, known)
+    if options == nil then
+        return {}
+    end
+    misuse.check("the options are a table", options, "table")
+    for name, value in pairs(options) do
+        if not known[name] then
+            misuse.raise("'" .. tostring(name) .. "' is no option here; there are " .. table.concat(sorted_names(known), ", "))
+        end
+        misuse.check("option '" .. name .. "' is a " .. known[name], value, known[name])
+    end
+    return options
+end
 
 -- The plan of a build: entry, reader of files, and what to make of the entry's value.
 local function live_plan(config, options)
-    if type(config) ~= "table" then
-        error("test.gateway expects the table that a configuration file returns, not a " .. type(config), 4)
-    end
+    misuse.check("a gateway is made of the table that a configuration file returns", config, "table")
     local file = world.file or "spec.lua"
     local read = project.reader(options.dir or project.folder(file), not options.dir, options.files)
     return {
@@ -225,7 +271,7 @@ function Gateway:_build(plan)
         end,
     }
     self.number = self.number + 1
-    local errors = self.server:build(plan.entry, self.number)
+    local errors = leaks.expect_tasks(function() return self.server:build(plan.entry, self.number) end)
     is_open = false
     if errors then
         return assert(json.decode(errors))
@@ -275,30 +321,32 @@ local function new(plan)
 end
 
 --- A gateway for a configuration that the test gives.
----@param config table
+---@param config perigee.test.Config
 ---@param options? perigee.test.Options
 ---@return perigee.test.Gateway|nil
----@return table[]|nil errors
+---@return perigee.test.Error[]|nil errors
 function gateway.new(config, options)
-    return new(live_plan(config, options or {}))
+    return new(live_plan(config, check_options(options, LIVE_OPTIONS)))
 end
 
 --- A gateway for a configuration file.
 ---@param path string
----@param options? perigee.test.Options
+---@param options? perigee.test.LoadOptions
 ---@return perigee.test.Gateway|nil
----@return table[]|nil errors
+---@return perigee.test.Error[]|nil errors
 function gateway.load(path, options)
-    return new(file_plan(path, options or {}))
+    misuse.check("test.load expects the path of a configuration file", path, "string")
+    return new(file_plan(path, check_options(options, LOAD_OPTIONS)))
 end
 
 --- Takes over another configuration, as `perigee reload` does.
----@param config table
+---@param config perigee.test.Config
 ---@param options? perigee.test.Options
 ---@return true|nil
----@return table[]|nil errors the old one goes on
+---@return perigee.test.Error[]|nil errors the old one goes on
 function Gateway:reload(config, options)
-    local errors = self:_build(live_plan(config, options or {}))
+    check(self, "reload")
+    local errors = self:_build(live_plan(config, check_options(options, LIVE_OPTIONS)))
     world.settle()
     if errors then
         return nil, errors
@@ -313,18 +361,28 @@ local KNOWN = {
     client = "string",
 }
 
+local function check_chunks(chunks)
+    for i, part in ipairs(chunks) do
+        if type(part) ~= "string" and type(part) ~= "number" and part ~= upstream.fail.reset then
+            misuse.raise("request: chunk " .. i .. " is a " .. type(part) .. ", not a string, a number of seconds or test.fail.reset")
+        end
+    end
+end
+
 local function check_request(request)
     for name, value in pairs(request) do
         if name == "body" then
             if type(value) ~= "string" and type(value) ~= "table" then
-                error("request: the body is a string or a table, not a " .. type(value), 4)
+                misuse.raise("request: the body is a string or a table, not a " .. type(value))
             end
         elseif not KNOWN[name] then
-            error("request: '" .. tostring(name) .. "' is no option", 4)
-        elseif type(value) ~= KNOWN[name] then
-            error("request: '" .. name .. "' is a " .. KNOWN[name] .. ", not a " .. type(value), 4)
+            misuse.raise("request: '" .. tostring(name) .. "' is no option; there are body, "
+                .. table.concat(sorted_names(KNOWN), ", "))
+        else
+            misuse.check("request: '" .. name .. "' is a " .. KNOWN[name], value, KNOWN[name])
         end
     end
+    check_chunks(request.chunks or {})
 end
 
 local function complete_request(options)
@@ -332,7 +390,8 @@ local function complete_request(options)
     local request = copy(options)
     request.method, request.path = request.method or "GET", request.path or "/"
     if type(request.body) == "table" then
-        request.body = assert(json.encode(request.body))
+        local body, message = json.encode(request.body)
+        request.body = body or misuse.raise("request: the body cannot be written as JSON: " .. message)
         request.headers = copy(request.headers)
         request.headers["content-type"] = request.headers["content-type"] or "application/json"
     end
@@ -349,7 +408,7 @@ end
 ---@field path? string with query; "/"
 ---@field headers? table<string, string|string[]>
 ---@field body? string|table a table is sent as JSON
----@field chunks? string[] a chunked body
+---@field chunks? (string|number|perigee.test.Failure)[] a chunked body: chunks, pauses in seconds, test.fail.reset
 ---@field trailers? table<string, string> behind the chunks
 ---@field timeout? number virtual seconds to wait for the response; 60
 ---@field client? string IP address that the gateway sees; "127.0.0.1"
@@ -358,6 +417,8 @@ end
 ---@param options perigee.test.Request
 ---@return perigee.test.Pending
 function Gateway:send(options)
+    check(self, "send")
+    misuse.check("gw:send and gw:request expect a table such as { path = \"/\" }", options, "table")
     local request = complete_request(options)
     return self:_add(client.send(self.server:connect(self.address, request.client or DEFAULT_CLIENT), request))
 end
@@ -366,11 +427,24 @@ end
 ---@param options perigee.test.Request
 ---@return perigee.test.Response
 function Gateway:request(options)
+    check(self, "request")
     return self:send(options):wait()
 end
 
+---@class perigee.test.Gateway
+---@field get fun(self, path: string, options?: perigee.test.Request): perigee.test.Response
+---@field post fun(self, path: string, options?: perigee.test.Request): perigee.test.Response
+---@field put fun(self, path: string, options?: perigee.test.Request): perigee.test.Response
+---@field delete fun(self, path: string, options?: perigee.test.Request): perigee.test.Response
+---@field head fun(self, path: string, options?: perigee.test.Request): perigee.test.Response
+---@field options fun(self, path: string, options?: perigee.test.Request): perigee.test.Response
+---@field patch fun(self, path: string, options?: perigee.test.Request): perigee.test.Response
 for _, method in ipairs { "GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH" } do
-    Gateway[method:lower()] = function(self, path, options)
+    local name = method:lower()
+    Gateway[name] = function(self, path, options)
+        check(self, name)
+        misuse.check("gw:" .. name .. " expects a path", path, "string")
+        misuse.check("gw:" .. name .. " expects a table of options behind the path", options or {}, "table")
         local request = copy(options)
         request.method, request.path = method, path
         return self:send(request):wait()
@@ -381,6 +455,8 @@ end
 ---@param bytes? string written at once
 ---@return perigee.test.Connection
 function Gateway:raw(bytes)
+    check(self, "raw")
+    misuse.check("gw:raw expects bytes", bytes or "", "string")
     local connection = self:_add(client.raw(self.server:connect(self.address, DEFAULT_CLIENT)))
     return bytes and connection:write(bytes) or connection
 end
@@ -388,20 +464,41 @@ end
 -- ---------------------------------------------------------------- what a test sees
 
 --- Moves time on, and does what falls due.
----@param seconds number
-function Gateway:advance(seconds)
-    world.advance(seconds)
+---@param span number|string seconds, or a duration such as "90s"
+function Gateway:advance(span)
+    check(self, "advance")
+    world.advance("gw:advance", span)
+end
+
+--- Sets the wall clock, forward or back, as an administrator does: timers, times to live and buckets do not notice.
+---@param moment number|string seconds since 1970, or a date such as "2026-03-01T12:00:00Z"
+function Gateway:set_time(moment)
+    check(self, "set_time")
+    clock.set(moment)
 end
 
 --- The wall clock in seconds since 1970; a test begins at 2026-01-01T00:00:00Z.
 ---@return number
 function Gateway:now()
-    return testing.wall_ms() / 1000
+    check(self, "now")
+    return clock.now()
 end
 
+--- Ends the timers and tasks that requests have started. For a test that is not about them.
+function Gateway:drop_tasks()
+    check(self, "drop_tasks")
+    leaks.drop_tasks()
+    world.settle()
+end
+
+---@class perigee.test.LogLine
+---@field level "debug"|"info"|"warn"|"error"
+---@field message string
+
 --- What the runtime and the policies logged since the test began.
----@return { level: string, message: string }[]
+---@return perigee.test.LogLine[]
 function Gateway:log()
+    check(self, "log")
     world.settle()
     return world.log()
 end
@@ -409,6 +506,7 @@ end
 --- Values of all metrics, by name with labels as Prometheus reads them.
 ---@return table<string, number>
 function Gateway:metrics()
+    check(self, "metrics")
     world.settle()
     local values = {}
     for line in testing.metrics():gmatch("[^\n]+") do
@@ -434,9 +532,25 @@ function Gateway:_accept()
     return true
 end
 
+-- Is there somebody at the address that the gateway asked for?
+function Gateway:_check_strangers()
+    local text = self.server:stranger()
+    if not text then
+        return
+    end
+    local names = {}
+    for name in pairs(self.doors) do
+        names[#names + 1] = name
+    end
+    table.sort(names)
+    world.fail("no fake answers at " .. text .. ", which the gateway asks: put one in hosts or in upstreams (hosts = { [\""
+        .. text .. "\"] = … }). There are fakes at: " .. (names[1] and table.concat(names, ", ") or "no address"))
+end
+
 -- Moves bytes to and from the gateway; returns whether anything happened.
 function Gateway:_serve()
     local has_moved = false
+    self:_check_strangers()
     while self:_accept() do
         has_moved = true
     end
@@ -453,23 +567,37 @@ function Gateway:_serve()
     return has_moved
 end
 
-function Gateway:_find_leaks(leaks)
+function Gateway:_find_leaks(list)
     for _, one in ipairs(self.clients) do
-        if one:_is_left() then
-            leaks[#leaks + 1] = one.name .. " was sent and neither waited for nor aborted"
-        end
+        list[#list + 1] = one:_leak()
     end
     for _, connection in ipairs(self.connections) do
         local unread = connection:unread()
         if unread > 0 then
-            leaks[#leaks + 1] = unread .. " bytes from fake upstream '" .. connection.fake.name .. "' were not read"
+            list[#list + 1] = unread .. " bytes from fake upstream '" .. connection.fake.name .. "' were not read"
+        end
+    end
+    for _, kind in ipairs { "upstreams", "hosts" } do
+        for _, name in ipairs(sorted_names(self[kind])) do
+            self[kind][name]:_find_leaks(list)
+        end
+    end
+end
+
+-- What is under way at a fake although no client waits for it.
+function Gateway:_find_unanswered(list)
+    for _, connection in ipairs(self.connections) do
+        local request = connection:unanswered()
+        if request then
+            list[#list + 1] = "fake upstream '" .. connection.fake.name .. "' has not answered " .. request.method .. " "
+                .. request.target .. ", and no client waits for it"
         end
     end
 end
 
 function Gateway:_close_clients()
     for _, one in ipairs(self.clients) do
-        one.raw:reset()
+        one:_close()
     end
     self.clients = {}
 end
@@ -482,21 +610,15 @@ end
 
 function Gateway:_close_server()
     self.server:close()
-    self.connections = {}
+    self.connections, self.is_closed = {}, true
 end
 
 --- Closes the gateway. Called by the kit after each test.
 function Gateway:close()
-    for i, open in ipairs(world.gateways) do
-        if open == self then
-            self:_close_clients()
-            world.settle()
-            self:_close_fakes()
-            world.settle()
-            self:_close_server()
-            table.remove(world.gateways, i)
-            return world.settle()
-        end
+    if getmetatable(self) ~= Gateway then
+        misuse.raise "call gw:close() with a colon"
+    elseif not self.is_closed then
+        world.close(self)
     end
 end
 

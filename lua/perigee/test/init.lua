@@ -3,26 +3,50 @@
 -- The test kit: `require "perigee.test"` in a spec that `perigee test` runs. See docs/testing.md.
 
 local assertions = require "perigee.test.assertions"
+local clock = require "perigee.test.clock"
+local coverage = require "perigee.test.coverage"
 local gateway = require "perigee.test.gateway"
+local misuse = require "perigee.test.misuse"
 local upstream = require "perigee.test.upstream"
 local world = require "perigee.test.world"
 
 ---@class perigee.test
+---@field fail perigee.test.Failures what can go wrong at an upstream
 local test = {
-    reply = upstream.reply,
-    stream = upstream.stream,
     fail = upstream.fail,
 }
 
+--- An answer of a fake upstream.
+---@param status integer
+---@param body? string|table|perigee.test.Stream a table is sent as JSON; a stream, slowly
+---@param headers? table<string, string|string[]>
+---@param trailers? table<string, string>
+---@return any
+function test.reply(status, body, headers, trailers)
+    return upstream.reply(status, body, headers, trailers)
+end
+
+--- A slow body: strings are chunks, numbers are pauses in seconds; test.fail.reset and test.fail.hang end it.
+---@param parts (string|number|perigee.test.Failure)[]
+---@return perigee.test.Stream
+function test.stream(parts)
+    return upstream.stream(parts)
+end
+
+--- A fake that gives each answer once, in this order. It is an error to ask it more often, and the test fails when it is asked
+--- less often.
+---@param list any[] what a fake may return, or functions
+---@return perigee.test.Script
+function test.answers(list)
+    return upstream.answers(list)
+end
+
 local function or_raise(found, errors)
-    if found then
-        return found
-    end
-    error("the configuration is refused:\n" .. gateway.format_errors(errors), 2)
+    return found or misuse.raise("the configuration is refused:\n" .. gateway.format_errors(errors))
 end
 
 --- A gateway in memory. Raises an error that lists what is wrong with the configuration.
----@param config table as a configuration file returns it; upstreams may be functions
+---@param config perigee.test.Config as a configuration file returns it; upstreams may be functions
 ---@param options? perigee.test.Options
 ---@return perigee.test.Gateway
 function test.gateway(config, options)
@@ -31,22 +55,43 @@ end
 
 --- A gateway for a configuration file.
 ---@param path string
----@param options? perigee.test.Options
+---@param options? perigee.test.LoadOptions
 ---@return perigee.test.Gateway
 function test.load(path, options)
     return or_raise(gateway.load(path, options))
 end
 
---- What is wrong with a configuration: a list of { file, line, path, message }, empty when it is accepted.
----@param config table
+--- What is wrong with a configuration: a list, empty when it is accepted.
+---@param config perigee.test.Config
 ---@param options? perigee.test.Options
----@return table[]
+---@return perigee.test.Error[]
 function test.errors(config, options)
     local found, errors = gateway.new(config, options)
     if found then
         found:close()
     end
     return errors or {}
+end
+
+--- Moves time on, and does what falls due; for tests without a gateway.
+---@param span number|string seconds, or a duration such as "90s"
+function test.advance(span)
+    world.begin()
+    world.advance("test.advance", span)
+end
+
+--- Sets the wall clock, forward or back; for tests without a gateway.
+---@param moment number|string seconds since 1970, or a date such as "2026-03-01T12:00:00Z"
+function test.set_time(moment)
+    world.begin()
+    clock.set(moment)
+end
+
+--- The wall clock in seconds since 1970; a test begins at 2026-01-01T00:00:00Z.
+---@return number
+function test.now()
+    world.begin()
+    return clock.now()
 end
 
 -- ---------------------------------------------------------------- for perigee/test/runner.lua
@@ -63,8 +108,9 @@ function test._end_file()
 end
 
 --- A test begins.
-function test._begin_test(name)
-    world.test, world.status = name, nil
+function test._begin_test(name, place)
+    world.test, world.place, world.status = name, place, nil
+    coverage.resume()
 end
 
 --- A test has ended, its hooks have not.
@@ -77,8 +123,10 @@ function test._end_test()
     world.finish()
 end
 
---- busted is about to run.
-function test._begin()
+--- busted is about to run. `block` tells the kind of its block that runs.
+function test._begin(block)
+    world.block = block
+    clock.install()
     assertions.install()
 end
 

@@ -3,6 +3,8 @@
 -- The files that a gateway under test is made of: those the test gives as text, then those beside or above the spec file (or
 -- below a folder that the test names). What is not there comes from the binary, as always.
 
+local coverage = require "perigee.test.coverage"
+
 local project = {}
 
 local PARENTS_MAX = 32
@@ -52,20 +54,28 @@ end
 ---@return fun(path: string): string|nil
 function project.reader(folder, climbs, texts)
     local folders = climbs and folders_above(folder) or { folder }
-    return function(path)
+    local function find(path)
         if texts and texts[path] then
-            return texts[path]
+            return path, texts[path]
         elseif path:sub(1, 1) == "/" then
-            return project._read(path)
-        elseif not is_inside(path) then
-            return nil
-        end
-        for _, candidate in ipairs(folders) do
-            local text = project._read(candidate .. "/" .. path)
-            if text then
-                return text
+            return path, read_file(path)
+        elseif is_inside(path) then
+            for _, candidate in ipairs(folders) do
+                local text = read_file(candidate .. "/" .. path)
+                if text then
+                    return candidate .. "/" .. path, text
+                end
             end
         end
+    end
+    return function(path)
+        if texts and texts[path] then
+            coverage.note(path)
+            return texts[path]
+        end
+        local real, text = find(path)
+        coverage.note(path, text and real, text)
+        return text
     end
 end
 

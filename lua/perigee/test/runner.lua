@@ -46,22 +46,14 @@ local function has_busted()
     return false
 end
 
--- What busted tells while it runs.
-local state = { has_begun = false, exit = PASSED }
+-- ---------------------------------------------------------------- what busted tells while it runs
 
--- Names of a test and the blocks around it.
-local function full_name(busted, element)
-    local names = {}
-    while element and element.descriptor ~= "file" do
-        table.insert(names, 1, element.name)
-        element = busted.context.parent(element)
-    end
-    return table.concat(names, " ")
-end
+local state = { has_begun = false, exit = PASSED, report = nil }
 
 -- Called with busted's core when everything is loaded and nothing has run.
 local function prepare(busted)
     local kit = require "perigee.test"
+    local names = require "perigee.test.report"
     busted.subscribe({ "suite", "start" }, function()
         state.has_begun = true
         return nil, true
@@ -74,16 +66,20 @@ local function prepare(busted)
         kit._end_file()
         return nil, true
     end)
+    busted.api.after_each(kit._end_test)
+    local hooks = busted.context.get().after_each
+    local finish = hooks[#hooks]
     busted.subscribe({ "test", "start" }, function(element)
-        kit._begin_test(full_name(busted, element))
+        local name = names.full_name(busted, element)
+        finish.name, finish.trace = "after '" .. name .. "'", element.trace -- what the test leaves behind is told under this
+        kit._begin_test(name, element.trace.short_src .. ":" .. element.trace.currentline)
         return nil, true
     end)
     busted.subscribe({ "test", "end" }, function(_, _, status)
         kit._note_status(status)
         return nil, true
     end)
-    busted.api.after_each(kit._end_test)
-    kit._begin()
+    kit._begin(function() return busted.context.get().descriptor end)
 end
 
 -- busted.runner asks for this module last before it runs the tests.
@@ -93,6 +89,19 @@ local function hook_execution()
         prepare(busted)
         return execute(busted)
     end
+end
+
+-- And for this one before it loads the spec files: what is wrong in them is part of the report.
+local function hook_report(line)
+    local load_output = require "busted.modules.output_handler_loader"()
+    local function begin(busted, ...)
+        state.report = require("perigee.test.report").new(busted)
+        if line.tap then
+            require("perigee.test.tap").begin(state.report)
+        end
+        return load_output(busted, ...)
+    end
+    package.loaded["busted.modules.output_handler_loader"] = function() return begin end
 end
 
 -- os.exit would take the process down with everything open.
@@ -121,20 +130,114 @@ local function run_busted()
     return state.has_begun and FAILED or USAGE
 end
 
+-- ---------------------------------------------------------------- reports
+
+local function complain(...)
+    io.stderr:write("perigee: ", ...)
+    io.stderr:write "\n"
+end
+
+-- Opens the files to be written, before anything is run; nil when one cannot be.
+local function open_outputs(line)
+    local outputs = {}
+    for _, name in ipairs { "junit", "lcov" } do
+        local file, message
+        if line[name] then
+            file, message = io.open(line[name], "wb")
+            if not file then
+                complain("the file of --", name, " cannot be written: ", message)
+                return nil
+            end
+        end
+        outputs[name] = file
+    end
+    return outputs
+end
+
+-- Writes a file that is open, and closes it. Returns the status.
+local function write_output(file, text)
+    local ok, message = file:write(text)
+    local is_closed, close_message = file:close()
+    if ok and is_closed then
+        return PASSED
+    end
+    complain("a report cannot be written: ", message or close_message)
+    return FAILED
+end
+
+local function report_coverage(line, outputs)
+    local coverage_report = require "perigee.test.coverage_report"
+    local results = require("perigee.test.coverage").finish()
+    local prefix = line.tap and "# " or ""
+    for i, text in ipairs(coverage_report.summary(results)) do
+        io.write((i == 1 and not line.tap) and "\n" or "", prefix, text, "\n")
+    end
+    local status = outputs.lcov and write_output(outputs.lcov, coverage_report.lcov(results)) or PASSED
+    local total = coverage_report.total(results)
+    if line.min and (total or 0) < line.min then
+        io.stdout:flush()
+        complain(total and ("%.1f%% of the lines are covered"):format(total) or "nothing is covered",
+            (", less than --min %g%%"):format(line.min))
+        return FAILED
+    end
+    return status
+end
+
+-- What became of the run, given what busted says of it.
+local function finish_report(line, outputs, status)
+    local report = state.report
+    if not report then
+        return status
+    end
+    report:finish()
+    if outputs.junit then
+        status = math.max(status, write_output(outputs.junit, require("perigee.test.junit").format(report)))
+    end
+    if line.coverage then
+        status = math.max(status, report_coverage(line, outputs))
+    end
+    if status == PASSED and report.test_count == 0 and not line.list then
+        complain "there is no such test"
+        return USAGE
+    end
+    return status
+end
+
+-- ---------------------------------------------------------------- the run
+
+local function run(line)
+    local outputs = open_outputs(line)
+    if not outputs then
+        return USAGE
+    end
+    hook_execution()
+    hook_report(line)
+    line.rest[0] = "perigee test"
+    rawset(_G, "arg", line.rest)
+    if line.coverage then
+        require("perigee.test.coverage").begin()
+    end
+    local status = run_busted()
+    require("perigee.test")._end()
+    status = finish_report(line, outputs, status)
+    io.stdout:flush()
+    return status
+end
+
 --- Runs the specs.
----@param arguments string[] paths, and options of busted
+---@param arguments string[] paths, options of the kit, and options of busted
 ---@return integer status 0 passed, 1 failed, 2 nothing was run
 return function(arguments)
+    local line, message = require("perigee.test.options").parse(arguments)
+    if not line then
+        complain(message)
+        io.stderr:write "Run 'perigee test --help' for what it takes.\n"
+        return USAGE
+    end
     extend_paths()
     if not has_busted() then
         return USAGE
     end
     load_sdk()
-    hook_execution()
-    arguments[0] = "perigee test"
-    rawset(_G, "arg", arguments)
-    local status = run_busted()
-    require("perigee.test")._end()
-    io.stdout:flush()
-    return status
+    return run(line)
 end

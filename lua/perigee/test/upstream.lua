@@ -4,7 +4,9 @@
 -- a fake may sleep while others go on.
 
 local async = require "perigee._core.async"
+local expectation = require "perigee.test.expectation"
 local fields = require "perigee.test.fields"
+local misuse = require "perigee.test.misuse"
 local reply_values = require "perigee.reply"
 local testing = require "perigee._core.testing"
 local wire = require "perigee.test.wire"
@@ -17,8 +19,17 @@ local upstream = {}
 local Reply = {}
 local Stream = {}
 local Failure = {}
+local Script = {}
+
+---@alias perigee.test.Answer perigee.test.Failure|perigee.test.Script|fun(req: perigee.test.Seen): any
+
+---@class perigee.test.Failure
 
 --- What can go wrong at an upstream, in the place of a fake, of its answer, or inside a stream.
+---@class perigee.test.Failures
+---@field reset perigee.test.Failure the connection breaks
+---@field refuse perigee.test.Failure there is no connection
+---@field hang perigee.test.Failure nothing comes
 upstream.fail = {
     reset = setmetatable({ kind = "reset" }, Failure), -- the connection breaks
     refuse = setmetatable({ kind = "refuse" }, Failure), -- there is no connection
@@ -32,30 +43,59 @@ upstream.fail = {
 ---@param trailers? table<string, string>
 function upstream.reply(status, body, headers, trailers)
     if type(status) ~= "number" or status < 200 or status > 999 or status % 1 ~= 0 then
-        error("test.reply expects a status from 200 to 999", 2)
+        misuse.raise "test.reply expects a status from 200 to 999"
     elseif trailers or getmetatable(body) == Stream or status > 599 then
         return setmetatable({ status = status, body = body, headers = headers, trailers = trailers }, Reply)
     end
     return reply_values.new(status, body, headers)
 end
 
---- A slow body: strings are chunks, numbers are pauses in seconds.
----@param parts (string|number)[]
+---@class perigee.test.Stream
+
+--- A slow body: strings are chunks, numbers are pauses in seconds; test.fail.reset and test.fail.hang end it.
+---@param parts (string|number|perigee.test.Failure)[]
+---@return perigee.test.Stream
 function upstream.stream(parts)
+    misuse.check("test.stream expects a list of strings and pauses", parts, "table")
     for i, part in ipairs(parts) do
         local kind = type(part)
         if kind ~= "string" and kind ~= "number" and getmetatable(part) ~= Failure then
-            error("test.stream: part " .. i .. " is a " .. kind .. ", not a string or a number of seconds", 2)
+            misuse.raise("test.stream: part " .. i .. " is a " .. kind .. ", not a string or a number of seconds")
         end
     end
     return setmetatable({ parts = parts }, Stream)
+end
+
+---@class perigee.test.Script answers in their order
+
+--- A fake that gives each answer once, in this order. It is an error to ask it more often, and the test fails when it is asked
+--- less often.
+---@param list any[] what a fake may return, or functions
+---@return perigee.test.Script
+function upstream.answers(list)
+    misuse.check("test.answers expects a list of answers", list, "table")
+    for i, answer in ipairs(list) do
+        if answer == upstream.fail.refuse then
+            misuse.raise("test.answers: answer " .. i .. ": who refuses the connection is asked nothing")
+        end
+    end
+    return setmetatable({ list = list, given = 0 }, Script)
+end
+
+local function next_answer(fake, script)
+    script.given = script.given + 1
+    local answer = script.list[script.given]
+    if answer == nil then
+        error(("fake upstream '%s' is asked %d times, and has %d answers"):format(fake.name, script.given, #script.list), 0)
+    end
+    return answer
 end
 
 --- Is the value something that answers in the place of a server?
 ---@param value any
 ---@return boolean
 function upstream.is_fake(value)
-    return type(value) == "function" or getmetatable(value) == Failure
+    return type(value) == "function" or getmetatable(value) == Failure or getmetatable(value) == Script
 end
 
 local function to_reply(fake, value)
@@ -71,9 +111,19 @@ end
 
 -- ---------------------------------------------------------------- connections
 
+---@class perigee.test.Seen a request that a fake has got
+---@field method string
+---@field path string
+---@field query string behind the "?"; "" for none
+---@field target string path and query
+---@field headers perigee.test.Fields
+---@field trailers perigee.test.Fields
+---@field body string
+---@field endpoint integer which of the upstream's endpoints was asked, from 1
+
 ---@class perigee.test.Fake
 ---@field name string
----@field requests table[] what it has been asked
+---@field requests perigee.test.Seen[] what it has been asked
 local Fake = {}
 Fake.__index = Fake
 
@@ -82,11 +132,43 @@ function Fake:reset()
     self.requests = {}
 end
 
+--- The test fails at its end unless the fake was asked this by then.
+---@param wanted perigee.test.Wanted
+function Fake:expect(wanted)
+    if getmetatable(self) ~= Fake then
+        misuse.raise "call expect(…) with a colon"
+    end
+    self.expectations[#self.expectations + 1] = expectation.new(wanted, misuse.place())
+end
+
+function Fake:_record(request)
+    self.requests[#self.requests + 1] = request
+    self.seen[#self.seen + 1] = request
+end
+
+function Fake:_answers_with(answer)
+    if getmetatable(answer) == Script then
+        self.scripts[answer] = true
+    end
+end
+
+function Fake:_find_leaks(list)
+    for _, wanted in ipairs(self.expectations) do
+        list[#list + 1] = wanted:problem(self.name, self.seen)
+    end
+    for script in pairs(self.scripts) do
+        if script.given < #script.list then
+            list[#list + 1] = ("fake upstream '%s' has %d answers, and was asked %d times"):format(
+                self.name, #script.list, script.given)
+        end
+    end
+end
+
 --- A fake upstream.
 ---@param name string
 ---@return perigee.test.Fake
 function upstream.new(name)
-    return setmetatable({ name = name, requests = {} }, Fake)
+    return setmetatable({ name = name, requests = {}, seen = {}, expectations = {}, scripts = {} }, Fake)
 end
 
 ---@class perigee.test.Door an address of a fake
@@ -133,8 +215,7 @@ function Connection:_read(bytes)
     elseif is_complete then
         self.is_busy = true
         self.request = record(self, self.reader.message)
-        local requests = self.fake.requests
-        requests[#requests + 1] = self.request
+        self.fake:_record(self.request)
         self:_answer()
     end
 end
@@ -198,8 +279,11 @@ function Connection:_answer()
     local answer = self.door.answer
     self.coroutine = testing.spawn(function()
         local ok, value = xpcall(function()
+            if getmetatable(answer) == Script then
+                answer = next_answer(self.fake, answer)
+            end
             if type(answer) == "function" then
-                return self:_send(answer(self.request))
+                answer = answer(self.request)
             end
             return self:_send(answer)
         end, trap)
@@ -232,6 +316,12 @@ end
 ---@return integer
 function Connection:unread()
     return self.is_busy and 0 or self.raw:unread()
+end
+
+--- The request that the fake has not answered.
+---@return perigee.test.Seen|nil
+function Connection:unanswered()
+    return self.is_busy and not self.raw:is_ended() and self.request or nil
 end
 
 --- Closes the connection; what the fake was doing ends.

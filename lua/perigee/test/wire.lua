@@ -51,10 +51,7 @@ end
 
 local WITH_CONTENT = { POST = true, PUT = true, PATCH = true }
 
---- A whole request.
----@param request perigee.test.Request
----@return string
-function wire.request(request)
+local function request_fields(request)
     local list = fields.list(request.headers)
     if not fields.has(list, "host") then
         table.insert(list, 1, { "host", "localhost" })
@@ -62,11 +59,25 @@ function wire.request(request)
     local body = request.body or ""
     if request.chunks then
         list[#list + 1] = { "transfer-encoding", "chunked" }
-        body = chunked(request.chunks, request.trailers)
     elseif (body ~= "" or WITH_CONTENT[request.method]) and not fields.has(list, "content-length") then
         list[#list + 1] = { "content-length", #body }
     end
-    return wire.head(request.method .. " " .. request.path .. " HTTP/1.1", list) .. body
+    return list
+end
+
+--- The head of a request.
+---@param request perigee.test.Request
+---@return string
+function wire.request_head(request)
+    return wire.head(request.method .. " " .. request.path .. " HTTP/1.1", request_fields(request))
+end
+
+--- A whole request, whose chunks are strings.
+---@param request perigee.test.Request
+---@return string
+function wire.request(request)
+    local body = request.chunks and chunked(request.chunks, request.trailers) or request.body or ""
+    return wire.request_head(request) .. body
 end
 
 -- ---------------------------------------------------------------- reading

@@ -3,6 +3,9 @@
 -- What the gateways of one test share: the loop, the clock, and what went wrong where nobody could be told. Between two turns
 -- of the loop the gateways are served: bytes are moved to readers, fake upstreams answer.
 
+local clock = require "perigee.test.clock"
+local leaks = require "perigee.test.leaks"
+local misuse = require "perigee.test.misuse"
 local testing = require "perigee._core.testing"
 
 local world = {
@@ -10,8 +13,11 @@ local world = {
     failures = {}, -- errors raised by fake upstreams
     file = nil, ---@type string|nil spec file that runs
     test = "", -- name of the test that runs
+    place = nil, ---@type string|nil "file:line" of that test
     status = nil, ---@type string|nil how it ended
+    block = nil, ---@type (fun(): string)|nil kind of the block of busted that runs
     is_used = false, -- something of the kit was used in this test
+    left = {}, ---@type string[] what gateways that the test has closed left behind
 }
 
 local MAX_TURNS = 1000000
@@ -25,12 +31,18 @@ local function turn()
     return has_more
 end
 
+-- What failed out of sight of the test; a text that names no place gets that of the spec that drives the gateway.
 local function raise_failures()
     local failure = world.failures[1]
-    if failure ~= nil then
-        world.failures = {}
-        error(failure, 0)
+    if failure == nil then
+        return
     end
+    world.failures = {}
+    if type(failure) == "string" and not failure:find("^[^\n]-:%d+: ") then
+        local place = misuse.place() or world.place
+        failure = place and place .. ": " .. failure or failure
+    end
+    error(failure, 0)
 end
 
 --- Something went wrong in a fake upstream: whoever drives the loop is told.
@@ -79,12 +91,10 @@ function world.run(is_done, seconds)
 end
 
 --- Moves time.
----@param seconds number
-function world.advance(seconds)
-    if type(seconds) ~= "number" or seconds < 0 then
-        error("advance expects a number of seconds, 0 or more", 3)
-    end
-    local left = math.floor(seconds * 1000 + 0.5)
+---@param what string name of the caller, for messages
+---@param span number|string seconds, or a duration
+function world.advance(what, span)
+    local left = math.floor(clock.seconds(what, span) * 1000 + 0.5)
     world.settle()
     local next_ms = testing.next_ms()
     while next_ms and next_ms <= left do
@@ -107,58 +117,86 @@ function world.log()
     return lines
 end
 
+-- Blocks in which nothing of a test runs yet, or any more.
+local OUTSIDE = {
+    file = "a file", describe = "describe", strict_setup = "setup", lazy_setup = "lazy_setup", strict_teardown = "teardown",
+    lazy_teardown = "lazy_teardown",
+}
+
 --- The first use of the kit in a test.
 function world.begin()
-    if not world.is_used then
-        world.is_used = true
-        testing.reset()
+    if world.is_used then
+        return
     end
+    local outside = world.block and OUTSIDE[world.block()]
+    if outside then
+        misuse.raise("a gateway lives for one test: make it in it or before_each, not in " .. outside)
+    end
+    world.is_used = true
+    testing.reset()
 end
 
 -- ---------------------------------------------------------------- the end of a test
 
-local function count_text(count, what)
-    return count .. " " .. what .. (count == 1 and "" or "s")
-end
-
 -- What must be gone once all gateways are closed, and how it is called.
-local LEAKS = {
+local LEFTOVERS = {
     { "exchanges", "exchange" }, { "streams", "connection" }, { "coroutines", "coroutine" }, { "tasks", "task" },
     { "timers", "timer" },
 }
 
-local function close_all(leaks)
-    local gateways = world.gateways
-    for _, gateway in ipairs(gateways) do
-        gateway:_find_leaks(leaks)
+local function find_leftovers(list)
+    local counts = testing.counts()
+    for _, kind in ipairs(LEFTOVERS) do
+        local count = counts[kind[1]]
+        if count > 0 then
+            list[#list + 1] = leaks.count_text(count, kind[2]) .. " left after the gateway was closed"
+        end
     end
-    for _, gateway in ipairs(gateways) do
-        gateway:_close_clients()
-    end
-    run_turns()
-    for _, gateway in ipairs(gateways) do
-        gateway:_close_fakes()
-    end
-    run_turns()
+end
+
+-- What only shows when no gateway goes on: exchanges and tasks know nothing of gateways.
+local function find_unfinished(list)
+    leaks.find_tasks(list)
     local exchanges = testing.counts().exchanges
     if exchanges > 0 then
-        leaks[#leaks + 1] = count_text(exchanges, "exchange") .. " still open after every connection was closed"
+        list[#list + 1] = leaks.count_text(exchanges, "exchange") .. " still open after every connection was closed"
     end
+end
+
+local function each(gateways, method, ...)
     for _, gateway in ipairs(gateways) do
-        gateway:_close_server()
+        gateway[method](gateway, ...)
     end
-    world.gateways = {}
+end
+
+--- Closes gateways; `list` gets what they leave behind.
+---@param gateways table[]
+---@param list string[]
+local function close(gateways, list)
+    local is_last = #gateways == #world.gateways
+    each(gateways, "_find_leaks", list)
+    each(gateways, "_close_clients")
+    run_turns()
+    each(gateways, "_find_unanswered", list)
+    each(gateways, "_close_fakes")
+    run_turns()
+    if is_last then
+        find_unfinished(list)
+    end
+    each(gateways, "_close_server")
+    for i = #world.gateways, 1, -1 do
+        if world.gateways[i].is_closed then
+            table.remove(world.gateways, i)
+        end
+    end
     run_turns()
 end
 
-local function find_leftovers(leaks)
-    local counts = testing.counts()
-    for _, leak in ipairs(LEAKS) do
-        local count = counts[leak[1]]
-        if count > 0 then
-            leaks[#leaks + 1] = count_text(count, leak[2]) .. " left after the gateway was closed"
-        end
-    end
+--- Closes a gateway in the middle of a test. What it leaves behind is told at the end.
+---@param gateway table
+function world.close(gateway)
+    close({ gateway }, world.left)
+    raise_failures()
 end
 
 --- Closes what the test opened; raises an error that names what it left behind.
@@ -166,16 +204,17 @@ function world.finish()
     if not world.is_used then
         return
     end
-    local leaks = {}
-    close_all(leaks)
+    local list = world.left
+    close({ unpack(world.gateways) }, list)
     testing.reset()
-    world.is_used = false
-    find_leftovers(leaks)
+    world.is_used, world.left = false, {}
+    find_leftovers(list)
     if world.status ~= "success" then
         world.failures = {} -- the test has failed already
-    elseif #leaks > 0 then
+    elseif #list > 0 then
         world.failures = {}
-        error("left behind by '" .. world.test .. "':\n  " .. table.concat(leaks, "\n  "), 0)
+        local place = world.place and world.place .. ": " or ""
+        error(place .. "left behind by '" .. world.test .. "':\n  " .. table.concat(list, "\n  "), 0)
     end
     raise_failures()
 end
