@@ -33,8 +33,19 @@ static const struct command commands[] = {
      RUN_HELP "\nOnly the defaults of settings differ from 'perigee run'.\n"},
     {"check", peri_cli_check, "FILE", "validate a configuration without serving it",
      "Prints every error as file:line: path: message. Exit status 1 when there is one.\n"},
-    {"test", peri_test_main, "[PATH...]", "run busted specs inside the runtime",
-     "PATH is a spec file or a folder of them (default: spec).\n"},
+    {"test", peri_test_main, "[PATH...] [OPTION...]", "run busted specs inside the runtime",
+     "PATH is a spec file or a folder of them (default: spec). Exit status: 0 all passed, 1 something failed, 2 "
+     "nothing\n"
+     "was run.\n\n"
+     "  --filter PATTERN   only tests whose names match the Lua pattern\n"
+     "  --list             print the names of the tests and run none\n"
+     "  --watch            run again whenever a Lua, JSON or key file below the current folder changes\n"
+     "  --coverage         say which lines of policies and configurations did not run\n"
+     "  --min N%           fail when fewer lines ran (with --coverage)\n"
+     "  --lcov FILE        write the coverage as lcov reads it\n"
+     "  --junit FILE       write JUnit XML\n"
+     "  --tap, -o tap      print TAP\n\n"
+     "Other options are those of busted: --tags, --shuffle, --repeat, -v ...\n"},
     {"explain", peri_cli_explain, "FILE METHOD URL [-H 'NAME: VALUE']... [--json]",
      "say which way a request takes, without sending it",
      "Prints the request as routes see it, every route with the reason why it does not match, and of the one that\n"

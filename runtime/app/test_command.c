@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "app/cli.h"
+#include "app/test_watch.h"
 #include "base/log.h"
 #include "event/loop.h"
 #include "proxy/server.h"
@@ -96,6 +97,8 @@ static void world_close(struct world *world)
 
 int peri_test_run(int count, char **arguments, const struct peri_testing_gate *gate)
 {
+    if (peri_test_wants_watch(argc, argv))
+        return peri_test_watch(argc, argv);
     struct world world = {0};
     const struct peri_testing_host host = {
         .open = open_server,

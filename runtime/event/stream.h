@@ -43,6 +43,9 @@ struct peri_stream *peri_stream_connect_tcp(struct peri_loop *loop, const struct
 struct peri_stream *peri_stream_connect_unix(struct peri_loop *loop, const char *path,
                                              const struct peri_stream_events *events, void *data);
 
+/// What a function that connects in memory gives for a peer that neither accepts nor refuses. No stream.
+#define PERI_STREAM_SILENCE ((struct peri_stream *)(uintptr_t)1)
+
 /// Two memory streams joined back to back. False when out of memory.
 bool peri_stream_open_pair(struct peri_loop *loop, struct peri_stream *pair[2]);
 

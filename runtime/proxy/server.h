@@ -26,7 +26,8 @@ struct peri_server_options {
     int worker;             ///< index of the worker in shared memory
     uint64_t lua_memory;    ///< bytes of Lua heap; 0 for the default
     const char *role;       ///< default of the setting "role"; borrowed; NULL for "gateway"
-    /// Opens memory streams to upstreams in place of sockets (test kit), NULL when nobody is at `address`. NULL for sockets.
+    /// Opens memory streams to upstreams in place of sockets (test kit): NULL when nobody is at `address`, PERI_STREAM_SILENCE
+    /// when nothing comes of it. NULL for sockets.
     struct peri_stream *(*connect)(void *data, struct peri_slice address);
     void *connect_data; ///< for `connect`
 };

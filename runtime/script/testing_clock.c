@@ -121,7 +121,7 @@ void peri_testing_drop_coroutines(void)
 }
 
 const luaL_Reg peri_testing_clock[] = {
-    {"turn", turn},       {"advance", advance},         {"next_ms", next_ms}, {"now_ms", now_ms},
-    {"wall_ms", wall_ms}, {"set_wall_ms", set_wall_ms}, {"spawn", spawn},     {"cancel", cancel},
-    {NULL, NULL},
+    {"turn", turn},     {"advance", advance}, {"next_ms", next_ms},
+    {"now_ms", now_ms}, {"wall_ms", wall_ms}, {"set_wall_ms", set_wall_ms},
+    {"spawn", spawn},   {"cancel", cancel},   {NULL, NULL},
 };

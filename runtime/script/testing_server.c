@@ -16,6 +16,7 @@
 struct door {
     struct peri_list link;
     bool is_refusing;
+    bool is_silent;
     size_t len;
     char address[];
 };
@@ -59,6 +60,8 @@ static struct peri_stream *on_connect(void *data, struct peri_slice address)
         door = find_door(self, PERI_SLICE("*"));
     if (!door)
         note_stranger(self, address);
+    if (door && door->is_silent)
+        return PERI_STREAM_SILENCE;
     if (!door || door->is_refusing)
         return NULL;
     struct arrival *arrival = calloc(1, sizeof(*arrival));
@@ -152,7 +155,7 @@ static int server_connect(lua_State *L)
     return 1;
 }
 
-// door(address, is_refusing): what connects to `address` arrives, or is refused.
+// door(address, mode): what connects to `address` arrives; is refused ("refuse"); or nothing comes of it ("timeout").
 static int server_door(lua_State *L)
 {
     struct test_server *self = check(L);
@@ -166,7 +169,9 @@ static int server_door(lua_State *L)
         door->len = address.len;
         peri_list_append(&self->doors, &door->link);
     }
-    door->is_refusing = lua_toboolean(L, 3);
+    const char *mode = luaL_optstring(L, 3, "");
+    door->is_refusing = strcmp(mode, "refuse") == 0;
+    door->is_silent = strcmp(mode, "timeout") == 0;
     return 0;
 }
 

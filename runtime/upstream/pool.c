@@ -259,8 +259,11 @@ static void on_memory_connected(struct peri_defer *defer)
 static void pending_connect_memory(struct pending_connection *p)
 {
     struct peri_pools *pools = p->base.pool->pools;
-    p->base.stream = pools->options.connect(pools->options.data, peri_pool_address(p->base.pool));
-    if (!p->base.stream) {
+    struct peri_stream *stream = pools->options.connect(pools->options.data, peri_pool_address(p->base.pool));
+    if (stream == PERI_STREAM_SILENCE)
+        return; // the timer ends it
+    p->base.stream = stream;
+    if (!stream) {
         pending_fail(p, PERI_ERR_CONNECT);
         return;
     }

@@ -20,7 +20,8 @@ struct peri_stream;
 struct peri_pools_options {
     struct peri_loop *loop; ///< borrowed
     struct peri_dns *dns;   ///< borrowed; NULL: only literals
-    /// Opens a memory stream to `address` in place of a socket, or NULL when nobody is there (test kit). NULL: sockets.
+    /// Opens a memory stream to `address` in place of a socket; NULL when nobody is there, PERI_STREAM_SILENCE when nothing
+    /// comes of it (test kit). NULL: sockets.
     struct peri_stream *(*connect)(void *data, struct peri_slice address);
     void *data; ///< for `connect`
 };

@@ -68,7 +68,7 @@ function client.is_pending(value)
     return getmetatable(value) == Pending
 end
 
--- Sends a body bit by bit. What is no string or number breaks the connection.
+-- Sends a body bit by bit; false when it breaks the connection: what is no string or number says so.
 local function write_slowly(raw, request)
     for _, part in ipairs(request.chunks) do
         if type(part) == "number" then
@@ -76,10 +76,12 @@ local function write_slowly(raw, request)
         elseif type(part) == "string" then
             raw:write(wire.chunk(part))
         else
-            return raw:close()
+            raw:close()
+            return false
         end
     end
     raw:write(wire.last_chunk(request.trailers))
+    return true
 end
 
 local function is_slow(request)
@@ -105,7 +107,9 @@ function client.send(raw, request)
     if is_slow(request) then
         raw:write(wire.request_head(request))
         self.writer = testing.spawn(function()
-            write_slowly(raw, request)
+            if not write_slowly(raw, request) then
+                self.is_aborted, self.is_closed = true, true
+            end
             self.writer = false
         end) or false
     else
@@ -262,7 +266,8 @@ function Connection:_leak()
         return nil
     end
     local place = self.place and " (" .. self.place .. ")" or ""
-    return #self.arrived .. " bytes on a raw connection" .. place .. " were not read: " .. ("%q"):format(self.arrived:sub(1, 60))
+    local text = ("%q"):format(self.arrived:sub(1, 60))
+    return #self.arrived .. " bytes on a raw connection" .. place .. " were not read: " .. text
 end
 
 return client

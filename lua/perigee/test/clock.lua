@@ -50,7 +50,8 @@ end
 function clock.seconds(what, span)
     local seconds = type(span) == "string" and duration.parse(span) or span
     if type(seconds) ~= "number" or not (seconds >= 0 and seconds < math.huge) then
-        local shown = type(span) == "string" and ("%q"):format(span) or type(span) == "number" and span or "a " .. type(span)
+        local shown = type(span) == "number" and span or type(span) == "string" and ("%q"):format(span)
+            or "a " .. type(span)
         misuse.raise(what .. " expects a number of seconds, 0 or more, or " .. duration.example .. ", not " .. shown)
     end
     return seconds

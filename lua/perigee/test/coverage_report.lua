@@ -66,8 +66,8 @@ function coverage_report.summary(results)
     local form = "  %-" .. width_of(results) .. "s  %5.1f%%  %d of %d%s"
     for _, result in ipairs(results) do
         local rest = missing(result)
-        lines[#lines + 1] = form:format(result.path, per_cent(result.covered, #result.lines), result.covered, #result.lines,
-            rest ~= "" and "; not run: " .. rest or "")
+        lines[#lines + 1] = form:format(result.path, per_cent(result.covered, #result.lines), result.covered,
+            #result.lines, rest ~= "" and "; not run: " .. rest or "")
     end
     local covered, all = totals(results)
     lines[#lines + 1] = form:format("total", per_cent(covered, all), covered, all, "")

@@ -18,8 +18,8 @@ local SHOWN_MAX = 10
 ---@field times? integer exactly so often; at least once by default, 0 for never
 
 local KNOWN = {
-    method = { "string" }, path = { "string" }, query = { "string" }, headers = { "table" }, body = { "string", "table" },
-    times = { "number" },
+    method = { "string" }, path = { "string" }, query = { "string" }, headers = { "table" }, times = { "number" },
+    body = { "string", "table" },
 }
 
 local function check(wanted)
@@ -79,7 +79,8 @@ local function text_of(wanted)
         parts[#parts + 1] = name .. ": " .. wanted.headers[name]
     end
     if wanted.body then
-        parts[#parts + 1] = "body " .. (type(wanted.body) == "table" and json.encode(wanted.body) or ("%q"):format(wanted.body))
+        local body = type(wanted.body) == "table" and json.encode(wanted.body) or ("%q"):format(wanted.body)
+        parts[#parts + 1] = "body " .. body
     end
     return table.concat(parts, ", ")
 end
@@ -96,6 +97,10 @@ local function seen_text(seen)
     return #seen > 0 and "; it was asked" .. table.concat(lines) or "; it was asked nothing"
 end
 
+local function often(count)
+    return count == 1 and "once" or count .. " times"
+end
+
 --- What is wrong when all is over; nil when the requests are as expected.
 ---@param name string of the fake
 ---@param seen perigee.test.Seen[]
@@ -109,9 +114,8 @@ function Expectation:problem(name, seen)
         return nil
     end
     local place = self.place and " (" .. self.place .. ")" or ""
-    return ("fake upstream '%s' was asked %s %s, not %s%s%s"):format(name, text_of(self.wanted),
-        count == 1 and "once" or count .. " times", times and (times == 1 and "once" or times .. " times") or "at least once",
-        place, seen_text(seen))
+    return ("fake upstream '%s' was asked %s %s, not %s%s%s"):format(name, text_of(self.wanted), often(count),
+        times and often(times) or "at least once", place, seen_text(seen))
 end
 
 return expectation

@@ -69,7 +69,8 @@ function Gateway:_open_door(text, fake, endpoint, answer)
     door.fake, door.endpoint, door.answer = fake, endpoint, answer
     fake:_answers_with(answer)
     self.doors[text] = door
-    self.server:door(text, answer == upstream.fail.refuse)
+    local has_no_connection = answer == upstream.fail.refuse or answer == upstream.fail.timeout
+    self.server:door(text, has_no_connection and answer.kind or nil)
     return text
 end
 
@@ -180,7 +181,8 @@ end
 
 -- ---------------------------------------------------------------- building
 
----@class perigee.test.Config: table what a configuration file returns; upstreams and endpoints may be fakes
+--- What a configuration file returns; upstreams and endpoints may be fakes.
+---@class perigee.test.Config: table
 ---@field hosts? table<string, perigee.test.Answer> fakes by address; "*" answers for all others
 
 ---@class perigee.test.Options
@@ -208,7 +210,8 @@ local function check_options(options, known)
     misuse.check("the options are a table", options, "table")
     for name, value in pairs(options) do
         if not known[name] then
-            misuse.raise("'" .. tostring(name) .. "' is no option here; there are " .. table.concat(sorted_names(known), ", "))
+            local names = table.concat(sorted_names(known), ", ")
+            misuse.raise("'" .. tostring(name) .. "' is no option here; there are " .. names)
         end
         misuse.check("option '" .. name .. "' is a " .. known[name], value, known[name])
     end
@@ -364,7 +367,8 @@ local KNOWN = {
 local function check_chunks(chunks)
     for i, part in ipairs(chunks) do
         if type(part) ~= "string" and type(part) ~= "number" and part ~= upstream.fail.reset then
-            misuse.raise("request: chunk " .. i .. " is a " .. type(part) .. ", not a string, a number of seconds or test.fail.reset")
+            misuse.raise("request: chunk " .. i .. " is a " .. type(part)
+                .. ", not a string, a number of seconds or test.fail.reset")
         end
     end
 end
@@ -532,6 +536,9 @@ function Gateway:_accept()
     return true
 end
 
+local STRANGER = "no fake answers at %s, which the gateway asks: put one in hosts (hosts = { [\"%s\"] = … }) or in the "
+    .. "place of the upstream. There are fakes at: %s"
+
 -- Is there somebody at the address that the gateway asked for?
 function Gateway:_check_strangers()
     local text = self.server:stranger()
@@ -543,8 +550,7 @@ function Gateway:_check_strangers()
         names[#names + 1] = name
     end
     table.sort(names)
-    world.fail("no fake answers at " .. text .. ", which the gateway asks: put one in hosts or in upstreams (hosts = { [\""
-        .. text .. "\"] = … }). There are fakes at: " .. (names[1] and table.concat(names, ", ") or "no address"))
+    world.fail(STRANGER:format(text, text, names[1] and table.concat(names, ", ") or "no address"))
 end
 
 -- Moves bytes to and from the gateway; returns whether anything happened.
@@ -589,8 +595,8 @@ function Gateway:_find_unanswered(list)
     for _, connection in ipairs(self.connections) do
         local request = connection:unanswered()
         if request then
-            list[#list + 1] = "fake upstream '" .. connection.fake.name .. "' has not answered " .. request.method .. " "
-                .. request.target .. ", and no client waits for it"
+            list[#list + 1] = ("fake upstream '%s' has not answered %s %s, and no client waits for it"):format(
+                connection.fake.name, request.method, request.target)
         end
     end
 end

@@ -7,7 +7,9 @@ local plain = require "perigee.test.plain"
 
 local junit = {}
 
-local ENTITIES = { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;", ["\n"] = "&#10;", ["\t"] = "&#9;" }
+local ENTITIES = {
+    ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;", ["\n"] = "&#10;", ["\t"] = "&#9;",
+}
 
 local function attribute(text)
     return (plain.text(tostring(text)):gsub('[&<>"\n\t]', ENTITIES))

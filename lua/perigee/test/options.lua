@@ -17,10 +17,11 @@ local function is_tap(name)
     return name:lower() == "tap"
 end
 
-local FLAGS = {
-    ["--coverage"] = "coverage", ["-c"] = "coverage", ["--no-coverage"] = "no_coverage", ["--tap"] = "tap",
+local FLAGS = { ["--coverage"] = "coverage", ["-c"] = "coverage", ["--tap"] = "tap" }
+local VALUES = {
+    ["--min"] = "min", ["--lcov"] = "lcov", ["--junit"] = "junit", ["--output"] = "output", ["-o"] = "output",
+    ["--filter"] = "filter", ["--filter-out"] = "filter",
 }
-local VALUES = { ["--min"] = "min", ["--lcov"] = "lcov", ["--junit"] = "junit", ["--output"] = "output", ["-o"] = "output" }
 
 local function parse_min(text)
     local number = tonumber((text:match("^(%d+%.?%d*)%%?$")))
@@ -40,6 +41,10 @@ local function take_value(line, name, value)
         else
             line.rest[#line.rest + 1] = "--output=" .. value
         end
+    elseif VALUES[name] == "filter" then
+        local is_pattern, message = pcall(string.find, "", value)
+        line.rest[#line.rest + 1] = name .. "=" .. value
+        return not is_pattern and name .. " expects a Lua pattern: " .. message or nil
     elseif VALUES[name] == "min" then
         local message
         line.min, message = parse_min(value)
@@ -73,14 +78,15 @@ end
 ---@return perigee.test.CommandLine|nil
 ---@return string|nil message
 function options.parse(arguments)
-    local line, at, message = { tap = false, coverage = false, list = false, rest = {} }, 1, nil
+    local line, at, message = { tap = false, coverage = false, list = false, rest = {} }, 1
     while at <= #arguments do
         at, message = take(line, arguments, at)
         if not at then
             return nil, message
         end
     end
-    line.coverage = (line.coverage or line.min ~= nil or line.lcov ~= nil) and not line.no_coverage and not line.list
+    line.coverage = (line.coverage or line.min ~= nil or line.lcov ~= nil) and not line.list
+    line.tap = line.tap and not line.list
     if line.tap then
         line.rest[#line.rest + 1] = "--output=perigee.test.silent"
     end

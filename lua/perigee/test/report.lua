@@ -90,9 +90,11 @@ function Report:_end_test(element, status)
     end
 end
 
--- The case that a problem outside of a test is told under.
+local OF_TEST = { it = true, pending = true, after_each = true }
+
+-- The case that a problem is told under.
 function Report:_case_of(element)
-    if (element.descriptor == "it" or element.descriptor == "pending" or element.descriptor == "after_each") and self.current then
+    if self.current and OF_TEST[element.descriptor] then
         return self.current
     end
     local is_file = element.descriptor == "file" or element.descriptor == nil
@@ -107,7 +109,11 @@ function Report:_add_problem(element, message, trace, status)
     local case = self:_case_of(element)
     message = type(message) == "string" and message or tostring(message or "no message")
     case.status = status
-    case.problems[#case.problems + 1] = { message = message, place = place_of(message, trace) }
+    local place = place_of(message, trace)
+    case.problems[#case.problems + 1] = { message = message, place = place }
+    if place and not case.line and place:sub(1, #case.file + 1) == case.file .. ":" then
+        case.line = tonumber(place:match "%d+$")
+    end
 end
 
 local function on_problem(self, status)
@@ -115,6 +121,17 @@ local function on_problem(self, status)
         self:_add_problem(element, message, trace, status)
         return nil, true
     end
+end
+
+--- Is something told of a spec file?
+---@return boolean
+function Report:has_files()
+    for _, case in ipairs(self.cases) do
+        if case.file ~= "" then
+            return true
+        end
+    end
+    return false
 end
 
 --- Everything has ended.
@@ -130,7 +147,9 @@ end
 ---@param busted table busted's core
 ---@return perigee.test.Report
 function report.new(busted)
-    local self = setmetatable({ busted = busted, cases = {}, test_count = 0, seconds = 0, began = busted.monotime() }, Report)
+    local self = setmetatable({
+        busted = busted, cases = {}, test_count = 0, seconds = 0, began = busted.monotime(),
+    }, Report)
     busted.subscribe({ "test", "start" }, function(element)
         self:_begin_test(element)
         return nil, true

@@ -196,11 +196,12 @@ local function finish_report(line, outputs, status)
     if line.coverage then
         status = math.max(status, report_coverage(line, outputs))
     end
-    if status == PASSED and report.test_count == 0 and not line.list then
-        complain "there is no such test"
-        return USAGE
+    if report.test_count > 0 or line.list or report:has_files() then
+        return status
     end
-    return status
+    io.stdout:flush()
+    complain "there is no such test"
+    return USAGE
 end
 
 -- ---------------------------------------------------------------- the run

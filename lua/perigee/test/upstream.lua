@@ -28,11 +28,13 @@ local Script = {}
 --- What can go wrong at an upstream, in the place of a fake, of its answer, or inside a stream.
 ---@class perigee.test.Failures
 ---@field reset perigee.test.Failure the connection breaks
----@field refuse perigee.test.Failure there is no connection
+---@field refuse perigee.test.Failure there is no connection; in the place of a fake only
+---@field timeout perigee.test.Failure connecting takes for ever; in the place of a fake only
 ---@field hang perigee.test.Failure nothing comes
 upstream.fail = {
     reset = setmetatable({ kind = "reset" }, Failure), -- the connection breaks
     refuse = setmetatable({ kind = "refuse" }, Failure), -- there is no connection
+    timeout = setmetatable({ kind = "timeout" }, Failure), -- and no refusal either
     hang = setmetatable({ kind = "hang" }, Failure), -- nothing comes
 }
 
@@ -75,8 +77,8 @@ end
 function upstream.answers(list)
     misuse.check("test.answers expects a list of answers", list, "table")
     for i, answer in ipairs(list) do
-        if answer == upstream.fail.refuse then
-            misuse.raise("test.answers: answer " .. i .. ": who refuses the connection is asked nothing")
+        if answer == upstream.fail.refuse or answer == upstream.fail.timeout then
+            misuse.raise("test.answers: answer " .. i .. ": who has no connection is asked nothing")
         end
     end
     return setmetatable({ list = list, given = 0 }, Script)
@@ -86,7 +88,8 @@ local function next_answer(fake, script)
     script.given = script.given + 1
     local answer = script.list[script.given]
     if answer == nil then
-        error(("fake upstream '%s' is asked %d times, and has %d answers"):format(fake.name, script.given, #script.list), 0)
+        local message = "fake upstream '%s' is asked %d times, and has %d answers"
+        error(message:format(fake.name, script.given, #script.list), 0)
     end
     return answer
 end
@@ -97,6 +100,8 @@ end
 function upstream.is_fake(value)
     return type(value) == "function" or getmetatable(value) == Failure or getmetatable(value) == Script
 end
+
+local NO_CONNECTION = { [upstream.fail.refuse] = true, [upstream.fail.timeout] = true }
 
 local function to_reply(fake, value)
     local kind = getmetatable(value)
@@ -260,6 +265,10 @@ end
 -- What is left to do after the fake said `value`.
 function Connection:_send(value)
     local failure = getmetatable(value) == Failure and value or self:_write(to_reply(self.fake, value))
+    if NO_CONNECTION[failure] then
+        error("fake upstream '" .. self.fake.name .. "': test.fail." .. failure.kind
+            .. " stands in the place of the fake, not of an answer: the connection is there already", 0)
+    end
     if failure then
         if failure ~= upstream.fail.hang then
             self.raw:close()

@@ -119,8 +119,8 @@ end
 
 -- Blocks in which nothing of a test runs yet, or any more.
 local OUTSIDE = {
-    file = "a file", describe = "describe", strict_setup = "setup", lazy_setup = "lazy_setup", strict_teardown = "teardown",
-    lazy_teardown = "lazy_teardown",
+    file = "a file", describe = "describe", strict_setup = "setup", lazy_setup = "lazy_setup",
+    strict_teardown = "teardown", lazy_teardown = "lazy_teardown",
 }
 
 --- The first use of the kit in a test.
