@@ -44,8 +44,14 @@ local function sorted_keys(a, b)
     return keys
 end
 
+-- Are both objects, or both lists? An empty table may be either.
+local function are_alike(a, b)
+    return type(a) == "table" and type(b) == "table"
+        and (next(a) == nil or next(b) == nil or (a[1] ~= nil) == (b[1] ~= nil))
+end
+
 local function compare(expected, actual, path, lines)
-    if type(expected) == "table" and type(actual) == "table" then
+    if are_alike(expected, actual) then
         for _, key in ipairs(sorted_keys(expected, actual)) do
             compare(expected[key], actual[key], child(path, key), lines)
         end
