@@ -84,7 +84,24 @@ static void visit(struct walk *walk, const char *path, int depth)
     closedir(folder);
 }
 
-void peri_test_scan(const char *const *roots, unsigned count, struct peri_test_scan *scan,
+static bool is_below_here(const char *path)
+{
+    return path[0] != '/' && path[0] != '.';
+}
+
+char *peri_test_scan_root(const char *word)
+{
+    struct stat info;
+    if (is_below_here(word) || stat(word, &info) != 0)
+        return NULL;
+    char *root = strdup(word);
+    char *slash = root && !S_ISDIR(info.st_mode) ? strrchr(root, '/') : NULL;
+    if (slash)
+        slash[slash == root] = '\0'; // the folder of a file
+    return root;
+}
+
+void peri_test_scan(char *const *roots, unsigned count, struct peri_test_scan *scan,
                     void (*on_directory)(void *data, const char *path), void *data)
 {
     struct walk walk = {scan, on_directory, data};

@@ -18,8 +18,12 @@ struct peri_test_scan {
     bool is_cut; ///< there are more folders than are looked at
 };
 
+/// The folder to walk for a word of the command line: the current one for "."; for a path that is not below it, that folder, or
+/// the folder of that file. NULL for other words, and when out of memory. The caller's (free).
+char *peri_test_scan_root(const char *word);
+
 /// Walks the folders `roots`, but hidden ones and links. Calls on_directory(data, path) for each folder, the roots too.
-void peri_test_scan(const char *const *roots, unsigned count, struct peri_test_scan *scan,
+void peri_test_scan(char *const *roots, unsigned count, struct peri_test_scan *scan,
                     void (*on_directory)(void *data, const char *path), void *data);
 
 #endif

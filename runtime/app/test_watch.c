@@ -9,18 +9,14 @@
 #include "app/test_watch.h"
 
 #include <fcntl.h>
-#include <libgen.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "app/child.h"
 #include "app/cli.h"
 #include "app/test_scan.h"
-#include "base/assert.h"
 #include "event/loop.h"
 #include "event/signal.h"
 #include "event/timer.h"
@@ -36,8 +32,7 @@ struct watcher {
     struct peri_timer quiet;
     struct peri_watch *watches[PERI_TEST_SCAN_DIRECTORIES];
     unsigned watch_count;
-    const char *roots[ROOTS_MAX];
-    char *owned[ROOTS_MAX]; ///< roots that were made here
+    char *roots[ROOTS_MAX]; ///< owned
     unsigned root_count;
     const char **args;          ///< of the child; owned
     struct peri_test_scan scan; ///< the files that the last run began with
@@ -100,7 +95,7 @@ static void print_end(const struct watcher *watcher, int status)
 {
     char how[64];
     unsigned ms = (unsigned)(peri_loop_now_ms(watcher->loop) - watcher->began_ms);
-    bool has_passed = WIFEXITED(status) && WEXITSTATUS(status) == PERI_EXIT_OK;
+    bool has_passed = status == 0; // as waitpid tells it
     peri_child_format_status(status, how, sizeof(how));
     fprintf(stderr,
             "%sperigee: the specs %s%s%s%s after %u.%u s; waiting for changes in %u folder%s%s, Ctrl-C ends%s\n",
@@ -173,22 +168,11 @@ bool peri_test_wants_watch(int argc, char **argv)
     return false;
 }
 
-static bool is_below_here(const char *path)
-{
-    return path[0] != '/' && strncmp(path, "..", 2) != 0;
-}
-
-// The folder of a spec, or of specs, that is not below the current one.
 static void add_root(struct watcher *watcher, const char *path)
 {
-    struct stat info;
-    if (watcher->root_count == ROOTS_MAX || is_below_here(path) || stat(path, &info) != 0)
-        return;
-    char *copy = strdup(path);
-    if (!copy)
-        return;
-    watcher->owned[watcher->root_count] = copy;
-    watcher->roots[watcher->root_count++] = S_ISDIR(info.st_mode) ? copy : dirname(copy);
+    char *root = watcher->root_count < ROOTS_MAX ? peri_test_scan_root(path) : NULL;
+    if (root)
+        watcher->roots[watcher->root_count++] = root;
 }
 
 static bool read_arguments(struct watcher *watcher, int argc, char **argv)
@@ -197,7 +181,7 @@ static bool read_arguments(struct watcher *watcher, int argc, char **argv)
     watcher->args = calloc((size_t)argc + 2, sizeof(*watcher->args));
     if (!watcher->args)
         return false;
-    watcher->roots[watcher->root_count++] = ".";
+    add_root(watcher, ".");
     watcher->args[count++] = "perigee";
     for (int i = 0; i < argc; i++) {
         if (is_watch(argv[i]))
@@ -240,7 +224,7 @@ int peri_test_watch(int argc, char **argv)
         peri_loop_free(watcher->loop);
     }
     for (unsigned i = 0; watcher && i < watcher->root_count; i++)
-        free(watcher->owned[i]);
+        free(watcher->roots[i]);
     if (watcher)
         free(watcher->args);
     free(watcher);

@@ -152,6 +152,20 @@ describe("a test fails at its end", function()
         assert.is_nil(left())
     end)
 
+    it("with what was logged, where that may say why", function()
+        local gw = handled(function(req)
+            perigee.log.info "quiet"
+            perigee.timer.after(1, function() return req.path end)
+            return done()
+        end)
+        gw:get "/"
+        gw:send { path = "/" }
+        gw:advance(2)
+        local message = left()
+        assert.truthy(message:find("\nThe log:\nwarn task failed: ", 1, true), message)
+        assert.is_nil(message:find("quiet", 1, true))
+    end)
+
     it("with the name and the place of the test", function()
         test.gateway({ upstreams = { api = test.fail.hang } }):send {}
         local message = left()

@@ -55,9 +55,7 @@ end
 function project.reader(folder, climbs, texts)
     local folders = climbs and folders_above(folder) or { folder }
     local function find(path)
-        if texts and texts[path] then
-            return path, texts[path]
-        elseif path:sub(1, 1) == "/" then
+        if path:sub(1, 1) == "/" then
             return path, read_file(path)
         elseif is_inside(path) then
             for _, candidate in ipairs(folders) do

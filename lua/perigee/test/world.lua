@@ -22,6 +22,7 @@ local world = {
 
 local MAX_TURNS = 1000000
 local MAX_ERRORS = 10
+local LOG_LINES = 10 -- of the log, in messages
 
 local function turn()
     local has_more = testing.turn()
@@ -199,12 +200,31 @@ function world.close(gateway)
     raise_failures()
 end
 
+-- The last of what was logged that may say why something is left.
+local function troubles()
+    local list = {}
+    for _, line in ipairs(world.log()) do
+        if line.level == "warn" or line.level == "error" then
+            list[#list + 1] = line.level .. " " .. line.message
+        end
+    end
+    if #list == 0 then
+        return ""
+    end
+    return "\nThe log:\n" .. table.concat(list, "\n", math.max(1, #list - LOG_LINES + 1))
+end
+
+local function leak_message(list, log)
+    local place = world.place and world.place .. ": " or ""
+    return place .. "left behind by '" .. world.test .. "':\n  " .. table.concat(list, "\n  ") .. log
+end
+
 --- Closes what the test opened; raises an error that names what it left behind.
 function world.finish()
     if not world.is_used then
         return
     end
-    local list = world.left
+    local list, log = world.left, troubles()
     close({ unpack(world.gateways) }, list)
     testing.reset()
     world.is_used, world.left = false, {}
@@ -213,8 +233,7 @@ function world.finish()
         world.failures = {} -- the test has failed already
     elseif #list > 0 then
         world.failures = {}
-        local place = world.place and world.place .. ": " or ""
-        error(place .. "left behind by '" .. world.test .. "':\n  " .. table.concat(list, "\n  "), 0)
+        error(leak_message(list, log), 0)
     end
     raise_failures()
 end

@@ -131,6 +131,21 @@ static void keeps_virtual_time_still_but_for_advance(void **state)
     assert_int_equal(peri_loop_now_ms(loop), ms + 1234);
 }
 
+static void sets_the_wall_clock_forward_and_back_without_moving_time(void **state)
+{
+    (void)state;
+    uint64_t ms = peri_loop_now_ms(loop);
+    peri_loop_set_wall(loop, 4000000000000ull);
+    assert_int_equal(peri_loop_wall_ms(loop), 4000000000000ull);
+    peri_loop_advance(loop, 5);
+    assert_int_equal(peri_loop_wall_ms(loop), 4000000000005ull);
+    peri_loop_set_wall(loop, 0);
+    assert_int_equal(peri_loop_wall_ms(loop), 0);
+    peri_loop_advance(loop, 7);
+    assert_int_equal(peri_loop_wall_ms(loop), 7);
+    assert_int_equal(peri_loop_now_ms(loop), ms + 12);
+}
+
 static struct peri_timer timer;
 
 static void on_fire(struct peri_timer *fired)
@@ -215,6 +230,7 @@ int main(void)
         TEST(cancels_a_call_of_the_same_turn),
         TEST(lets_a_call_schedule_itself_for_a_later_turn),
         TEST(keeps_virtual_time_still_but_for_advance),
+        TEST(sets_the_wall_clock_forward_and_back_without_moving_time),
         TEST(runs_deferred_work_between_the_timers_of_one_advance),
         TEST(tells_when_it_is_idle),
         TEST(runs_until_it_is_stopped),
