@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Counts how often lines of scripts run, for `perigee test --coverage`. A hook on lines covers every coroutine of the VM, as
-// long as nothing is compiled: the Lua side (perigee/test/coverage.lua) turns the JIT off. A chunk is known by its name, whose
+// long as nothing is compiled: the Lua side (perigee/test/_core/coverage.lua) turns the JIT off. A chunk is known by its name, whose
 // text Lua keeps in one place, so that comparing pointers is enough.
 #include <stdlib.h>
 

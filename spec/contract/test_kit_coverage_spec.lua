@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 
-local bytecode_lines = require "perigee.test.bytecode_lines"
-local coverage_report = require "perigee.test.coverage_report"
+local bytecode_lines = require "perigee.test._core.bytecode_lines"
+local coverage_report = require "perigee.test._core.coverage_report"
 
 local function lines_of(text)
     local list = {}

@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: MIT
 
-local junit = require "perigee.test.junit"
-local options = require "perigee.test.options"
-local plain = require "perigee.test.plain"
+local junit = require "perigee.test._core.junit"
+local options = require "perigee.test._core.options"
+local plain = require "perigee.test._core.plain"
 
 describe("a text for machines", function()
     it("stays as it is when it is UTF-8 without control characters", function()
@@ -93,7 +93,7 @@ describe("the command line of perigee test", function()
         for _, words in ipairs { { "--tap" }, { "-o", "tap" }, { "--output=TAP" } } do
             local line = options.parse(words)
             assert.is_true(line.tap)
-            assert.same({ "--output=perigee.test.silent" }, line.rest)
+            assert.same({ "--output=perigee.test._core.silent" }, line.rest)
         end
         assert.same({ "--output=gtest" }, options.parse({ "-o", "gtest" }).rest)
     end)

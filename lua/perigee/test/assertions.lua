@@ -3,8 +3,8 @@
 -- assert.response(res).has.status(200) and the like, with messages that show the response and what was logged.
 
 local client = require "perigee.test.client"
-local difference = require "perigee.test.difference"
-local misuse = require "perigee.test.misuse"
+local difference = require "perigee.test._core.difference"
+local misuse = require "perigee.test._core.misuse"
 local world = require "perigee.test.world"
 
 local assertions = {}

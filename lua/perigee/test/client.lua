@@ -4,7 +4,7 @@
 
 local ending = require "perigee.test.ending"
 local async = require "perigee._core.async"
-local misuse = require "perigee.test.misuse"
+local misuse = require "perigee.test._core.misuse"
 local testing = require "perigee._core.testing"
 local wire = require "perigee.test.wire"
 local world = require "perigee.test.world"

@@ -3,7 +3,7 @@
 -- A request that a test expects a fake upstream to be asked: by method, path, headers and body, as often as the test says.
 
 local json = require "perigee.json"
-local misuse = require "perigee.test.misuse"
+local misuse = require "perigee.test._core.misuse"
 
 local expectation = {}
 

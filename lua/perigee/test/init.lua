@@ -3,10 +3,10 @@
 -- The test kit: `require "perigee.test"` in a spec that `perigee test` runs. See docs/testing.md.
 
 local assertions = require "perigee.test.assertions"
-local clock = require "perigee.test.clock"
-local coverage = require "perigee.test.coverage"
+local clock = require "perigee.test._core.clock"
+local coverage = require "perigee.test._core.coverage"
 local gateway = require "perigee.test.gateway"
-local misuse = require "perigee.test.misuse"
+local misuse = require "perigee.test._core.misuse"
 local upstream = require "perigee.test.upstream"
 local world = require "perigee.test.world"
 

@@ -3,7 +3,7 @@
 -- The files that a gateway under test is made of: those the test gives as text, then those beside or above the spec file (or
 -- below a folder that the test names). What is not there comes from the binary, as always.
 
-local coverage = require "perigee.test.coverage"
+local coverage = require "perigee.test._core.coverage"
 
 local project = {}
 

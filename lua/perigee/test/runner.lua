@@ -53,7 +53,7 @@ local state = { has_begun = false, exit = PASSED, report = nil }
 -- Called with busted's core when everything is loaded and nothing has run.
 local function prepare(busted)
     local kit = require "perigee.test"
-    local names = require "perigee.test.report"
+    local names = require "perigee.test._core.report"
     busted.subscribe({ "suite", "start" }, function()
         state.has_begun = true
         return nil, true
@@ -95,9 +95,9 @@ end
 local function hook_report(line)
     local load_output = require "busted.modules.output_handler_loader"()
     local function begin(busted, ...)
-        state.report = require("perigee.test.report").new(busted)
+        state.report = require("perigee.test._core.report").new(busted)
         if line.tap then
-            require("perigee.test.tap").begin(state.report)
+            require("perigee.test._core.tap").begin(state.report)
         end
         return load_output(busted, ...)
     end
@@ -166,8 +166,8 @@ local function write_output(file, text)
 end
 
 local function report_coverage(line, outputs)
-    local coverage_report = require "perigee.test.coverage_report"
-    local results = require("perigee.test.coverage").finish()
+    local coverage_report = require "perigee.test._core.coverage_report"
+    local results = require("perigee.test._core.coverage").finish()
     local prefix = line.tap and "# " or ""
     for i, text in ipairs(coverage_report.summary(results)) do
         io.write((i == 1 and not line.tap) and "\n" or "", prefix, text, "\n")
@@ -191,7 +191,7 @@ local function finish_report(line, outputs, status)
     end
     report:finish()
     if outputs.junit then
-        status = math.max(status, write_output(outputs.junit, require("perigee.test.junit").format(report)))
+        status = math.max(status, write_output(outputs.junit, require("perigee.test._core.junit").format(report)))
     end
     if line.coverage then
         status = math.max(status, report_coverage(line, outputs))
@@ -216,7 +216,7 @@ local function run(line)
     line.rest[0] = "perigee test"
     rawset(_G, "arg", line.rest)
     if line.coverage then
-        require("perigee.test.coverage").begin()
+        require("perigee.test._core.coverage").begin()
     end
     local status = run_busted()
     require("perigee.test")._end()
@@ -229,7 +229,7 @@ end
 ---@param arguments string[] paths, options of the kit, and options of busted
 ---@return integer status 0 passed, 1 failed, 2 nothing was run
 return function(arguments)
-    local line, message = require("perigee.test.options").parse(arguments)
+    local line, message = require("perigee.test._core.options").parse(arguments)
     if not line then
         complain(message)
         io.stderr:write "Run 'perigee test --help' for what it takes.\n"

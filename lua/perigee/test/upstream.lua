@@ -6,7 +6,7 @@
 local async = require "perigee._core.async"
 local expectation = require "perigee.test.expectation"
 local fields = require "perigee.test.fields"
-local misuse = require "perigee.test.misuse"
+local misuse = require "perigee.test._core.misuse"
 local reply_values = require "perigee.reply"
 local testing = require "perigee._core.testing"
 local wire = require "perigee.test.wire"

@@ -3,9 +3,9 @@
 -- What the gateways of one test share: the loop, the clock, and what went wrong where nobody could be told. Between two turns
 -- of the loop the gateways are served: bytes are moved to readers, fake upstreams answer.
 
-local clock = require "perigee.test.clock"
-local leaks = require "perigee.test.leaks"
-local misuse = require "perigee.test.misuse"
+local clock = require "perigee.test._core.clock"
+local leaks = require "perigee.test._core.leaks"
+local misuse = require "perigee.test._core.misuse"
 local testing = require "perigee._core.testing"
 
 local world = {

@@ -3,7 +3,7 @@
 -- Which lines of policies and configurations the specs ran. Only files that were read from disk count: texts that a spec gives
 -- are no product, and shipped policies have specs of their own. The JIT is off meanwhile, since compiled code calls no hook.
 
-local bytecode_lines = require "perigee.test.bytecode_lines"
+local bytecode_lines = require "perigee.test._core.bytecode_lines"
 local testing = require "perigee._core.testing"
 
 local coverage = { is_on = false }

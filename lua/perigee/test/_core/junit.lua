@@ -2,8 +2,8 @@
 --
 -- A report as JUnit XML, in the form that CI servers read: a suite per spec file, a case per test with file, line and time.
 
-local clock = require "perigee.test.clock"
-local plain = require "perigee.test.plain"
+local clock = require "perigee.test._core.clock"
+local plain = require "perigee.test._core.plain"
 
 local junit = {}
 

@@ -4,7 +4,7 @@
 -- wrong as a YAML block, whose texts are JSON strings.
 
 local json = require "perigee.json"
-local plain = require "perigee.test.plain"
+local plain = require "perigee.test._core.plain"
 
 local tap = {}
 

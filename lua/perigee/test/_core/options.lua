@@ -88,7 +88,7 @@ function options.parse(arguments)
     line.coverage = (line.coverage or line.min ~= nil or line.lcov ~= nil) and not line.list
     line.tap = line.tap and not line.list
     if line.tap then
-        line.rest[#line.rest + 1] = "--output=perigee.test.silent"
+        line.rest[#line.rest + 1] = "--output=perigee.test._core.silent"
     end
     return line
 end

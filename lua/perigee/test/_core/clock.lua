@@ -4,7 +4,7 @@
 -- are those of the loop, and Lua's own (os.time, os.date, os.clock) are put in line with them, for specs too.
 
 local duration = require "perigee._core.duration"
-local misuse = require "perigee.test.misuse"
+local misuse = require "perigee.test._core.misuse"
 local testing = require "perigee._core.testing"
 local time = require "perigee.time"
 
