@@ -23,6 +23,13 @@ local DEFAULT_CLIENT = "127.0.0.1"
 ---@class perigee.test.Gateway
 ---@field upstreams table<string, perigee.test.Fake> fakes by name of the upstream
 ---@field hosts table<string, perigee.test.Fake> fakes by address, as the configuration of the test wrote it
+---@field get fun(self, path: string, options?: perigee.test.Request): perigee.test.Response
+---@field post fun(self, path: string, options?: perigee.test.Request): perigee.test.Response
+---@field put fun(self, path: string, options?: perigee.test.Request): perigee.test.Response
+---@field delete fun(self, path: string, options?: perigee.test.Request): perigee.test.Response
+---@field head fun(self, path: string, options?: perigee.test.Request): perigee.test.Response
+---@field options fun(self, path: string, options?: perigee.test.Request): perigee.test.Response
+---@field patch fun(self, path: string, options?: perigee.test.Request): perigee.test.Response
 local Gateway = {}
 Gateway.__index = Gateway
 for name, method in pairs(ending.gateway) do
@@ -194,7 +201,8 @@ end
 ---@field upstreams? table<string, perigee.test.Answer> fakes in the place of the file's upstreams
 ---@field hosts? table<string, perigee.test.Answer> fakes by address; "*" answers for all others
 
----@class perigee.test.Error what is wrong with a configuration
+--- What is wrong with a configuration.
+---@class perigee.test.Error
 ---@field file? string
 ---@field line? integer
 ---@field path? string of the setting
@@ -435,14 +443,6 @@ function Gateway:request(options)
     return self:send(options):wait()
 end
 
----@class perigee.test.Gateway
----@field get fun(self, path: string, options?: perigee.test.Request): perigee.test.Response
----@field post fun(self, path: string, options?: perigee.test.Request): perigee.test.Response
----@field put fun(self, path: string, options?: perigee.test.Request): perigee.test.Response
----@field delete fun(self, path: string, options?: perigee.test.Request): perigee.test.Response
----@field head fun(self, path: string, options?: perigee.test.Request): perigee.test.Response
----@field options fun(self, path: string, options?: perigee.test.Request): perigee.test.Response
----@field patch fun(self, path: string, options?: perigee.test.Request): perigee.test.Response
 for _, method in ipairs { "GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH" } do
     local name = method:lower()
     Gateway[name] = function(self, path, options)

@@ -68,7 +68,7 @@ function upstream.stream(parts)
     return setmetatable({ parts = parts }, Stream)
 end
 
----@class perigee.test.Script answers in their order
+---@class perigee.test.Script
 
 --- A fake that gives each answer once, in this order. It is an error to ask it more often, and the test fails when it is asked
 --- less often.
@@ -116,7 +116,8 @@ end
 
 -- ---------------------------------------------------------------- connections
 
----@class perigee.test.Seen a request that a fake has got
+--- A request that a fake has got.
+---@class perigee.test.Seen
 ---@field method string
 ---@field path string
 ---@field query string behind the "?"; "" for none

@@ -205,7 +205,7 @@ local function troubles()
     local list = {}
     for _, line in ipairs(world.log()) do
         if line.level == "warn" or line.level == "error" then
-            list[#list + 1] = line.level .. " " .. line.message
+            list[#list + 1] = line.level .. " " .. line.message:gsub("\\nstack traceback:.*$", "")
         end
     end
     if #list == 0 then
