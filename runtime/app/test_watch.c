@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Each run is a process of its own, so that nothing of the last one is left. Events of the file system only say that it is
-// time to look: what decides is whether the files differ from those that the last run began with, so a run is never missed and
-// a change back is no change.
+// time to look: what decides is whether the files differ from those that the last run began with, so no change is missed, and
+// reports that a run writes start no other one.
 //
 //   run -> ended -> (event, quiet) -> look -> the same: wait | another: run
 //

@@ -284,6 +284,14 @@ return Hot
     assert int(counts["12"]) >= 1  # a call on the line counts when it comes back
 
 
+def test_coverage_goes_on_when_a_spec_has_used_the_hook(folder):
+    project(folder, a="""
+        it("takes the hook away", function() debug.sethook() end)
+    """)
+    result = specs(folder, "--coverage", "--sort")
+    assert "not run: 16, 18-19" in result.stdout, result.stdout
+
+
 def test_coverage_counts_policies_that_no_spec_loads(folder):
     project(folder)
     folder.write("policies/forgotten/init.lua", "local a = 1\n\nreturn a\n")
