@@ -14,7 +14,7 @@
 
 /* ---- core ------------------------------------------------------------------------------------------------ */
 
-enum { PERI_ABI = 1 };
+enum { PERI_ABI = 2 };
 
 /** A borrowed run of bytes. Valid until the next call on the same exchange unless the function says otherwise. */
 struct peri_ffi_str {
@@ -159,7 +159,8 @@ int32_t peri_ffi_body_set(struct peri_ffi_slot *slot, int32_t side, const char *
 /** Lowers the limit of the request body. */
 void peri_ffi_body_limit(struct peri_ffi_slot *slot, double limit);
 
-/** Counts a call of a policy (an id of peri_ffi_policy_id) that ends now and began where the last one ended. */
+/** Counts a call of a policy (an id of peri_ffi_policy_id) that ends now and began where the last one ended. The next one has its
+ *  budget to itself. */
 void peri_ffi_step(int32_t policy, int32_t is_error);
 
 /** A sentence for an error code. */
@@ -229,6 +230,23 @@ struct peri_ffi_bucket {
 int32_t peri_ffi_shared_take(int32_t dict, const char *key, size_t len, double rate, double burst, double cost,
                              struct peri_ffi_bucket *out);
 
+/* ---- the CPU budget (script/watchdog.c) ------------------------------------------------------------------- */
+
+/** Milliseconds of CPU time that a hook may use, unless the use of the policy says otherwise. */
+enum { PERI_FFI_BUDGET_MS = 50 };
+
+/** What the watchdog knows of the script that runs. */
+struct peri_ffi_watch {
+    double budget;          /**< seconds of CPU time it may use */
+    double since;           /**< CPU clock when its time began; 0: begins with the next tick */
+    int32_t is_spent;       /**< an error about the budget was raised and nobody has dealt with it */
+    int32_t is_armed;       /**< every instruction of a script raises that error */
+    int32_t is_interpreted; /**< compiled code cannot be stopped: scripts must not be compiled */
+};
+
+/** The one of the process. */
+struct peri_ffi_watch *peri_ffi_watch(void);
+
 /* ---- metrics and log (script/ffi_metrics.c) ---------------------------------------------------------------- */
 
 /** Row of a policy on a route; the same in every worker and generation. */
@@ -236,6 +254,12 @@ int32_t peri_ffi_policy_id(const char *policy, size_t policy_len, const char *ro
 
 /** Counts one call of a policy that used `ticks` of CPU. */
 void peri_ffi_policy_count(int32_t id, uint64_t ticks, int32_t is_error);
+
+/** Counts that a policy spent its budget. */
+void peri_ffi_policy_trip(int32_t id);
+
+/** Notes that this worker answers for the policy without asking it, or asks it again. */
+void peri_ffi_policy_quarantine(int32_t id, int32_t is_quarantined);
 
 /** The clock of peri_ffi_policy_count. */
 uint64_t peri_ffi_ticks(void);

@@ -10,6 +10,7 @@
 #include "script/fiber.h"
 #include "script/script_types.h"
 #include "script/slot.h"
+#include "script/watchdog.h"
 
 _Static_assert(offsetof(struct peri_slot, ffi) == 0, "a slot begins with what Lua sees");
 
@@ -490,6 +491,7 @@ PERI_EXPORT void peri_ffi_step(int32_t policy, int32_t is_error)
     uint64_t now = peri_ffi_ticks();
     peri_ffi_policy_count(policy, now - fiber->mark, is_error);
     fiber->mark = now;
+    peri_watchdog.since = 0;
 }
 
 PERI_EXPORT const char *peri_ffi_error_text(int32_t code)

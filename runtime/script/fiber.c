@@ -8,6 +8,7 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "script/script_types.h"
+#include "script/watchdog.h"
 
 #define PERI_FIBERS_MAX 65535 // coroutines, running or waiting
 #define PERI_FIBERS_IDLE 1024 // coroutines kept for reuse
@@ -100,6 +101,7 @@ struct peri_fiber *peri_fiber_acquire(struct peri_script_generation *script, str
     fiber->slot = slot;
     fiber->on_end = on_end;
     fiber->mark = fiber->suspended = 0; // the resumption makes it now
+    fiber->budget = PERI_FFI_BUDGET_MS / 1000.0;
     peri_list_append(slot ? &slot->fibers : &script->fibers, &fiber->link);
     return fiber;
 }
@@ -138,7 +140,9 @@ enum peri_fiber_end peri_fiber_resume(struct peri_fiber *fiber, int nargs)
     peri_assert(!current);
     fiber->mark += peri_ffi_ticks() - fiber->suspended;
     current = fiber;
+    peri_watchdog_enter(fiber->co, fiber->budget);
     int status = lua_resume(fiber->co, nargs);
+    peri_watchdog_leave(fiber->co);
     current = NULL;
     fiber->result = NULL;
     if (status == 0) {
@@ -149,6 +153,7 @@ enum peri_fiber_end peri_fiber_resume(struct peri_fiber *fiber, int nargs)
     if (status == LUA_YIELD && fiber->wait != PERI_WAIT_NONE) {
         lua_settop(fiber->co, 0);
         fiber->suspended = peri_ffi_ticks();
+        fiber->budget = peri_watchdog.budget;
         return PERI_FIBER_WAITS;
     }
     return fiber_failed(fiber);

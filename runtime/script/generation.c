@@ -10,6 +10,7 @@
 #include "script/task.h"
 #include "script/vm.h"
 #include "script/vm_internal.h"
+#include "script/watchdog.h"
 
 /// What one protected build works on.
 struct peri_build_call {
@@ -146,7 +147,10 @@ peri_err_t peri_script_build(struct peri_vm *vm, const struct peri_source *sourc
     *result = (struct peri_build){0};
     struct peri_script_generation *script = script_new(vm, number);
     struct peri_build_call call = {.script = script, .source = source, .entry = entry};
-    if (script && lua_cpcall(vm->work, build, &call) != 0) {
+    peri_watchdog_enter(vm->work, PERI_BUDGET_LOAD);
+    int status = script ? lua_cpcall(vm->work, build, &call) : 0;
+    peri_watchdog_leave(vm->work);
+    if (status != 0) {
         peri_error("script: building generation %llu: %s", (unsigned long long)number, lua_tostring(vm->work, -1));
         lua_pop(vm->work, 1);
         free(call.config);
@@ -215,6 +219,7 @@ static peri_err_t call_blocking(struct peri_script_generation *script, const cha
         return PERI_ERR_NOMEM;
     }
     fiber->is_blocking = true;
+    fiber->budget = PERI_BUDGET_LOAD;
     peri_vm_push(vm, fiber->co, PERI_ANCHOR_GENERATION);
     lua_getfield(fiber->co, -1, name);
     lua_remove(fiber->co, -2);

@@ -127,6 +127,7 @@ struct peri_fiber {
     struct peri_chain_chunk *chunk; ///< body phases; borrowed until the verdict
     enum peri_wait wait;
     bool is_blocking; ///< must not wait (init, close)
+    double budget;    ///< seconds of CPU time until the next wait
     peri_err_t woken; ///< why it runs again
     void (*on_end)(struct peri_fiber *fiber, enum peri_fiber_end end);
     struct peri_timer timer;

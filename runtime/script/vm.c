@@ -15,6 +15,7 @@
 #include "script/script_types.h"
 #include "script/task.h"
 #include "script/vm_internal.h"
+#include "script/watchdog.h"
 
 #define PERI_LUA_MEMORY (256u * 1024 * 1024) // bytes, by default
 #define PERI_LUA_PAUSE 200                   // % of the live heap at which a collection begins
@@ -86,6 +87,7 @@ static bool vm_start(struct peri_vm *vm, const struct peri_vm_options *options)
     lua_atpanic(vm->L, on_panic);
     peri_lua_memory_init(&vm->memory, vm->L, options->memory_limit ? options->memory_limit : PERI_LUA_MEMORY);
     lua_gc(vm->L, LUA_GCSETPAUSE, PERI_LUA_PAUSE);
+    peri_watchdog_start(vm->L);
     // cpcall takes a plain pointer; start() only reads it.
     if (lua_cpcall(vm->L, start, (void *)(uintptr_t)options) == 0)
         return true;
@@ -122,6 +124,7 @@ void peri_vm_free(struct peri_vm *vm)
     peri_fiber_pool_close(vm);
     if (vm->L) {
         // LuaJIT gives the whole heap back at once only to its own allocator.
+        peri_watchdog_stop(vm->L);
         lua_setallocf(vm->L, vm->memory.alloc, vm->memory.data);
         lua_close(vm->L);
     }

@@ -186,6 +186,8 @@ void peri_metrics_sum_policy(const struct peri_shm *shm, uint32_t row, struct pe
             continue;
         out->calls += load(&page->policies[row].calls);
         out->errors += load(&page->policies[row].errors);
+        out->trips += __atomic_load_n(&page->policies[row].trips, __ATOMIC_RELAXED);
+        out->quarantined += __atomic_load_n(&page->policies[row].is_quarantined, __ATOMIC_RELAXED);
         ticks += load(&page->policies[row].ticks);
     }
     out->cpu_seconds = (double)ticks / peri_metrics_ticks_per_second(shm);

@@ -52,7 +52,8 @@ struct peri_metrics_policy {
     uint64_t calls;
     uint64_t errors;
     uint64_t ticks; ///< CPU time; peri_metrics_ticks_per_second
-    uint64_t unused;
+    uint32_t trips;         ///< calls that spent their CPU budget
+    uint32_t is_quarantined; ///< gauge: this worker does not ask it any more
 };
 
 /// What one worker counts. Zero at the start; only its worker writes it, with plain stores.
@@ -96,6 +97,8 @@ struct peri_metrics_policy_sum {
     struct peri_slice route;
     uint64_t calls;
     uint64_t errors;
+    uint64_t trips;
+    uint32_t quarantined; ///< workers that do not ask it any more
     double cpu_seconds;
 };
 
@@ -154,6 +157,18 @@ static inline void peri_metrics_policy_call(struct peri_metrics_page *page, int3
     page->policies[row].calls++;
     page->policies[row].errors += is_error;
     page->policies[row].ticks += ticks;
+}
+
+/// Counts a call of a policy that spent its CPU budget.
+static inline void peri_metrics_policy_trip(struct peri_metrics_page *page, int32_t policy)
+{
+    page->policies[(uint32_t)policy < PERI_METRICS_POLICIES ? (uint32_t)policy : 0].trips++;
+}
+
+/// Notes whether this worker keeps a policy in quarantine.
+static inline void peri_metrics_policy_quarantine(struct peri_metrics_page *page, int32_t policy, bool is_quarantined)
+{
+    page->policies[(uint32_t)policy < PERI_METRICS_POLICIES ? (uint32_t)policy : 0].is_quarantined = is_quarantined;
 }
 
 /// CLOCK_MONOTONIC in nanoseconds.

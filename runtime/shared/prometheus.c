@@ -270,21 +270,23 @@ static void policy_begin(struct writer *w, const char *name, const struct peri_m
 static void write_policies(struct writer *w)
 {
     static const char *const names[] = {"perigee_policy_calls_total", "perigee_policy_errors_total",
-                                        "perigee_policy_cpu_seconds_total"};
+                                        "perigee_policy_cpu_seconds_total", "perigee_policy_budget_trips_total"};
     static const char *const helps[] = {"Calls of a policy's hooks, by policy and route.", "Calls that failed.",
-                                        "CPU time spent in a policy's hooks."};
+                                        "CPU time spent in a policy's hooks.",
+                                        "Calls that spent their CPU budget."};
     for (unsigned i = 0; i < PERI_COUNT(names); i++) {
         put_head(w, names[i], "counter", helps[i]);
         for (uint32_t row = 0; row < peri_metrics_policy_count(w->shm); row++) {
             struct peri_metrics_policy_sum sum;
             peri_metrics_sum_policy(w->shm, row, &sum);
+            const uint64_t counts[] = {sum.calls, sum.errors, 0, sum.trips};
             if (sum.calls == 0)
                 continue;
             policy_begin(w, names[i], &sum);
             if (i == 2)
                 sample_number(w, sum.cpu_seconds);
             else
-                sample_count(w, i == 0 ? sum.calls : sum.errors);
+                sample_count(w, counts[i]);
         }
     }
 }

@@ -13,11 +13,13 @@ local outcome = require "perigee._core.outcome"
 local request = require "perigee.request"
 local response = require "perigee.response"
 local slot = require "perigee._core.slot"
+local watch = require "perigee._core.watch"
 
 local C, xpcall, type = ffi.C, xpcall, type
 local ffi_string = ffi.string
 local new_request, response_of = request.new, response.new
 local chains = slot.chains
+local clock = watch.clock
 local trap, takes_part, classify, failed = outcome.trap, outcome.takes_part, outcome.classify, outcome.failed
 local CONTINUE, REPLY = outcome.CONTINUE, outcome.REPLY
 
@@ -38,7 +40,7 @@ end
 -- ---------------------------------------------------------------- generated phases
 
 local PRELUDE = [[
-local C, current, xpcall, trap, begin, response_of, holds, logs, requested, responded, finish, report = ...
+local C, current, clock, xpcall, trap, begin, response_of, holds, logs, requested, responded, finish, report = ...
 return function(chain)
 local steps = chain.steps
 return function(id)
@@ -51,7 +53,7 @@ local function emit_when(out, k)
 end
 
 local function emit_call(out, k, hook, arguments)
-    out[#out + 1] = ("p = steps[%d] current.policy = p.name"):format(k)
+    out[#out + 1] = ("p = steps[%d] current.policy, clock.budget = p.name, p.budget"):format(k)
     out[#out + 1] = ("ok, a, b = xpcall(p.%s, trap, p.instance, %s)"):format(hook, arguments)
     out[#out + 1] = "if ok and a == nil and b == nil then C.peri_ffi_step(p.metric, 0)"
 end
@@ -126,7 +128,7 @@ local function generate(this, emit, cache)
     local factory = cache[code]
     if not factory then
         factory = assert(loadstring(code, "=chain"))(
-            C, current, xpcall, trap, begin, response_of, outcome.holds, outcome.logs, outcome.requested,
+            C, current, clock, xpcall, trap, begin, response_of, outcome.holds, outcome.logs, outcome.requested,
             outcome.responded, outcome.finish, report_log)
         cache[code] = factory
     end
@@ -142,7 +144,7 @@ local function upstream_entry(this)
         for k = 1, #this.steps do
             local step = this.steps[k]
             if step.on_upstream and takes_part(this, k, s, req) then
-                current.policy = step.name
+                current.policy, clock.budget = step.name, step.budget
                 local kind, value = classify(xpcall(step.on_upstream, trap, step.instance, req, try))
                 local verdict
                 if kind == "reply" then
@@ -195,7 +197,7 @@ local function request_body_entry(this)
         for k = 1, #this.steps do
             local step = this.steps[k]
             if step.on_request_body and takes_part(this, k, s, req) then
-                current.policy = step.name
+                current.policy, clock.budget = step.name, step.budget
                 local passed, verdict = filter(this, k, s, "on_request_body", chunk,
                     xpcall(step.on_request_body, trap, step.instance, req, chunk, is_last))
                 if not passed then
@@ -216,7 +218,7 @@ local function response_body_entry(this)
         for k = #this.steps, 1, -1 do
             local step = this.steps[k]
             if step.on_response_body and takes_part(this, k, s, req) then
-                current.policy = step.name
+                current.policy, clock.budget = step.name, step.budget
                 local passed, verdict = filter(this, k, s, "on_response_body", chunk,
                     xpcall(step.on_response_body, trap, step.instance, req, res, chunk, is_last))
                 if not passed then
@@ -242,6 +244,7 @@ local function new_step(use, route)
         when = use.when,
         is_open = use.on_failure == "open",
         dry_run = use.dry_run,
+        budget = use.budget,
         metric = C.peri_ffi_policy_id(use.name, #use.name, route, #route),
     }
     for _, hook in ipairs(HOOKS) do
@@ -288,6 +291,7 @@ function chain.compile(described, captures, generation, cache)
     }
     for k, use in ipairs(described.policies) do
         this.steps[k] = new_step(use, described.name)
+        generation.metrics[#generation.metrics + 1] = this.steps[k].metric
     end
     local is_onion = has(this, "around")
     this.has_request = is_onion or has(this, "on_request") or this.handler ~= nil or this.target ~= nil

@@ -31,7 +31,15 @@ contract.use_settings = {
         doc = "When the policy fails: answer 503 (closed) or go on without it (open). The default is the policy's.",
     },
     dry_run = { type = "boolean", default = false, doc = "Decide, log and count, but do not enforce." },
-    budget = { type = "any", unsupported = true, doc = "What the policy may use of the CPU." },
+    budget = {
+        type = "table", short = "cpu", doc = "What one call of a hook may use, from one wait to the next.",
+        fields = {
+            cpu = {
+                type = "duration", default = "50ms", min = "1ms", max = "10s",
+                doc = "CPU time; ticks of 10 ms. A call that uses more fails.",
+            },
+        },
+    },
 }
 
 local definitions = setmetatable({}, { __mode = "k" })

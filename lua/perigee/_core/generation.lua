@@ -16,12 +16,14 @@ local reply = require "perigee.reply"
 local sandbox = require "perigee._core.sandbox"
 local slot = require "perigee._core.slot"
 local state = require "perigee._core.state"
+local watch = require "perigee._core.watch"
 
 local generation = {}
 
 ---@class perigee.Generation
 ---@field number integer
 ---@field entries table<integer, function>[] functions by number of phase, for each route
+---@field metrics integer[] rows of the policies on the routes
 ---@field instances { use: perigee.Use, keys: string[] }[]
 
 -- ---------------------------------------------------------------- files and variables
@@ -87,7 +89,7 @@ end
 
 local function policy_loader(build)
     return function(name)
-        local ok, definition = place.call(build.loader.policy, build.loader, name)
+        local ok, definition = place.run(build.loader.policy, build.loader, name)
         if ok then
             return definition
         end
@@ -99,11 +101,11 @@ end
 
 local function evaluate_lua(build, text)
     local environment = sandbox.extend(build.loader:environment(), configuration_names(build))
-    local chunk, message = load(text, "@" .. build.entry, "t", environment)
+    local chunk, message = watch.load(text, "@" .. build.entry, environment)
     if not chunk then
         return false, message
     end
-    return place.call(chunk)
+    return place.run(chunk)
 end
 
 local function evaluate_json(build, text)
@@ -130,7 +132,7 @@ local function compile(build)
     local evaluate = build.entry:find("%.json$") and evaluate_json or evaluate_lua
     local ok, value = evaluate(build, text)
     if ok and build.adapt then
-        ok, value = place.call(build.adapt, value)
+        ok, value = place.run(build.adapt, value)
     end
     if not ok then
         return refuse(build, value)
@@ -188,7 +190,7 @@ function generation.build(number, entry, read)
     local build = new_build(entry, override.read or read, override.adapt)
     local result, errors = compile(build)
     build.is_over = true
-    local this = { number = number, entries = {} }
+    local this = { number = number, entries = {}, metrics = {} }
     errors = errors or compile_chains(this, build, result)
     if errors then
         return nil, assert(json.encode(json.array(errors)))
@@ -231,7 +233,7 @@ end
 
 local function call_instance(entry, what, call, ...)
     current.policy = entry.use.name
-    local ok, message = place.call(call, ...)
+    local ok, message = place.run(call, ...)
     current.policy = false
     if ok then
         return nil
@@ -266,7 +268,12 @@ function generation.start(this, previous)
     for _, entry in ipairs(this.instances) do
         start_instance(entry, by_key, errors)
     end
-    return #errors > 0 and assert(json.encode(json.array(errors))) or nil
+    if #errors > 0 then
+        return assert(json.encode(json.array(errors)))
+    end
+    for _, metric in ipairs(this.metrics) do
+        ffi.C.peri_ffi_policy_quarantine(metric, 0)
+    end
 end
 
 --- Runs close() and lets go of everything.

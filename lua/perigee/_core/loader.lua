@@ -10,8 +10,9 @@ local native = require "perigee._core.native"
 local place = require "perigee._core.place"
 local public = require "perigee._core.public"
 local sandbox = require "perigee._core.sandbox"
+local watch = require "perigee._core.watch"
 
-local error, type, load, setmetatable, ipairs = error, type, load, setmetatable, ipairs
+local error, type, setmetatable, ipairs = error, type, setmetatable, ipairs
 
 local loader = {}
 
@@ -56,7 +57,7 @@ local function find(self, path)
 end
 
 local function evaluate(self, name, path, text)
-    local chunk, message = load(text, "@" .. path, "t", self.environment)
+    local chunk, message = watch.load(text, "@" .. path, self.environment)
     if not chunk then
         error(message:find("^[^:\n]+:%d+: ") and message or path .. ":1: " .. message, 0)
     end

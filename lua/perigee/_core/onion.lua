@@ -14,10 +14,12 @@ local current = require "perigee._core.current"
 local outcome = require "perigee._core.outcome"
 local response = require "perigee.response"
 local slot = require "perigee._core.slot"
+local watch = require "perigee._core.watch"
 
 local C, xpcall, error, tostring = ffi.C, xpcall, error, tostring
 local trap, classify, failed, answered = outcome.trap, outcome.classify, outcome.failed, outcome.answered
 local response_of = response.new
+local clock = watch.clock
 local CONTINUE, REPLY, FAIL, ABORT = outcome.CONTINUE, outcome.REPLY, outcome.FAIL, outcome.ABORT
 local IDLE, ENTERED = outcome.IDLE, outcome.ENTERED
 
@@ -70,7 +72,7 @@ end
 
 -- The request hook of step `k`: true when it answered.
 local function ask(run, k, step)
-    current.policy = step.name
+    current.policy, clock.budget = step.name, step.budget
     local kind, value = classify(xpcall(step.on_request, trap, step.instance, run.req))
     if run.is_failed then
         abort(run)
@@ -95,7 +97,8 @@ local function next_of(run, k)
         slot.enter(run.req) -- the exchange may have ended while around() waited
         run.depth[k] = true
         run.res = layer(run, k + 1)
-        current.policy = run.chain.steps[k].name
+        local step = run.chain.steps[k]
+        current.policy, clock.budget = step.name, step.budget
         return run.res
     end
 end
@@ -108,7 +111,7 @@ local function skip(run, k)
 end
 
 local function surround(run, k, step)
-    current.policy = step.name
+    current.policy, clock.budget = step.name, step.budget
     local ok, a, b = xpcall(step.around, trap, step.instance, run.req, next_of(run, k))
     if run.is_failed then
         abort(run)

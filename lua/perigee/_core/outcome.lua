@@ -6,11 +6,14 @@
 local ffi = require "ffi"
 local current = require "perigee._core.current"
 local frozen = require "perigee._core.frozen"
+local quarantine = require "perigee._core.quarantine"
 local reply = require "perigee.reply"
 local response = require "perigee.response"
+local watch = require "perigee._core.watch"
 
 local C, collectgarbage, xpcall, type, tostring = ffi.C, collectgarbage, xpcall, type, tostring
 local traceback = debug.traceback
+local clock = watch.clock
 local response_of = response.new
 
 local outcome = {}
@@ -45,6 +48,10 @@ end
 --- Logs what went wrong in a hook.
 function outcome.report(chain, step, hook, message)
     log(WARN, "policy '" .. step.name .. "' on route '" .. chain.name .. "' failed in " .. hook .. ": " .. message)
+    if clock.is_spent ~= 0 then
+        clock.is_spent = 0
+        quarantine.note(chain, step, hook)
+    end
 end
 
 local report = outcome.report
@@ -125,7 +132,7 @@ function outcome.holds(chain, k, s, req)
     if s.steps[k - 1] ~= IDLE then
         return s.steps[k - 1] == ENTERED
     end
-    current.policy = step.name
+    current.policy, clock.budget = step.name, step.budget
     local ok, value = xpcall(step.when, trap, req)
     if not ok then
         C.peri_ffi_step(step.metric, 1)
@@ -143,7 +150,7 @@ function outcome.logs(chain, k, s, req)
     if s.steps[k - 1] ~= IDLE then
         return s.steps[k - 1] == ENTERED
     end
-    current.policy = step.name
+    current.policy, clock.budget = step.name, step.budget
     local ok, value = xpcall(step.when, trap, req)
     if not ok then
         report(chain, step, "when", tostring(value))
@@ -166,7 +173,7 @@ outcome.takes_part = takes_part
 --- Runs the response hook of step `k`: nil, REPLY or FAIL.
 function outcome.respond(chain, k, s, req, res)
     local step = chain.steps[k]
-    current.policy = step.name
+    current.policy, clock.budget = step.name, step.budget
     local ok, a, b = xpcall(step.on_response, trap, step.instance, req, res)
     if ok and a == nil and b == nil then
         C.peri_ffi_step(step.metric, 0)
@@ -225,7 +232,7 @@ end
 
 --- Lets the handler answer: REPLY or FAIL, before any response hook.
 function outcome.handle(chain, s, req)
-    current.policy = false
+    current.policy, clock.budget = false, watch.DEFAULT
     local ok, a, b = xpcall(chain.handler, trap, req)
     local kind, value = classify(ok, a, b)
     if kind == "reply" then
@@ -243,7 +250,7 @@ end
 
 --- Lets the target function choose the upstream: CONTINUE or FAIL.
 function outcome.choose(chain, s, req)
-    current.policy = false
+    current.policy, clock.budget = false, watch.DEFAULT
     local ok, name, message = xpcall(chain.target, trap, req)
     if ok and type(name) == "string" then
         local code = C.peri_ffi_choose(s, name, #name, "", 0)

@@ -7,6 +7,7 @@ local ffi = require "ffi"
 local async = require "perigee._core.async"
 local bounded = require "perigee._core.bounded"
 local frozen = require "perigee._core.frozen"
+local watch = require "perigee._core.watch"
 
 local C = ffi.C
 local error, tostring, type, setmetatable = error, tostring, type, setmetatable
@@ -20,7 +21,7 @@ local sandbox = {}
 
 local FUNCTIONS = {
     "assert", "error", "getmetatable", "ipairs", "next", "pcall", "rawequal", "rawget", "select", "setmetatable",
-    "tonumber", "tostring", "type", "unpack", "xpcall",
+    "tonumber", "tostring", "type", "unpack",
 }
 
 -- Clocks only, and those of the loop, so that a test that drives the loop drives them too.
@@ -98,6 +99,18 @@ local function text_of(chunk)
     end
 end
 
+local function handled(handler, ok, ...)
+    if ok then
+        return true, ...
+    end
+    return false, select(2, pcall(handler, (...)))
+end
+
+-- The handler runs after the stack was unwound: in the real one the CPU budget is not watched.
+local function protected_call(f, handler, ...)
+    return handled(handler, pcall(f, ...))
+end
+
 -- load and loadstring: text only, of bounded size (it is compiled in one go), in the environment.
 local function add_loaders(globals, environment)
     function globals.load(chunk, name, _, custom)
@@ -112,7 +125,7 @@ local function add_loaders(globals, environment)
         elseif #text > CHUNK_MAX then
             return nil, TOO_LARGE
         end
-        return load(text, name, "t", custom or environment)
+        return watch.load(text, name, custom or environment)
     end
 
     function globals.loadstring(text, name)
@@ -132,6 +145,7 @@ function sandbox.new(require_module)
         pairs = frozen.pairs,
         rawset = frozen.rawset,
         require = require_module,
+        xpcall = protected_call,
         _VERSION = _VERSION,
     }
     for name, library in pairs(libraries) do

@@ -7,10 +7,12 @@ local ffi = require "ffi"
 local async = require "perigee._core.async"
 local current = require "perigee._core.current"
 local outcome = require "perigee._core.outcome"
+local watch = require "perigee._core.watch"
 
 local C, xpcall, error, type, setmetatable, unpack = ffi.C, xpcall, error, type, setmetatable, unpack
 local ffi_string = ffi.string
 local pack = async.pack
+local clock = watch.clock
 
 local task = {}
 
@@ -52,6 +54,7 @@ function task.start(what, delay, interval, is_exchange, call, ...)
     local object = setmetatable({}, Task)
     local job = {
         id = id, call = call, arguments = pack(...), is_repeated = interval > 0, policy = current.policy,
+        budget = clock.budget,
     }
     jobs[id], job_of[object] = job, job
     return object
@@ -61,7 +64,7 @@ end
 ---@param id integer
 function task.run(id)
     local job = jobs[id]
-    current.policy = job.policy
+    current.policy, clock.budget = job.policy, job.budget
     local results = pack(xpcall(job.call, outcome.trap, unpack(job.arguments, 1, job.arguments.n)))
     if not results[1] then
         local text = "task failed: " .. tostring(results[2])

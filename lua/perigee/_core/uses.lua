@@ -13,6 +13,7 @@ local readonly = require "perigee._core.readonly"
 local schema = require "perigee._core.schema"
 local settings = require "perigee._core.settings"
 local suggest = require "perigee._core.suggest"
+local watch = require "perigee._core.watch"
 
 local uses = {}
 
@@ -23,6 +24,7 @@ local uses = {}
 ---@field when nil|fun(req: table): boolean
 ---@field on_failure "closed"|"open"
 ---@field dry_run boolean
+---@field budget number seconds of CPU time for a call of a hook
 ---@field hooks integer bits of the hooks it has
 ---@field unused table<string, true> hooks that this configuration does without
 ---@field edits nil|table[] the same work as header edits, when it can be written so
@@ -248,6 +250,7 @@ local function make_use(build, known, written, path, id)
         when = when,
         on_failure = checked.on_failure or definition.on_failure,
         dry_run = checked.dry_run,
+        budget = checked.budget and checked.budget.cpu or watch.DEFAULT,
         hooks = known.hooks,
         unused = {},
     }
