@@ -23,6 +23,8 @@
 volatile struct peri_ffi_watch peri_watchdog = {.budget = PERI_FFI_BUDGET_MS / 1000.0};
 lua_State *volatile peri_watchdog_running;
 
+static lua_State *ticking;                 // main state of the VM that has the ticks
+static volatile sig_atomic_t is_sampled;   // the profiler has run since the last tick
 static struct sigaction luajit_action; // of LuaJIT's profiler: makes compiled code leave its loop
 
 static double cpu_now(void)
@@ -78,10 +80,20 @@ static void check_budget(lua_State *L)
     }
 }
 
+// A tick that falls into LuaJIT's own change of its dispatch table leaves the request for a sample set and nobody to answer it:
+// compiled code then leaves every loop at once, for ever. Setting the hook there is makes the table anew.
+static void repair(lua_State *L)
+{
+    if (!is_sampled)
+        lua_sethook(L, lua_gethook(L), lua_gethookmask(L), lua_gethookcount(L));
+    is_sampled = 0;
+}
+
 // In front of LuaJIT's handler. The hook must be set here: what its profiler's callback sets is undone after it.
 static void on_tick(int number, siginfo_t *info, void *context)
 {
     int saved = errno;
+    repair(ticking);
     if (peri_watchdog_running)
         check_budget(peri_watchdog_running);
     if (luajit_action.sa_flags & SA_SIGINFO)
@@ -97,6 +109,7 @@ static void on_sample(void *data, lua_State *L, int samples, int state)
     PERI_UNUSED(L);
     PERI_UNUSED(samples);
     PERI_UNUSED(state);
+    is_sampled = 1;
 }
 
 // Runs a compiled loop until its budget is spent. Returns whether it was stopped.
@@ -115,6 +128,7 @@ void peri_watchdog_start(lua_State *L)
 {
     static bool is_proven;
     sigset_t ticks;
+    ticking = L;
     luaJIT_profile_start(L, PROFILE_MODE, on_sample, NULL);
     struct sigaction action = {.sa_sigaction = on_tick, .sa_flags = SA_SIGINFO | SA_RESTART};
     sigemptyset(&action.sa_mask);
