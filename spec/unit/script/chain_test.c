@@ -359,7 +359,7 @@ static void running_out_of_lua_memory_fails_that_exchange_only(void **state)
         {"gateway.lua", "return { listeners = { { address = '127.0.0.1:0' } }, routes = { { name = 'r',\n"
                         "handler = function(req)\n"
                         "  local t = {}\n"
-                        "  if req.query:get('q') == 'big' then for i = 1, 1e9 do t[i] = 'item ' .. i end end\n"
+                        "  if req.query:get('q') == 'big' then for i = 1, 1e9 do t[i] = ('x'):rep(1e5) .. i end end\n"
                         "  return reply(200)\n"
                         "end } } }"},
         {NULL, NULL},
