@@ -6,8 +6,8 @@
 
 #include <errno.h>
 #include <lauxlib.h>
-#include <lualib.h>
 #include <luajit.h>
+#include <lualib.h>
 #include <signal.h>
 #include <string.h>
 #include <time.h>
@@ -15,7 +15,7 @@
 #include "base/attr.h"
 #include "base/log.h"
 
-#define TICK 0.010      // seconds of CPU time between two ticks; the "i10" of PROFILE_MODE
+#define TICK 0.010 // seconds of CPU time between two ticks; the "i10" of PROFILE_MODE
 #define PROFILE_MODE "li10"
 #define PROOF_BUDGET 0.001
 #define PROOF "local n = 0 while n < 3e8 do n = n + 1 end" // compiled at once, and over by itself at last
@@ -23,9 +23,9 @@
 volatile struct peri_ffi_watch peri_watchdog = {.budget = PERI_FFI_BUDGET_MS / 1000.0};
 lua_State *volatile peri_watchdog_running;
 
-static lua_State *ticking;                 // main state of the VM that has the ticks
-static volatile sig_atomic_t is_sampled;   // the profiler has run since the last tick
-static struct sigaction luajit_action; // of LuaJIT's profiler: makes compiled code leave its loop
+static lua_State *ticking;               // main state of the VM that has the ticks
+static volatile sig_atomic_t is_sampled; // the profiler has run since the last tick
+static struct sigaction luajit_action;   // of LuaJIT's profiler: makes compiled code leave its loop
 
 static double cpu_now(void)
 {
@@ -39,8 +39,12 @@ static double cpu_now(void)
 static bool is_caller(lua_State *L, lua_Debug *at)
 {
     static const char *const callers[] = {
-        "=chain", "@lua/perigee/_core/chain.lua", "@lua/perigee/_core/outcome.lua", "@lua/perigee/_core/onion.lua",
-        "@lua/perigee/_core/task.lua", "@lua/perigee/_core/place.lua",
+        "=chain",
+        "@lua/perigee/_core/chain.lua",
+        "@lua/perigee/_core/outcome.lua",
+        "@lua/perigee/_core/onion.lua",
+        "@lua/perigee/_core/task.lua",
+        "@lua/perigee/_core/place.lua",
     };
     lua_getinfo(L, "Sf", at);
     lua_getfenv(L, -1);

@@ -32,6 +32,7 @@ return {
     { name = "stuck", match = { path = "/stuck" }, handler = function()
         return reply(200, (('a'):rep(4000):find(('.-'):rep(30) .. 'b'))) -- one call of C, out of reach of the CPU budget
     end },
+    { name = "loops", match = { path = "/loops" }, handler = function() while true do pcall(function() while true do end end) end end },
     { name = "quick", match = { path = "/quick" }, reply = "quick" },
     { name = "all", match = {}, upstream = "origin" },
   },
@@ -109,6 +110,16 @@ def test_a_worker_that_hangs_in_a_c_function_is_replaced(start):
         assert stuck.is_at_end()
     assert gateway.get("/quick").text() == "quick"
     assert "stuck" in gateway.errors
+
+
+def test_a_script_that_loops_for_ever_is_stopped_and_the_worker_goes_on(start):
+    gateway = start(1)
+    before = gateway.workers()
+    for _ in range(3):
+        assert gateway.get("/loops").status == 500
+        assert gateway.get("/quick").text() == "quick"
+    assert gateway.workers() == before
+    assert "the CPU budget of 50 ms is spent" in gateway.errors
 
 
 def test_a_worker_that_is_stopped_is_replaced(start):

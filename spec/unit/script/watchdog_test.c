@@ -74,7 +74,8 @@ static void calls_of_the_library_in_a_loop_are_stopped(void **state)
     (void)state;
     stops("while true do ('aaaa'):find('b') end");
     stops("while true do ('a'):rep(100):gsub('a', function() return 'b' end) end");
-    stops("while true do local t = {} for i = 1, 50 do t[i] = -i end table.sort(t, function(a, b) return a < b end) end");
+    stops(
+        "while true do local t = {} for i = 1, 50 do t[i] = -i end table.sort(t, function(a, b) return a < b end) end");
     stops("while true do local _ = req.headers['accept'] end");
 }
 
