@@ -240,12 +240,16 @@ struct peri_ffi_watch {
     double budget;          /**< seconds of CPU time it may use */
     double since;           /**< CPU clock when its time began; 0: begins with the next tick */
     int32_t is_spent;       /**< an error about the budget was raised and nobody has dealt with it */
-    int32_t is_armed;       /**< every instruction of a script raises that error */
+    int32_t is_armed;       /**< every instruction of a script raises that error: ticks since then */
+    int32_t is_asked;       /**< compiled code was told to leave its loop and did not yet */
     int32_t is_interpreted; /**< compiled code cannot be stopped: scripts must not be compiled */
 };
 
 /** The one of the process. */
 struct peri_ffi_watch *peri_ffi_watch(void);
+
+/** What ran is over and its failure, if it was one, dealt with: what comes next has its budget to itself. */
+void peri_ffi_budget_end(void);
 
 /* ---- metrics and log (script/ffi_metrics.c) ---------------------------------------------------------------- */
 

@@ -491,7 +491,9 @@ PERI_EXPORT void peri_ffi_step(int32_t policy, int32_t is_error)
     uint64_t now = peri_ffi_ticks();
     peri_ffi_policy_count(policy, now - fiber->mark, is_error);
     fiber->mark = now;
-    peri_watchdog.since = 0;
+    peri_ffi_budget_end();
+    if (!is_error)
+        peri_watchdog.is_spent = 0;
 }
 
 PERI_EXPORT const char *peri_ffi_error_text(int32_t code)

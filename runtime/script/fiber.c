@@ -142,7 +142,7 @@ enum peri_fiber_end peri_fiber_resume(struct peri_fiber *fiber, int nargs)
     current = fiber;
     peri_watchdog_enter(fiber->co, fiber->budget);
     int status = lua_resume(fiber->co, nargs);
-    peri_watchdog_leave(fiber->co);
+    peri_watchdog_leave();
     current = NULL;
     fiber->result = NULL;
     if (status == 0) {

@@ -149,7 +149,7 @@ peri_err_t peri_script_build(struct peri_vm *vm, const struct peri_source *sourc
     struct peri_build_call call = {.script = script, .source = source, .entry = entry};
     peri_watchdog_enter(vm->work, PERI_BUDGET_LOAD);
     int status = script ? lua_cpcall(vm->work, build, &call) : 0;
-    peri_watchdog_leave(vm->work);
+    peri_watchdog_leave();
     if (status != 0) {
         peri_error("script: building generation %llu: %s", (unsigned long long)number, lua_tostring(vm->work, -1));
         lua_pop(vm->work, 1);

@@ -87,9 +87,8 @@ static bool vm_start(struct peri_vm *vm, const struct peri_vm_options *options)
     lua_atpanic(vm->L, on_panic);
     peri_lua_memory_init(&vm->memory, vm->L, options->memory_limit ? options->memory_limit : PERI_LUA_MEMORY);
     lua_gc(vm->L, LUA_GCSETPAUSE, PERI_LUA_PAUSE);
-    peri_watchdog_start(vm->L);
     // cpcall takes a plain pointer; start() only reads it.
-    if (lua_cpcall(vm->L, start, (void *)(uintptr_t)options) == 0)
+    if (peri_watchdog_start(vm->L) && lua_cpcall(vm->L, start, (void *)(uintptr_t)options) == 0)
         return true;
     peri_error("script: the SDK does not load: %s", lua_tostring(vm->L, -1));
     return false;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The CPU budget of scripts. LuaJIT's profiler makes compiled code look up every 10 ms of CPU time (docs/internals/lua-runtime.md);
-// the handler of that signal finds that the script which runs has spent its budget, and makes it raise an error that no pcall
-// of the script outlives.
+// The CPU budget of scripts. A signal every few milliseconds of CPU time finds that the script which runs has spent its budget, and
+// makes it raise an error that no pcall of the script outlives; docs/internals/lua-runtime.md says how it reaches compiled code.
 #ifndef PERI_SCRIPT_WATCHDOG_H
 #define PERI_SCRIPT_WATCHDOG_H
 
@@ -10,38 +9,51 @@
 
 struct lua_State;
 
-#define PERI_BUDGET_LOAD 5.0 // seconds of CPU to evaluate a configuration, and for init() or close() of one policy
+#define PERI_BUDGET_LOAD 2.0  // seconds of CPU to evaluate a configuration, and for all init() or close() of a generation
+#define PERI_BUDGET_ENTRY 1.0 // seconds of CPU from one wait to the next, however many hooks share them
 
 /// The CPU budget of what runs, seen by the signal handler; see ffi.h.
 extern volatile struct peri_ffi_watch peri_watchdog;
 
-/// The state that runs scripts; NULL when none does.
-extern struct lua_State *volatile peri_watchdog_running;
+/// What the signal handler needs beside it.
+struct peri_watchdog_entry {
+    struct lua_State *running; ///< the state that runs scripts; NULL when none does
+    double since;              ///< CPU clock when control went to it; 0: begins with the next tick
+    double limit;              ///< seconds of CPU for all that it runs
+};
+
+extern volatile struct peri_watchdog_entry peri_watchdog_entry;
 
 /// Starts the ticks of the process's one VM, before it runs anything; `L` is its main state. The first VM of a process also proves that
 /// compiled code can be stopped; when it cannot, a warning is logged and scripts are not compiled (peri_watchdog.is_interpreted).
-void peri_watchdog_start(struct lua_State *L);
+/// False when out of memory.
+bool peri_watchdog_start(struct lua_State *L);
 
 /// Stops the ticks, before the VM is closed.
 void peri_watchdog_stop(struct lua_State *L);
 
+/// Lets a compiled loop spend a small budget. Returns whether it was stopped.
+bool peri_watchdog_prove(struct lua_State *L);
+
 /// Takes back what a spent budget left behind. Part of peri_watchdog_leave.
-void peri_watchdog_disarm(struct lua_State *L);
+void peri_watchdog_clear(void);
 
 /// Control goes to a script in `L`, which may use `budget` seconds of CPU time.
 static inline void peri_watchdog_enter(struct lua_State *L, double budget)
 {
     peri_watchdog.budget = budget;
     peri_watchdog.since = 0;
-    peri_watchdog_running = L;
+    peri_watchdog_entry.since = 0;
+    peri_watchdog_entry.limit = budget > PERI_BUDGET_ENTRY ? budget : PERI_BUDGET_ENTRY;
+    peri_watchdog_entry.running = L;
 }
 
 /// Control is back in C.
-static inline void peri_watchdog_leave(struct lua_State *L)
+static inline void peri_watchdog_leave(void)
 {
-    peri_watchdog_running = NULL;
-    if (__builtin_expect(peri_watchdog.is_spent | peri_watchdog.is_armed, 0))
-        peri_watchdog_disarm(L);
+    peri_watchdog_entry.running = 0;
+    if (__builtin_expect(peri_watchdog.is_spent | peri_watchdog.is_armed | peri_watchdog.is_asked, 0))
+        peri_watchdog_clear();
 }
 
 #endif

@@ -153,6 +153,7 @@ function outcome.logs(chain, k, s, req)
     current.policy, clock.budget = step.name, step.budget
     local ok, value = xpcall(step.when, trap, req)
     if not ok then
+        C.peri_ffi_step(step.metric, 1)
         report(chain, step, "when", tostring(value))
     end
     return ok and value
@@ -224,6 +225,7 @@ function outcome.requested(chain, k, s, req, ok, a, b)
 end
 
 local function handler_failed(chain, s, what, message)
+    clock.is_spent = 0
     local text = what .. " of route '" .. chain.name .. "' failed: " .. message
     log(WARN, text)
     C.peri_ffi_fail(s, 1)
@@ -234,6 +236,7 @@ end
 function outcome.handle(chain, s, req)
     current.policy, clock.budget = false, watch.DEFAULT
     local ok, a, b = xpcall(chain.handler, trap, req)
+    C.peri_ffi_budget_end()
     local kind, value = classify(ok, a, b)
     if kind == "reply" then
         value = reply.apply(s, value)
@@ -252,6 +255,7 @@ end
 function outcome.choose(chain, s, req)
     current.policy, clock.budget = false, watch.DEFAULT
     local ok, name, message = xpcall(chain.target, trap, req)
+    C.peri_ffi_budget_end()
     if ok and type(name) == "string" then
         local code = C.peri_ffi_choose(s, name, #name, "", 0)
         if code == 0 then

@@ -2,8 +2,10 @@
 --
 -- Where in a script an error arose: file and line of the innermost function that is the user's, not the SDK's.
 
+local ffi = require "ffi"
 local watch = require "perigee._core.watch"
 
+local C = ffi.C
 local type, tostring, xpcall = type, tostring, xpcall
 local getinfo = debug.getinfo
 local clock = watch.clock
@@ -51,7 +53,8 @@ end
 ---@return any result
 function place.run(call, ...)
     local ok, result = xpcall(call, trap, ...)
-    clock.since, clock.is_spent = 0, 0
+    C.peri_ffi_budget_end()
+    clock.is_spent = 0
     return ok, result
 end
 

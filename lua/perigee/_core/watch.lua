@@ -16,7 +16,7 @@ watch.clock = ffi.C.peri_ffi_watch()
 watch.DEFAULT = ffi.C.PERI_FFI_BUDGET_MS / 1000
 
 --- Compiles the text of a script; as load.
----@param text string|function
+---@param text string
 ---@param name string|nil
 ---@param environment table
 ---@return function|nil
