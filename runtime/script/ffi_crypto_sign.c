@@ -42,6 +42,8 @@ PERI_EXPORT int32_t peri_ffi_key_verify(struct peri_ffi_key *key, int32_t scheme
     if (scheme == PERI_FFI_SIGN_ECDSA) {
         signature_len = to_der(peri_crypto_curve(key->kind), signature, signature_len, der);
         given = der;
+    } else if (signature_len != (size_t)EVP_PKEY_get_size(key->pkey)) {
+        return 0; // RFC 8017 8.1.2; OpenSSL takes one without its leading zeros
     }
     int32_t size = peri_ffi_digest(digest, data, len, hash);
     if (size < 0 || !prepare(key, scheme, digest, false))
