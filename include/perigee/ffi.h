@@ -256,14 +256,14 @@ void peri_ffi_budget_end(void);
 /** Row of a policy on a route; the same in every worker and generation. */
 int32_t peri_ffi_policy_id(const char *policy, size_t policy_len, const char *route, size_t route_len);
 
-/** Counts one call of a policy that used `ticks` of CPU. */
+/** Counts one call of a policy that used `ticks` of CPU and never waited. */
 void peri_ffi_policy_count(int32_t id, uint64_t ticks, int32_t is_error);
 
 /** Counts that a policy spent its budget. */
 void peri_ffi_policy_trip(int32_t id);
 
-/** Notes that this worker answers for the policy without asking it, or asks it again. */
-void peri_ffi_policy_quarantine(int32_t id, int32_t is_quarantined);
+/** Notes that this worker answers for the policy without asking it as long as this generation lives; 0: it asks it. */
+void peri_ffi_policy_quarantine(int32_t id, double generation);
 
 /** The clock of peri_ffi_policy_count. */
 uint64_t peri_ffi_ticks(void);

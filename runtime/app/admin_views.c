@@ -229,8 +229,9 @@ struct peri_json *peri_admin_policies(const struct peri_supervisor *supervisor)
         peri_json_set(view, "calls", new_count(sum.calls));
         peri_json_set(view, "errors", new_count(sum.errors));
         peri_json_set(view, "cpu_seconds", peri_json_new_real(sum.cpu_seconds));
+        peri_json_set(view, "duration_seconds", peri_json_new_real(sum.duration_seconds));
         peri_json_set(view, "budget_trips", new_count(sum.trips));
-        peri_json_set(view, "quarantined", new_count(sum.quarantined));
+        peri_json_set(view, "quarantined", peri_json_new_bool(sum.quarantined > 0));
         peri_json_append(list, view);
     }
     return list;

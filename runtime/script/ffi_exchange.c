@@ -7,10 +7,12 @@
 #include "base/attr.h"
 #include "codec/url.h"
 #include "exchange/exchange.h"
+#include "script/ffi_shared.h"
 #include "script/fiber.h"
 #include "script/script_types.h"
 #include "script/slot.h"
 #include "script/watchdog.h"
+#include "shared/metrics.h"
 
 _Static_assert(offsetof(struct peri_slot, ffi) == 0, "a slot begins with what Lua sees");
 
@@ -489,8 +491,11 @@ PERI_EXPORT void peri_ffi_step(int32_t policy, int32_t is_error)
 {
     struct peri_fiber *fiber = peri_fiber_current();
     uint64_t now = peri_ffi_ticks();
-    peri_ffi_policy_count(policy, now - fiber->mark, is_error);
+    struct peri_metrics_page *page = peri_ffi_shared_binding()->page;
+    if (page)
+        peri_metrics_policy_call(page, policy, now - fiber->mark, fiber->waited, is_error != 0);
     fiber->mark = now;
+    fiber->waited = 0;
     peri_ffi_budget_end();
     if (!is_error)
         peri_watchdog.is_spent = 0;

@@ -30,7 +30,7 @@ PERI_EXPORT void peri_ffi_policy_count(int32_t id, uint64_t ticks, int32_t is_er
 {
     struct peri_metrics_page *page = peri_ffi_shared_binding()->page;
     if (page)
-        peri_metrics_policy_call(page, id, ticks, is_error != 0);
+        peri_metrics_policy_call(page, id, ticks, 0, is_error != 0);
 }
 
 PERI_EXPORT void peri_ffi_policy_trip(int32_t id)
@@ -40,11 +40,11 @@ PERI_EXPORT void peri_ffi_policy_trip(int32_t id)
         peri_metrics_policy_trip(page, id);
 }
 
-PERI_EXPORT void peri_ffi_policy_quarantine(int32_t id, int32_t is_quarantined)
+PERI_EXPORT void peri_ffi_policy_quarantine(int32_t id, double generation)
 {
     struct peri_metrics_page *page = peri_ffi_shared_binding()->page;
     if (page)
-        peri_metrics_policy_quarantine(page, id, is_quarantined != 0);
+        peri_metrics_policy_quarantine(page, id, (uint64_t)generation);
 }
 
 PERI_EXPORT uint64_t peri_ffi_ticks(void)

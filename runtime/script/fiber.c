@@ -100,7 +100,7 @@ struct peri_fiber *peri_fiber_acquire(struct peri_script_generation *script, str
     fiber->script = script;
     fiber->slot = slot;
     fiber->on_end = on_end;
-    fiber->mark = fiber->suspended = 0; // the resumption makes it now
+    fiber->mark = fiber->suspended = fiber->waited = 0; // the resumption makes the mark now
     fiber->budget = PERI_FFI_BUDGET_MS / 1000.0;
     peri_list_append(slot ? &slot->fibers : &script->fibers, &fiber->link);
     return fiber;
@@ -138,7 +138,10 @@ static void cancel_wait(struct peri_fiber *fiber)
 enum peri_fiber_end peri_fiber_resume(struct peri_fiber *fiber, int nargs)
 {
     peri_assert(!current);
-    fiber->mark += peri_ffi_ticks() - fiber->suspended;
+    uint64_t pause = peri_ffi_ticks() - fiber->suspended;
+    fiber->mark += pause;
+    if (fiber->suspended)
+        fiber->waited += pause;
     current = fiber;
     peri_watchdog_enter(fiber->co, fiber->budget);
     int status = lua_resume(fiber->co, nargs);

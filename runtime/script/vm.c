@@ -16,6 +16,7 @@
 #include "script/task.h"
 #include "script/vm_internal.h"
 #include "script/watchdog.h"
+#include "shared/metrics.h"
 
 #define PERI_LUA_MEMORY (256u * 1024 * 1024) // bytes, by default
 #define PERI_LUA_PAUSE 200                   // % of the live heap at which a collection begins
@@ -110,6 +111,8 @@ struct peri_vm *peri_vm_new(const struct peri_vm_options *options)
     peri_ffi_shared_bind(options->shm, options->worker);
     if (vm_start(vm, options)) {
         vm->swept_bytes = vm->memory.used;
+        if (peri_ffi_shared_binding()->page)
+            peri_ffi_shared_binding()->page->lua_limit = vm->memory.limit;
         return vm;
     }
     peri_vm_free(vm);
@@ -151,10 +154,14 @@ uint64_t peri_vm_bytes(const struct peri_vm *vm)
 // Collects a step, or all; protected, since even a collection may need memory.
 static bool vm_collect(struct peri_vm *vm, bool is_full)
 {
+    struct peri_metrics_page *page = peri_ffi_shared_binding()->page;
+    uint64_t begun = peri_metrics_ticks();
     peri_vm_push(vm, vm->work, PERI_ANCHOR_COLLECT);
     lua_pushboolean(vm->work, is_full);
     bool is_complete = lua_pcall(vm->work, 1, 1, 0) != 0 || lua_toboolean(vm->work, -1);
     lua_pop(vm->work, 1);
+    if (page)
+        peri_metrics_gc(page, peri_metrics_ticks() - begun, is_full);
     return is_complete;
 }
 

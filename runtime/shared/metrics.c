@@ -173,11 +173,22 @@ void peri_metrics_sum_connections(const struct peri_shm *shm, uint32_t row, stru
     }
 }
 
+// A quarantine ends with its generation.
+static bool is_quarantined(const struct peri_shm *shm, uint32_t worker, const struct peri_metrics_policy *policy)
+{
+    struct peri_worker_info info;
+    uint32_t generation = __atomic_load_n(&policy->quarantined, __ATOMIC_RELAXED);
+    if (generation == 0)
+        return false;
+    peri_shm_worker_get(shm, worker, &info);
+    return generation == (uint32_t)info.generation;
+}
+
 void peri_metrics_sum_policy(const struct peri_shm *shm, uint32_t row, struct peri_metrics_policy_sum *out)
 {
     peri_assert(row < PERI_METRICS_POLICIES);
     uint32_t route = shm->policies.rows[row].owner;
-    uint64_t ticks = 0;
+    uint64_t ticks = 0, waits = 0;
     *out = (struct peri_metrics_policy_sum){.policy = peri_names_text(&shm->policies, row)};
     out->route = peri_names_text(&shm->routes, route < PERI_METRICS_ROUTES ? route : 0);
     for (uint32_t worker = 0; worker < shm->workers; worker++) {
@@ -187,10 +198,26 @@ void peri_metrics_sum_policy(const struct peri_shm *shm, uint32_t row, struct pe
         out->calls += load(&page->policies[row].calls);
         out->errors += load(&page->policies[row].errors);
         out->trips += __atomic_load_n(&page->policies[row].trips, __ATOMIC_RELAXED);
-        out->quarantined += __atomic_load_n(&page->policies[row].is_quarantined, __ATOMIC_RELAXED);
+        out->quarantined += is_quarantined(shm, worker, &page->policies[row]);
         ticks += load(&page->policies[row].ticks);
+        waits += load(&page->policies[row].waits);
     }
     out->cpu_seconds = (double)ticks / peri_metrics_ticks_per_second(shm);
+    out->duration_seconds = out->cpu_seconds + (double)waits / peri_metrics_ticks_per_second(shm);
+}
+
+void peri_metrics_lua(const struct peri_shm *shm, uint32_t worker, struct peri_metrics_lua *out)
+{
+    const struct peri_metrics_page *page = peri_shm_page(shm, worker);
+    *out = (struct peri_metrics_lua){0};
+    if (!page)
+        return;
+    double per_second = peri_metrics_ticks_per_second(shm);
+    out->limit = load(&page->lua_limit);
+    out->full = load(&page->lua_full);
+    out->pauses = load(&page->gc_pauses);
+    out->pause_seconds = (double)load(&page->gc_ticks) / per_second;
+    out->longest_seconds = (double)load(&page->gc_longest) / per_second;
 }
 
 void peri_metrics_sum_process(const struct peri_shm *shm, struct peri_metrics_process_sum *out)

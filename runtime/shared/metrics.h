@@ -51,9 +51,10 @@ struct peri_metrics_upstream {
 struct peri_metrics_policy {
     uint64_t calls;
     uint64_t errors;
-    uint64_t ticks; ///< CPU time; peri_metrics_ticks_per_second
-    uint32_t trips;         ///< calls that spent their CPU budget
-    uint32_t is_quarantined; ///< gauge: this worker does not ask it any more
+    uint64_t ticks;       ///< CPU time; peri_metrics_ticks_per_second
+    uint64_t waits;       ///< time between, spent waiting; the same
+    uint32_t trips;       ///< calls that spent their CPU budget
+    uint32_t quarantined; ///< generation in which this worker does not ask it any more; 0: none
 };
 
 /// What one worker counts. Zero at the start; only its worker writes it, with plain stores.
@@ -62,8 +63,13 @@ struct peri_metrics_page {
     uint64_t accepted;   ///< client connections accepted
     uint64_t refused;    ///< client connections closed at once because of a limit
     uint64_t log_drops;  ///< access log lines dropped because the ring was full
+    uint64_t lua_limit;  ///< bytes that the Lua heap may have
+    uint64_t lua_full;   ///< collections because a script met that limit
+    uint64_t gc_pauses;  ///< steps of garbage collection between two turns of the loop
+    uint64_t gc_ticks;   ///< their time; peri_metrics_ticks_per_second
+    uint64_t gc_longest; ///< the longest of them; the same
     struct peri_canary_page canary;
-    uint64_t unused[508 - sizeof(struct peri_canary_page) / sizeof(uint64_t)];
+    uint64_t unused[503 - sizeof(struct peri_canary_page) / sizeof(uint64_t)];
     struct peri_metrics_latency routes[PERI_METRICS_ROUTES];
     struct peri_metrics_latency upstreams[PERI_METRICS_UPSTREAMS];
     struct peri_metrics_upstream upstream_connections[PERI_METRICS_UPSTREAMS];
@@ -100,6 +106,16 @@ struct peri_metrics_policy_sum {
     uint64_t trips;
     uint32_t quarantined; ///< workers that do not ask it any more
     double cpu_seconds;
+    double duration_seconds; ///< with the time spent waiting
+};
+
+/// The Lua heap of one worker and its garbage.
+struct peri_metrics_lua {
+    uint64_t limit; ///< bytes
+    uint64_t full;  ///< collections because a script met the limit
+    uint64_t pauses;
+    double pause_seconds;
+    double longest_seconds;
 };
 
 /// What belongs to no row, summed over all workers.
@@ -149,14 +165,15 @@ static inline void peri_metrics_attempt(struct peri_metrics_page *page, int32_t 
     page->upstream_codes[row].counts[peri_metrics_code(status)]++;
 }
 
-/// Counts one call of a policy (row from peri_metrics_policy): `ticks` of CPU (peri_metrics_ticks).
+/// Counts one call of a policy (row from peri_metrics_policy): `ticks` of CPU (peri_metrics_ticks), `waits` ticks of waiting.
 static inline void peri_metrics_policy_call(struct peri_metrics_page *page, int32_t policy, uint64_t ticks,
-                                            bool is_error)
+                                            uint64_t waits, bool is_error)
 {
     uint32_t row = (uint32_t)policy < PERI_METRICS_POLICIES ? (uint32_t)policy : 0;
     page->policies[row].calls++;
     page->policies[row].errors += is_error;
     page->policies[row].ticks += ticks;
+    page->policies[row].waits += waits;
 }
 
 /// Counts a call of a policy that spent its CPU budget.
@@ -165,10 +182,20 @@ static inline void peri_metrics_policy_trip(struct peri_metrics_page *page, int3
     page->policies[(uint32_t)policy < PERI_METRICS_POLICIES ? (uint32_t)policy : 0].trips++;
 }
 
-/// Notes whether this worker keeps a policy in quarantine.
-static inline void peri_metrics_policy_quarantine(struct peri_metrics_page *page, int32_t policy, bool is_quarantined)
+/// Notes the generation in which this worker keeps a policy in quarantine; 0 for none.
+static inline void peri_metrics_policy_quarantine(struct peri_metrics_page *page, int32_t policy, uint64_t generation)
 {
-    page->policies[(uint32_t)policy < PERI_METRICS_POLICIES ? (uint32_t)policy : 0].is_quarantined = is_quarantined;
+    page->policies[(uint32_t)policy < PERI_METRICS_POLICIES ? (uint32_t)policy : 0].quarantined = (uint32_t)generation;
+}
+
+/// Counts a step of garbage collection that took `ticks`; `is_full` says that a script had met the limit.
+static inline void peri_metrics_gc(struct peri_metrics_page *page, uint64_t ticks, bool is_full)
+{
+    page->gc_pauses++;
+    page->gc_ticks += ticks;
+    page->lua_full += is_full;
+    if (ticks > page->gc_longest)
+        page->gc_longest = ticks;
 }
 
 /// CLOCK_MONOTONIC in nanoseconds.
@@ -226,6 +253,9 @@ void peri_metrics_sum_connections(const struct peri_shm *shm, uint32_t row, stru
 
 /// Sums a policy's row.
 void peri_metrics_sum_policy(const struct peri_shm *shm, uint32_t row, struct peri_metrics_policy_sum *out);
+
+/// The Lua heap of worker `worker`; zeroes when it never ran.
+void peri_metrics_lua(const struct peri_shm *shm, uint32_t worker, struct peri_metrics_lua *out);
 
 /// Sums what belongs to no row.
 void peri_metrics_sum_process(const struct peri_shm *shm, struct peri_metrics_process_sum *out);

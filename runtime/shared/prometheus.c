@@ -267,28 +267,55 @@ static void policy_begin(struct writer *w, const char *name, const struct peri_m
     sample_label(w, PERI_SLICE("route"), sum->route);
 }
 
-static void write_policies(struct writer *w)
+// One number of struct peri_metrics_policy_sum.
+enum policy_metric { POLICY_CALLS, POLICY_ERRORS, POLICY_CPU, POLICY_TRIPS, POLICY_QUARANTINED };
+
+static void write_policy_metric(struct writer *w, enum policy_metric metric, const char *name)
 {
-    static const char *const names[] = {"perigee_policy_calls_total", "perigee_policy_errors_total",
-                                        "perigee_policy_cpu_seconds_total", "perigee_policy_budget_trips_total"};
-    static const char *const helps[] = {"Calls of a policy's hooks, by policy and route.", "Calls that failed.",
-                                        "CPU time spent in a policy's hooks.",
-                                        "Calls that spent their CPU budget."};
-    for (unsigned i = 0; i < PERI_COUNT(names); i++) {
-        put_head(w, names[i], "counter", helps[i]);
-        for (uint32_t row = 0; row < peri_metrics_policy_count(w->shm); row++) {
-            struct peri_metrics_policy_sum sum;
-            peri_metrics_sum_policy(w->shm, row, &sum);
-            const uint64_t counts[] = {sum.calls, sum.errors, 0, sum.trips};
-            if (sum.calls == 0)
-                continue;
-            policy_begin(w, names[i], &sum);
-            if (i == 2)
-                sample_number(w, sum.cpu_seconds);
-            else
-                sample_count(w, counts[i]);
+    for (uint32_t row = 0; row < peri_metrics_policy_count(w->shm); row++) {
+        struct peri_metrics_policy_sum sum;
+        peri_metrics_sum_policy(w->shm, row, &sum);
+        if (sum.calls == 0)
+            continue;
+        policy_begin(w, name, &sum);
+        switch (metric) {
+        case POLICY_CALLS: sample_count(w, sum.calls); break;
+        case POLICY_ERRORS: sample_count(w, sum.errors); break;
+        case POLICY_CPU: sample_number(w, sum.cpu_seconds); break;
+        case POLICY_TRIPS: sample_count(w, sum.trips); break;
+        default: sample_count(w, sum.quarantined);
         }
     }
+}
+
+static void write_policy_durations(struct writer *w)
+{
+    put_head(w, "perigee_policy_duration_seconds", "summary", "Time of a policy's hooks, with what they waited for.");
+    for (uint32_t row = 0; row < peri_metrics_policy_count(w->shm); row++) {
+        struct peri_metrics_policy_sum sum;
+        peri_metrics_sum_policy(w->shm, row, &sum);
+        if (sum.calls == 0)
+            continue;
+        policy_begin(w, "perigee_policy_duration_seconds_sum", &sum);
+        sample_number(w, sum.duration_seconds);
+        policy_begin(w, "perigee_policy_duration_seconds_count", &sum);
+        sample_count(w, sum.calls);
+    }
+}
+
+static void write_policies(struct writer *w)
+{
+    put_head(w, "perigee_policy_calls_total", "counter", "Calls of a policy's hooks, by policy and route.");
+    write_policy_metric(w, POLICY_CALLS, "perigee_policy_calls_total");
+    put_head(w, "perigee_policy_errors_total", "counter", "Calls that failed.");
+    write_policy_metric(w, POLICY_ERRORS, "perigee_policy_errors_total");
+    put_head(w, "perigee_policy_cpu_seconds_total", "counter", "CPU time spent in a policy's hooks.");
+    write_policy_metric(w, POLICY_CPU, "perigee_policy_cpu_seconds_total");
+    write_policy_durations(w);
+    put_head(w, "perigee_policy_budget_trips_total", "counter", "Calls that spent their CPU budget.");
+    write_policy_metric(w, POLICY_TRIPS, "perigee_policy_budget_trips_total");
+    put_head(w, "perigee_policy_quarantined", "gauge", "Workers that keep the policy in quarantine.");
+    write_policy_metric(w, POLICY_QUARANTINED, "perigee_policy_quarantined");
 }
 
 // ---- processes
@@ -360,6 +387,44 @@ static void write_worker_metric(struct writer *w, enum worker_metric metric, con
     }
 }
 
+// Begins a sample of worker `i` when that ever ran.
+static bool lua_begin(struct writer *w, uint32_t i, const char *name, struct peri_metrics_lua *lua)
+{
+    char number[12];
+    peri_metrics_lua(w->shm, i, lua);
+    if (lua->limit == 0)
+        return false;
+    snprintf(number, sizeof(number), "%u", i);
+    sample_begin(w, peri_slice_from(name), "");
+    sample_label(w, PERI_SLICE("worker"), peri_slice_from(number));
+    return true;
+}
+
+static void write_lua(struct writer *w)
+{
+    struct peri_metrics_lua lua;
+    put_head(w, "perigee_worker_lua_limit_bytes", "gauge", "What the Lua heap may have, by worker.");
+    for (uint32_t i = 0; i < w->shm->workers; i++)
+        if (lua_begin(w, i, "perigee_worker_lua_limit_bytes", &lua))
+            sample_count(w, lua.limit);
+    put_head(w, "perigee_worker_lua_full_total", "counter", "Collections because a script met that limit, by worker.");
+    for (uint32_t i = 0; i < w->shm->workers; i++)
+        if (lua_begin(w, i, "perigee_worker_lua_full_total", &lua))
+            sample_count(w, lua.full);
+    put_head(w, "perigee_worker_gc_pause_seconds", "summary",
+             "Steps of garbage collection between two turns of the loop, by worker.");
+    for (uint32_t i = 0; i < w->shm->workers; i++) {
+        if (lua_begin(w, i, "perigee_worker_gc_pause_seconds_sum", &lua))
+            sample_number(w, lua.pause_seconds);
+        if (lua_begin(w, i, "perigee_worker_gc_pause_seconds_count", &lua))
+            sample_count(w, lua.pauses);
+    }
+    put_head(w, "perigee_worker_gc_pause_longest_seconds", "gauge", "The longest such step, by worker.");
+    for (uint32_t i = 0; i < w->shm->workers; i++)
+        if (lua_begin(w, i, "perigee_worker_gc_pause_longest_seconds", &lua))
+            sample_number(w, lua.longest_seconds);
+}
+
 static void write_workers(struct writer *w)
 {
     put_head(w, "perigee_worker_restarts_total", "counter", "Processes that were replaced, by worker.");
@@ -372,6 +437,7 @@ static void write_workers(struct writer *w)
     write_worker_metric(w, WORKER_LUA, "perigee_worker_lua_bytes");
     put_head(w, "perigee_worker_resident_bytes", "gauge", "Resident memory, by worker.");
     write_worker_metric(w, WORKER_RESIDENT, "perigee_worker_resident_bytes");
+    write_lua(w);
 }
 
 static void write_shared(struct writer *w)

@@ -271,7 +271,7 @@ function generation.start(this, previous)
     if #errors > 0 then
         return assert(json.encode(json.array(errors)))
     end
-    for _, metric in ipairs(this.metrics) do
+    for _, metric in ipairs(previous and {} or this.metrics) do -- what the process left that this one replaces
         ffi.C.peri_ffi_policy_quarantine(metric, 0)
     end
 end

@@ -29,7 +29,7 @@ local function isolate(chain, step, hook)
             error(MESSAGE, 0)
         end
     end
-    C.peri_ffi_policy_quarantine(step.metric, 1)
+    C.peri_ffi_policy_quarantine(step.metric, chain.generation.number)
     local text = "policy '" .. step.name .. "' on route '" .. chain.name .. "': " .. MESSAGE
     C.peri_ffi_log(ERROR, text, #text)
 end

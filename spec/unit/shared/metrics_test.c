@@ -165,7 +165,7 @@ static void a_row_number_beyond_the_table_counts_as_other(void **state)
     struct peri_metrics_page *page = peri_shm_metrics(shm, 0);
     peri_metrics_request(page, -5, 200, 0);
     peri_metrics_request(page, PERI_METRICS_ROUTES, 200, 0);
-    peri_metrics_policy_call(page, INT32_MAX, 1, false);
+    peri_metrics_policy_call(page, INT32_MAX, 1, 0, false);
     assert_line("perigee_requests_total{route=\"other\",code=\"200\"} 2");
     assert_line("perigee_policy_calls_total{policy=\"other\",route=\"other\"} 1");
 }
@@ -194,8 +194,8 @@ static void policies_show_calls_errors_and_time(void **state)
     int32_t row = peri_metrics_policy(shm, PERI_SLICE("jwt"), PERI_SLICE("user"));
     peri_metrics_policy(shm, PERI_SLICE("unused"), PERI_SLICE("user"));
     uint64_t ticks = 5000000;
-    peri_metrics_policy_call(peri_shm_metrics(shm, 0), row, ticks, false);
-    peri_metrics_policy_call(peri_shm_metrics(shm, 1), row, 0, true);
+    peri_metrics_policy_call(peri_shm_metrics(shm, 0), row, ticks, ticks, false);
+    peri_metrics_policy_call(peri_shm_metrics(shm, 1), row, 0, 0, true);
     assert_line("perigee_policy_calls_total{policy=\"jwt\",route=\"user\"} 2");
     assert_line("perigee_policy_errors_total{policy=\"jwt\",route=\"user\"} 1");
     assert_no_line("unused");
