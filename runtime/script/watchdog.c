@@ -29,7 +29,7 @@
 volatile struct peri_ffi_watch peri_watchdog = {.budget = PERI_FFI_BUDGET_MS / 1000.0};
 volatile struct peri_watchdog_entry peri_watchdog_entry;
 
-static volatile bool is_entry_over;    // it was the limit of the entry, not the budget
+static volatile bool is_entry_over;    // what was spent is the limit of the entry: no later hook of it runs either
 static lua_State *answerer;            // has one function on its stack, which does nothing and is not compiled
 static struct sigaction luajit_action; // of LuaJIT's profiler: makes compiled code leave its loop
 
@@ -72,7 +72,7 @@ static void on_spent(lua_State *L, lua_Debug *at)
     if (is_sdk(L, at) && (peri_watchdog.is_armed < PATIENCE || !is_called(L)))
         return;
     peri_watchdog.is_spent = 1;
-    double spent = is_entry_over ? peri_watchdog_entry.limit : peri_watchdog.budget;
+    double spent = is_entry_over ? PERI_BUDGET_ENTRY : peri_watchdog.budget;
     luaL_where(L, 0);
     lua_pushfstring(L, "the CPU budget of %d ms%s is spent", (int)(spent * 1000 + 0.5),
                     is_entry_over ? " from one wait to the next" : "");
@@ -91,7 +91,8 @@ static bool is_over(void)
         peri_watchdog_entry.since = now;
     if (peri_watchdog.since == 0)
         peri_watchdog.since = now;
-    is_entry_over = now - peri_watchdog_entry.since >= peri_watchdog_entry.limit - TICK / 2;
+    is_entry_over = peri_watchdog.budget < PERI_BUDGET_ENTRY &&
+                    now - peri_watchdog_entry.since >= PERI_BUDGET_ENTRY - TICK / 2;
     return is_entry_over || now - peri_watchdog.since >= peri_watchdog.budget - TICK / 2;
 }
 
@@ -190,7 +191,7 @@ PERI_EXPORT struct peri_ffi_watch *peri_ffi_watch(void)
 PERI_EXPORT void peri_ffi_budget_end(void)
 {
     peri_watchdog.since = 0;
-    if (PERI_UNLIKELY(peri_watchdog.is_armed))
+    if (PERI_UNLIKELY(peri_watchdog.is_armed) && !is_entry_over)
         disarm(answerer);
 }
 

@@ -9,8 +9,8 @@
 
 struct lua_State;
 
-#define PERI_BUDGET_LOAD 2.0  // seconds of CPU to evaluate a configuration, and for all init() or close() of a generation
-#define PERI_BUDGET_ENTRY 1.0 // seconds of CPU from one wait to the next, however many hooks share them
+#define PERI_BUDGET_LOAD 2.0  ///< seconds of CPU to evaluate a configuration, and for each init() of a generation
+#define PERI_BUDGET_ENTRY 1.0 ///< the same from one wait to the next, however many hooks share them, and for each close()
 
 /// The CPU budget of what runs, seen by the signal handler; see ffi.h.
 extern volatile struct peri_ffi_watch peri_watchdog;
@@ -19,7 +19,6 @@ extern volatile struct peri_ffi_watch peri_watchdog;
 struct peri_watchdog_entry {
     struct lua_State *running; ///< the state that runs scripts; NULL when none does
     double since;              ///< CPU clock when control went to it; 0: begins with the next tick
-    double limit;              ///< seconds of CPU for all that it runs
 };
 
 extern volatile struct peri_watchdog_entry peri_watchdog_entry;
@@ -44,7 +43,6 @@ static inline void peri_watchdog_enter(struct lua_State *L, double budget)
     peri_watchdog.budget = budget;
     peri_watchdog.since = 0;
     peri_watchdog_entry.since = 0;
-    peri_watchdog_entry.limit = budget > PERI_BUDGET_ENTRY ? budget : PERI_BUDGET_ENTRY;
     peri_watchdog_entry.running = L;
 }
 

@@ -35,8 +35,8 @@ contract.use_settings = {
         type = "table", short = "cpu", doc = "What one call of a hook may use, from one wait to the next.",
         fields = {
             cpu = {
-                type = "duration", default = "50ms", min = "1ms", max = "10s",
-                doc = "CPU time; ticks of 10 ms. A call that uses more fails.",
+                type = "duration", default = "50ms", min = "1ms", max = "1s",
+                doc = "CPU time, to some milliseconds. A call that uses more fails.",
             },
         },
     },

@@ -6,4 +6,7 @@
 return {
     ---@type string|false
     policy = false,
+    --- Seconds of CPU for the tasks that it starts; false: as it has itself.
+    ---@type number|false
+    task_budget = false,
 }

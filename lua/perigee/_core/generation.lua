@@ -232,9 +232,9 @@ end
 -- ---------------------------------------------------------------- life cycle
 
 local function call_instance(entry, what, call, ...)
-    current.policy = entry.use.name
+    current.policy, current.task_budget = entry.use.name, entry.use.budget
     local ok, message = place.run(call, ...)
-    current.policy = false
+    current.policy, current.task_budget = false, false
     if ok then
         return nil
     end

@@ -54,7 +54,7 @@ function task.start(what, delay, interval, is_exchange, call, ...)
     local object = setmetatable({}, Task)
     local job = {
         id = id, call = call, arguments = pack(...), is_repeated = interval > 0, policy = current.policy,
-        budget = clock.budget,
+        budget = current.task_budget or clock.budget,
     }
     jobs[id], job_of[object] = job, job
     return object
