@@ -147,7 +147,7 @@ peri_err_t peri_script_build(struct peri_vm *vm, const struct peri_source *sourc
     *result = (struct peri_build){0};
     struct peri_script_generation *script = script_new(vm, number);
     struct peri_build_call call = {.script = script, .source = source, .entry = entry};
-    peri_watchdog_enter(vm->work, PERI_BUDGET_LOAD);
+    peri_watchdog_enter(vm->work, PERI_BUDGET_ENTRY);
     int status = script ? lua_cpcall(vm->work, build, &call) : 0;
     peri_watchdog_leave();
     if (status != 0) {
@@ -209,8 +209,8 @@ static void on_blocking_end(struct peri_fiber *fiber, enum peri_fiber_end end)
 }
 
 // Calls function `name` of the generation module in a fiber that must not wait, with this generation and the value on top of
-// the stack of `work` (popped), for `budget` seconds of CPU at most. PERI_OK with its result, malloc'ed, when that is a string.
-static peri_err_t call_blocking(struct peri_script_generation *script, const char *name, double budget, char **text)
+// the stack of `work` (popped). PERI_OK with its result, malloc'ed, when that is a string.
+static peri_err_t call_blocking(struct peri_script_generation *script, const char *name, char **text)
 {
     struct peri_vm *vm = script->vm;
     struct peri_fiber *fiber = peri_fiber_acquire(script, NULL, on_blocking_end);
@@ -219,7 +219,7 @@ static peri_err_t call_blocking(struct peri_script_generation *script, const cha
         return PERI_ERR_NOMEM;
     }
     fiber->is_blocking = true;
-    fiber->budget = budget;
+    fiber->budget = PERI_BUDGET_ENTRY;
     peri_vm_push(vm, fiber->co, PERI_ANCHOR_GENERATION);
     lua_getfield(fiber->co, -1, name);
     lua_remove(fiber->co, -2);
@@ -245,7 +245,7 @@ peri_err_t peri_script_start(struct peri_script_generation *script, struct peri_
         lua_rawgeti(work, LUA_REGISTRYINDEX, previous->self);
     else
         lua_pushnil(work);
-    peri_err_t err = call_blocking(script, "start", PERI_BUDGET_LOAD, errors);
+    peri_err_t err = call_blocking(script, "start", errors);
     if (err != PERI_OK)
         *errors = plain_error("the policies could not be started; the log says why");
     script->is_started = true;
@@ -268,7 +268,7 @@ void peri_script_release(struct peri_script_generation *script)
     peri_assert(!peri_fiber_current());
     free_owned(script);
     lua_pushboolean(script->vm->work, script->is_started);
-    call_blocking(script, "close", PERI_BUDGET_ENTRY, &text);
+    call_blocking(script, "close", &text);
     free(text);
     free_owned(script);
     script_free(script);

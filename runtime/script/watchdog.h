@@ -9,8 +9,9 @@
 
 struct lua_State;
 
-#define PERI_BUDGET_LOAD 2.0  ///< seconds of CPU to evaluate a configuration, and for each init() of a generation
-#define PERI_BUDGET_ENTRY 1.0 ///< the same from one wait to the next, however many hooks share them, and for each close()
+/// Seconds of CPU from one wait to the next, however many hooks share them; to evaluate a configuration; for the save(), restore() and
+/// init() of a generation, and for its close(). Well below the time after which the supervisor takes a worker for stuck.
+#define PERI_BUDGET_ENTRY 1.0
 
 /// The CPU budget of what runs, seen by the signal handler; see ffi.h.
 extern volatile struct peri_ffi_watch peri_watchdog;

@@ -172,7 +172,9 @@ def test_a_public_admin_address_is_refused(folder):
 NAMES = {
     "perigee_requests_total", "perigee_request_duration_seconds_bucket", "perigee_request_duration_seconds_sum", "perigee_request_duration_seconds_count",
     "perigee_upstream_requests_total", "perigee_upstream_connect_failures_total", "perigee_policy_calls_total", "perigee_policy_errors_total",
-    "perigee_policy_cpu_seconds_total", "perigee_connections", "perigee_reloads_total", "perigee_generation", "perigee_worker_restarts_total",
+    "perigee_policy_cpu_seconds_total", "perigee_policy_duration_seconds_sum", "perigee_policy_duration_seconds_count", "perigee_policy_budget_trips_total",
+    "perigee_policy_quarantined", "perigee_worker_lua_limit_bytes", "perigee_worker_lua_full_total", "perigee_worker_gc_pause_seconds_sum",
+    "perigee_worker_gc_pause_seconds_count", "perigee_worker_gc_pause_longest_seconds", "perigee_connections", "perigee_reloads_total", "perigee_generation", "perigee_worker_restarts_total",
 }
 
 

@@ -21,14 +21,14 @@ class Metrics:
         if line.startswith("# TYPE "):
             name, kind = line[7:].split(" ")
             assert name not in self.types, f"{name} has two TYPE lines"
-            assert kind in ("counter", "gauge", "histogram"), line
+            assert kind in ("counter", "gauge", "histogram", "summary"), line
             self.types[name] = kind
         elif not line.startswith("# HELP "):
             match = SAMPLE.fullmatch(line)
             assert match, f"no sample: {line!r}"
             name, labels, value = match.groups()
             family = re.sub(r"_(bucket|sum|count)$", "", name)
-            assert name in self.types or self.types.get(family) == "histogram", f"{name} has no TYPE"
+            assert name in self.types or self.types.get(family) in ("histogram", "summary"), f"{name} has no TYPE"
             self.samples.append((name, self.read_labels(labels or ""), float(value)))
 
     @staticmethod

@@ -244,7 +244,7 @@ static void a_configuration_that_does_not_end_is_refused(void **state)
 {
     (void)state;
     refuses("local n = 0\nwhile true do n = n + 1 end", NULL,
-            "\"file\":\"gateway.lua\",\"line\":2,\"message\":\"the CPU budget of 2000 ms is spent\"");
+            "\"file\":\"gateway.lua\",\"line\":2,\"message\":\"the CPU budget of 1000 ms is spent\"");
 }
 
 static void a_policy_that_does_not_start_is_refused(void **state)
@@ -256,7 +256,7 @@ static void a_policy_that_does_not_start_is_refused(void **state)
             "function P:init() while true do pcall(function() while true do end end) end end\n"
             "function P:on_request() end\n"
             "return P\n",
-            "init() of policy 'p' failed: the CPU budget of 2000 ms is spent");
+            "init() of policy 'p' failed: the CPU budget of 1000 ms is spent");
 }
 
 static void a_policy_that_does_not_close_is_stopped(void **state)
