@@ -91,8 +91,8 @@ static bool is_over(void)
         peri_watchdog_entry.since = now;
     if (peri_watchdog.since == 0)
         peri_watchdog.since = now;
-    is_entry_over = peri_watchdog.budget < PERI_BUDGET_ENTRY &&
-                    now - peri_watchdog_entry.since >= PERI_BUDGET_ENTRY - TICK / 2;
+    is_entry_over =
+        peri_watchdog.budget < PERI_BUDGET_ENTRY && now - peri_watchdog_entry.since >= PERI_BUDGET_ENTRY - TICK / 2;
     return is_entry_over || now - peri_watchdog.since >= peri_watchdog.budget - TICK / 2;
 }
 

@@ -199,10 +199,11 @@ describe("signatures", function()
 
     it("of RSA are as long as the key, also where they begin with a zero", function()
         local public = assert(crypto.public_key(keys.rsa.public))
-        local signature = base64.decode_url("AOy7lM_REor9D3umsw7iaFK1V69pi07x5jO7sdDeIXPoB4iRNmTOCeaduzWop3rSsECn9u_3qsztbgZdYfUyxDkrcNZVeHuoy3hb"
-            .. "y4PugDA1irN7efnvke1VP6E-Pg-_HPGN9END1E5c4tu1LQDtCSYGzOM8yUFt_F-XP3oKyBPzXgpJhRsyIMvHxEHztUx_VnvX6jqI"
-            .. "aGVfpa7GB0b4EJ5riPt9OFoW9PnNh0nInhSS6EVWTSk3K4ekdcopmytKOkVozZw_kcya3nGrdxWR25ytezZ6ivdGNUjgk3hd1ZcF"
-            .. "3zjnNWI3kjnMt2w-tKPQ5VhN7jszn75jxF4g-T2ofA")
+        local signature = base64.decode_url(
+            "AOy7lM_REor9D3umsw7iaFK1V69pi07x5jO7sdDeIXPoB4iRNmTOCeaduzWop3rSsECn9u_3qsztbgZdYfUyxDkrcNZVeHuo"
+            .. "y3hby4PugDA1irN7efnvke1VP6E-Pg-_HPGN9END1E5c4tu1LQDtCSYGzOM8yUFt_F-XP3oKyBPzXgpJhRsyIMvHxEHztUx_"
+            .. "VnvX6jqIaGVfpa7GB0b4EJ5riPt9OFoW9PnNh0nInhSS6EVWTSk3K4ekdcopmytKOkVozZw_kcya3nGrdxWR25ytezZ6ivdG"
+            .. "NUjgk3hd1ZcF3zjnNWI3kjnMt2w-tKPQ5VhN7jszn75jxF4g-T2ofA")
         assert.is_true(public:verify("PS256", "data", signature))
         assert.is_false(public:verify("PS256", "data", signature:sub(2)))
         assert.is_false(public:verify("PS256", "data", "\0" .. signature))

@@ -38,7 +38,8 @@ static void open_world(void)
     size_t used = (size_t)snprintf(policy, sizeof(policy), "local spins = {\n");
     for (int i = 0; i < SPINS; i++)
         used += (size_t)snprintf(policy + used, sizeof(policy) - used, "function(req) %s end,\n", spins[i]);
-    snprintf(policy + used, sizeof(policy) - used, "}\n"
+    snprintf(policy + used, sizeof(policy) - used,
+             "}\n"
              "local function work(seed)\n"
              "  local sum, words = 0, {}\n"
              "  for i = 1, 300 do\n"

@@ -191,15 +191,16 @@ static void handlers_and_target_functions_are_watched(void **state)
 static void tasks_have_the_budget_of_the_policy_that_started_them(void **state)
 {
     (void)state;
-    world_with("function P:init()\n"
-               "  perigee.timer.after(0.001, function() while true do pcall(function() while true do end end) end end)\n"
-               "end\n"
-               "function P:on_request(req)\n"
-               "  local task = perigee.spawn(function() while true do end end)\n"
-               "  local _, message = task:wait()\n"
-               "  req.headers['x-seen'] = message\n"
-               "end\n",
-               BUDGET);
+    world_with(
+        "function P:init()\n"
+        "  perigee.timer.after(0.001, function() while true do pcall(function() while true do end end) end end)\n"
+        "end\n"
+        "function P:on_request(req)\n"
+        "  local task = perigee.spawn(function() while true do end end)\n"
+        "  local _, message = task:wait()\n"
+        "  req.headers['x-seen'] = message\n"
+        "end\n",
+        BUDGET);
     peri_loop_advance(world.loop, 5);
     assert_logged("task failed: policies/p/init.lua:5: the CPU " STOPPED);
     world.log[0] = 0;

@@ -203,7 +203,43 @@ static void policies_show_calls_errors_and_time(void **state)
     peri_metrics_sum_policy(shm, (uint32_t)row, &sum);
     double seconds = (double)ticks / peri_metrics_ticks_per_second(shm);
     assert_true(sum.cpu_seconds > 0.5 * seconds && sum.cpu_seconds < 2 * seconds);
+    assert_true(sum.duration_seconds > seconds && sum.duration_seconds < 4 * seconds);
+    assert_line("perigee_policy_duration_seconds_count{policy=\"jwt\",route=\"user\"} 2");
     assert_true(peri_slice_eq(sum.policy, PERI_SLICE("jwt")) && peri_slice_eq(sum.route, PERI_SLICE("user")));
+}
+
+static void a_quarantine_counts_as_long_as_its_generation_answers(void **state)
+{
+    (void)state;
+    int32_t row = peri_metrics_policy(shm, PERI_SLICE("jwt"), PERI_SLICE("user"));
+    peri_metrics_policy_call(peri_shm_metrics(shm, 0), row, 1, 0, true);
+    peri_metrics_policy_trip(peri_shm_metrics(shm, 0), row);
+    peri_metrics_policy_trip(peri_shm_metrics(shm, 1), row);
+    peri_metrics_policy_quarantine(peri_shm_metrics(shm, 0), row, 4);
+    peri_metrics_policy_quarantine(peri_shm_metrics(shm, 1), row, 4);
+    peri_shm_worker_set_generation(shm, 0, 4);
+    peri_shm_worker_set_generation(shm, 1, 5);
+    assert_line("perigee_policy_budget_trips_total{policy=\"jwt\",route=\"user\"} 2");
+    assert_line("perigee_policy_quarantined{policy=\"jwt\",route=\"user\"} 1");
+    peri_metrics_policy_quarantine(peri_shm_metrics(shm, 0), row, 0);
+    assert_line("perigee_policy_quarantined{policy=\"jwt\",route=\"user\"} 0");
+}
+
+static void workers_show_the_limit_of_their_lua_heap_and_its_collections(void **state)
+{
+    (void)state;
+    struct peri_metrics_page *page = peri_shm_metrics(shm, 1);
+    struct peri_metrics_lua lua;
+    assert_no_line("perigee_worker_lua_limit_bytes{");
+    page->lua_limit = 1024;
+    peri_metrics_gc(page, 1000, false);
+    peri_metrics_gc(page, 3000, true);
+    peri_metrics_gc(page, 2000, false);
+    assert_line("perigee_worker_lua_limit_bytes{worker=\"1\"} 1024");
+    assert_line("perigee_worker_lua_full_total{worker=\"1\"} 1");
+    assert_line("perigee_worker_gc_pause_seconds_count{worker=\"1\"} 3");
+    peri_metrics_lua(shm, 1, &lua);
+    assert_true(lua.longest_seconds > 0.4 * lua.pause_seconds && lua.longest_seconds < 0.6 * lua.pause_seconds);
 }
 
 static void the_process_shows_reloads_generation_and_connections(void **state)
@@ -488,6 +524,8 @@ int main(void)
         TEST(a_row_number_beyond_the_table_counts_as_other),
         TEST(upstreams_show_their_connections),
         TEST(policies_show_calls_errors_and_time),
+        TEST(a_quarantine_counts_as_long_as_its_generation_answers),
+        TEST(workers_show_the_limit_of_their_lua_heap_and_its_collections),
         TEST(the_process_shows_reloads_generation_and_connections),
         TEST(live_workers_are_shown_and_dead_ones_only_count_restarts),
         TEST(two_scrapes_give_the_same_text),
