@@ -36,7 +36,7 @@ function outcome.trap(err)
     elseif type(err) ~= "string" then
         err = "(the error is a " .. type(err) .. ")"
     end
-    return traceback(err, 2)
+    return traceback(err, 1)
 end
 
 local trap = outcome.trap
