@@ -141,16 +141,23 @@ static void on_sample(void *data, lua_State *L, int samples, int state)
     peri_watchdog.is_asked = 0;
 }
 
+static void mask_ticks(int how)
+{
+    sigset_t ticks;
+    sigemptyset(&ticks);
+    sigaddset(&ticks, SIGPROF);
+    sigprocmask(how, &ticks, NULL);
+}
+
+// Without a handler a tick would end the process, so none may come before there is one.
 static void start_ticks(lua_State *L)
 {
     struct sigaction action = {.sa_sigaction = on_tick, .sa_flags = SA_SIGINFO | SA_RESTART};
-    sigset_t ticks;
+    mask_ticks(SIG_BLOCK);
     luaJIT_profile_start(L, PROFILE_MODE, on_sample, NULL);
     sigemptyset(&action.sa_mask);
     sigaction(SIGPROF, &action, &luajit_action);
-    sigemptyset(&ticks);
-    sigaddset(&ticks, SIGPROF);
-    sigprocmask(SIG_UNBLOCK, &ticks, NULL);
+    mask_ticks(SIG_UNBLOCK);
 }
 
 // ---- the end of a budget
@@ -178,6 +185,7 @@ void peri_watchdog_clear(void)
         lua_pop(answerer, 1);
     if (!peri_watchdog.is_asked)
         return;
+    mask_ticks(SIG_BLOCK);
     luaJIT_profile_stop(answerer);
     start_ticks(answerer);
     peri_watchdog.is_asked = 0;
