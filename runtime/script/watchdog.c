@@ -29,7 +29,11 @@
 volatile struct peri_ffi_watch peri_watchdog = {.budget = PERI_FFI_BUDGET_MS / 1000.0};
 volatile struct peri_watchdog_entry peri_watchdog_entry;
 
-static volatile bool is_entry_over;    // what was spent is the limit of the entry: no later hook of it runs either
+static volatile bool is_entry_over; // what was spent is the limit of the entry: no later hook of it runs either
+static struct {
+    lua_Hook call;
+    int mask, count;
+} former;                              // the hook that was there before, as a test run with coverage sets one
 static lua_State *answerer;            // has one function on its stack, which does nothing and is not compiled
 static struct sigaction luajit_action; // of LuaJIT's profiler: makes compiled code leave its loop
 
@@ -96,6 +100,13 @@ static bool is_over(void)
     return is_entry_over || now - peri_watchdog.since >= peri_watchdog.budget - TICK / 2;
 }
 
+static void keep_hook(lua_State *L)
+{
+    former.call = lua_gethook(L);
+    former.mask = lua_gethookmask(L);
+    former.count = lua_gethookcount(L);
+}
+
 // Interpreted code meets the hook at its next instruction. Off and on again, so that LuaJIT makes its table anew even where
 // it believes that nothing changes.
 static void set_hook(lua_State *L)
@@ -126,6 +137,7 @@ static void on_tick(int number, siginfo_t *info, void *context)
         ask(number, info, context);
     } else if (L && is_over()) {
         peri_watchdog.is_armed = 1;
+        keep_hook(L);
         set_hook(L);
     }
     errno = saved;
@@ -168,6 +180,8 @@ static void disarm(lua_State *L)
     lua_State *running = peri_watchdog_entry.running;
     peri_watchdog_entry.running = NULL;
     lua_sethook(L, NULL, 0, 0);
+    if (peri_watchdog.is_armed)
+        lua_sethook(L, former.call, former.mask, former.count);
     peri_watchdog.is_armed = 0;
     peri_watchdog_entry.running = running;
 }

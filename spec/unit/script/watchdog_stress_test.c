@@ -9,7 +9,7 @@
 #include "script_world.h"
 
 #define TICK_NS 70000
-#define ROUNDS 30
+#define ROUNDS 15
 #define FIBERS 6
 
 static int rounds = ROUNDS;

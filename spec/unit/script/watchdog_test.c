@@ -296,6 +296,26 @@ static void the_sdk_is_not_stopped_when_no_script_called_it(void **state)
     world_close();
 }
 
+static void on_line(lua_State *L, lua_Debug *at)
+{
+    (void)L;
+    (void)at;
+}
+
+static void a_hook_of_somebody_else_comes_back(void **state)
+{
+    (void)state;
+    world_with("function P:on_request() while true do end end\n", BUDGET);
+    lua_sethook(world.vm->work, on_line, LUA_MASKLINE, 0);
+    struct peri_exchange *x = world_request();
+    assert_int_equal(run(x, PERI_PHASE_REQUEST), PERI_VERDICT_FAIL);
+    assert_logged(STOPPED);
+    assert_ptr_equal(lua_gethook(world.vm->work), on_line);
+    assert_int_equal(lua_gethookmask(world.vm->work), LUA_MASKLINE);
+    world_end(x);
+    world_close();
+}
+
 static void the_proof_fails_where_ticks_do_not_come(void **state)
 {
     (void)state;
@@ -409,6 +429,7 @@ int main(void)
         cmocka_unit_test(a_policy_that_does_not_start_is_refused),
         cmocka_unit_test(a_policy_that_does_not_close_is_stopped),
         cmocka_unit_test(the_sdk_is_not_stopped_when_no_script_called_it),
+        cmocka_unit_test(a_hook_of_somebody_else_comes_back),
         cmocka_unit_test(the_proof_fails_where_ticks_do_not_come),
         cmocka_unit_test(scripts_that_are_not_compiled_are_stopped_too),
         cmocka_unit_test(a_question_that_nobody_answers_is_taken_back),
