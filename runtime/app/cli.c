@@ -128,7 +128,7 @@ static void print_help(FILE *out)
             peri_cli_color(out, "1"), peri_cli_color(out, "0"));
     for (size_t i = 0; i < PERI_COUNT(commands); i++)
         if (commands[i].arguments)
-            fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
+            fprintf(out, "  %-11s %s\n", commands[i].name, commands[i].summary);
     fprintf(out, "\n'perigee COMMAND --help' says more about one of them.\n");
 }
 
