@@ -58,6 +58,11 @@ local function iterations_of(hash)
     return tonumber(hash:match("i=(%d+)"))
 end
 
+--- Where the password is: recordings mask it there.
+function BasicAuth:credentials()
+    return { "header:authorization" }
+end
+
 function BasicAuth:init()
     self.users, self.decoy = {}, nil
     for name, found in pairs(self.conf.users) do

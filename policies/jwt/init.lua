@@ -62,6 +62,11 @@ local Jwt = perigee.policy {
     },
 }
 
+--- Where the token is: recordings mask it there.
+function Jwt:credentials(conf)
+    return { "header:" .. conf.header:lower(), conf.cookie and "cookie:" .. conf.cookie }
+end
+
 function Jwt:init()
     local conf = self.conf
     self.verifier = assert(token.verifier(conf))

@@ -55,6 +55,11 @@ local KeyAuth = perigee.policy {
     },
 }
 
+--- Where the key is: recordings mask it there.
+function KeyAuth:credentials(conf)
+    return { "header:" .. conf.header:lower(), conf.query and "query:" .. conf.query }
+end
+
 function KeyAuth:init()
     local conf, consumers = self.conf, {}
     for key, found in pairs(conf.keys) do

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
-// One-shot SHA-256 through OpenSSL's EVP.
+// One-shot digests through OpenSSL's EVP.
 #include "codec/digest.h"
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <openssl/rand.h>
 
 peri_err_t peri_digest_sha256(struct peri_slice data, unsigned char out[PERI_DIGEST_SIZE])
 {
@@ -11,6 +13,20 @@ peri_err_t peri_digest_sha256(struct peri_slice data, unsigned char out[PERI_DIG
     if (EVP_Digest(data.ptr, data.len, out, &len, EVP_sha256(), NULL) != 1 || len != PERI_DIGEST_SIZE)
         return PERI_ERR_SYSTEM;
     return PERI_OK;
+}
+
+peri_err_t peri_digest_hmac(struct peri_slice key, struct peri_slice data, unsigned char out[PERI_DIGEST_SIZE])
+{
+    unsigned len = 0;
+    const unsigned char *bytes = (const unsigned char *)data.ptr;
+    if (!HMAC(EVP_sha256(), key.ptr, (int)key.len, bytes, data.len, out, &len) || len != PERI_DIGEST_SIZE)
+        return PERI_ERR_SYSTEM;
+    return PERI_OK;
+}
+
+peri_err_t peri_digest_random(unsigned char *out, size_t len)
+{
+    return RAND_bytes(out, (int)len) == 1 ? PERI_OK : PERI_ERR_SYSTEM;
 }
 
 const char *peri_digest_version(void)

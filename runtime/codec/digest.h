@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// SHA-256 of bytes in memory: the wrapper of OpenSSL's digests for the runtime itself (scripts have perigee.crypto).
+// SHA-256, HMAC and random bytes: the wrapper of OpenSSL's digests for the runtime itself (scripts have perigee.crypto).
 #ifndef PERI_CODEC_DIGEST_H
 #define PERI_CODEC_DIGEST_H
 
@@ -11,6 +11,12 @@
 
 /// Stores the SHA-256 digest (FIPS 180-4) of `data` in `out`. PERI_ERR_SYSTEM when the library refuses.
 peri_err_t peri_digest_sha256(struct peri_slice data, unsigned char out[PERI_DIGEST_SIZE]);
+
+/// Stores the HMAC-SHA-256 (RFC 2104) of `data` under `key` in `out`. PERI_ERR_SYSTEM when the library refuses.
+peri_err_t peri_digest_hmac(struct peri_slice key, struct peri_slice data, unsigned char out[PERI_DIGEST_SIZE]);
+
+/// Stores `len` random bytes in `out` that nobody can foretell. PERI_ERR_SYSTEM when the library refuses.
+peri_err_t peri_digest_random(unsigned char *out, size_t len);
 
 /// Version of OpenSSL as linked.
 const char *peri_digest_version(void);

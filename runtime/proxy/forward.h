@@ -15,6 +15,7 @@
 struct peri_endpoint;
 struct peri_exchange;
 struct peri_server;
+struct peri_tap_record;
 struct peri_upstream;
 
 /// One direction of the body, by side: the request's towards the upstream, the response's towards the client.
@@ -40,6 +41,7 @@ struct peri_forward {
     struct peri_flow flow[2]; ///< by enum peri_side
     uint64_t body_limit;      ///< request body bytes beyond which the answer is 413
     uint64_t canary;          ///< number of the generation whose canary counts the exchange; 0 for none
+    struct peri_tap_record *tap; ///< what is recorded of the exchange; NULL: nothing
     peri_err_t broken;        ///< why the upstream's response will never be whole; PERI_OK while it may
     bool is_started;          ///< an attempt was begun and not ended
     bool is_attempt_over;     ///< on_end or on_error of the attempt came

@@ -9,6 +9,7 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "codec/json.h"
+#include "proxy/mask.h"
 #include "route/match.h"
 #include "route/rewrite.h"
 #include "route/table.h"
@@ -296,6 +297,57 @@ static peri_err_t read_routes(struct builder *b, const struct peri_json *list)
     return peri_route_table_seal(g->table);
 }
 
+// ---- credentials ----
+
+static bool has_secret(const struct peri_generation *g, const struct peri_secret *secret)
+{
+    for (uint32_t i = 0; i < g->secret_count; i++)
+        if (g->secrets[i].place == secret->place && peri_slice_eq(g->secrets[i].name, secret->name))
+            return true;
+    return false;
+}
+
+// What one policy of a chain declares; each place once.
+static peri_err_t read_credentials(struct builder *b, const struct peri_json *list)
+{
+    struct peri_generation *g = b->generation;
+    for (size_t i = 0; i < peri_json_count(list); i++) {
+        struct peri_secret secret;
+        if (!peri_secret_parse(peri_json_string(peri_json_at(list, i)), &secret) || has_secret(g, &secret))
+            continue;
+        secret.name = keep(b, secret.name);
+        if (!secret.name.ptr)
+            return PERI_ERR_NOMEM;
+        g->secrets[g->secret_count++] = secret;
+    }
+    return PERI_OK;
+}
+
+// What policy `k` of route `i` declares; NULL for nothing.
+static const struct peri_json *credentials_at(const struct peri_json *routes, size_t i, size_t k)
+{
+    const struct peri_json *use = peri_json_at(peri_json_get(peri_json_at(routes, i), "chain"), k);
+    return peri_json_get(use, "credentials");
+}
+
+static peri_err_t read_secrets(struct builder *b, const struct peri_json *routes)
+{
+    size_t total = 0;
+    peri_err_t err = PERI_OK;
+    for (size_t i = 0; i < peri_json_count(routes); i++)
+        for (size_t k = 0; k < peri_json_count(peri_json_get(peri_json_at(routes, i), "chain")); k++)
+            total += peri_json_count(credentials_at(routes, i, k));
+    if (total == 0)
+        return PERI_OK;
+    b->generation->secrets = zalloc(b, total, sizeof(*b->generation->secrets));
+    if (!b->generation->secrets)
+        return PERI_ERR_NOMEM;
+    for (size_t i = 0; i < peri_json_count(routes); i++)
+        for (size_t k = 0; k < peri_json_count(peri_json_get(peri_json_at(routes, i), "chain")) && err == PERI_OK; k++)
+            err = read_credentials(b, credentials_at(routes, i, k));
+    return err;
+}
+
 // ---- life ----
 
 static char *format_error(const struct builder *b, peri_err_t err)
@@ -326,6 +378,8 @@ struct peri_generation *peri_generation_new(struct peri_script_generation *scrip
     peri_err_t err = json ? read_upstreams(&b, peri_json_get(json, "upstreams")) : PERI_ERR_INVALID;
     if (err == PERI_OK)
         err = read_routes(&b, peri_json_get(json, "routes"));
+    if (err == PERI_OK)
+        err = read_secrets(&b, peri_json_get(json, "routes"));
     peri_json_free(json);
     if (err == PERI_OK) {
         if (script)

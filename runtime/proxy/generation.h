@@ -14,6 +14,7 @@ struct peri_metrics_page;
 struct peri_pools;
 struct peri_route_table;
 struct peri_script_generation;
+struct peri_secret;
 struct peri_server;
 struct peri_shm;
 
@@ -29,6 +30,8 @@ struct peri_generation {
     uint32_t route_count;
     struct peri_upstream **upstreams;
     uint32_t upstream_count;
+    struct peri_secret *secrets; ///< credentials that policies declare (proxy/mask.h), in the arena
+    uint32_t secret_count;
     struct peri_upstream **direct; ///< made for fetches to plain addresses
     uint32_t direct_count;
     struct peri_pools *pools;   ///< borrowed from the server

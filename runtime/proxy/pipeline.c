@@ -17,6 +17,7 @@
 #include "proxy/generation.h"
 #include "proxy/reply.h"
 #include "proxy/server_internal.h"
+#include "proxy/tap.h"
 #include "route/rewrite.h"
 #include "route/table.h"
 #include "shared/metrics.h"
@@ -253,7 +254,7 @@ static void begin_attempt(struct peri_exchange *x, bool wants_fresh)
     peri_debug_assert(f->endpoint && f->upstream && !f->attempt.connection);
     peri_debug_assert(x->state == PERI_X_FORWARD);
     f->attempt = (struct peri_attempt){
-        .events = &attempt_events,
+        .events = f->tap ? peri_tap_attempt(f->tap, &attempt_events) : &attempt_events,
         .data = x,
         .pool = f->endpoint->pool,
         .req = &x->req,
@@ -623,6 +624,8 @@ static void on_request(struct peri_exchange *x)
         return;
     }
     x->generation = peri_generation_ref(server->canary.share ? peri_canary_choose(server, x) : server->current);
+    if (server->tap)
+        peri_tap_begin(server->tap, x);
     x->route = peri_route_table_find(x->generation->table, x);
     if (!x->route) {
         peri_pipeline_fail(x, PERI_ERR_NO_ROUTE);

@@ -13,6 +13,7 @@
 #include "proxy/forward.h"
 #include "proxy/pipeline.h"
 #include "proxy/server_internal.h"
+#include "proxy/tap.h"
 #include "script/vm.h"
 #include "shared/metrics.h"
 #include "shared/shm.h"
@@ -164,6 +165,13 @@ void peri_server_switch(struct peri_server *server)
         peri_generation_unref(old);
 }
 
+bool peri_server_tap(struct peri_server *server, const struct peri_tap_options *options)
+{
+    peri_tap_close(server->tap);
+    server->tap = options ? peri_tap_open(server->loop, options) : NULL;
+    return !options || server->tap;
+}
+
 uint64_t peri_server_lua_bytes(const struct peri_server *server)
 {
     return peri_vm_bytes(server->vm);
@@ -174,6 +182,7 @@ uint64_t peri_server_lua_bytes(const struct peri_server *server)
 void peri_server_free(struct peri_server *server)
 {
     peri_timer_stop(&server->drain_timer);
+    peri_server_tap(server, NULL);
     server->on_drained = NULL; // whoever waited for the end of the drain has it now
     peri_listeners_close(server);
     peri_pipeline_end_all(server);

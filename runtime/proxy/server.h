@@ -17,6 +17,7 @@ struct peri_server;
 struct peri_shm;
 struct peri_source;
 struct peri_stream;
+struct peri_tap_options;
 struct peri_vm;
 
 struct peri_server_options {
@@ -63,6 +64,10 @@ void peri_server_drop(struct peri_server *server);
 
 /// Number of the current generation; 0 before the first switch.
 uint64_t peri_server_generation(const struct peri_server *server);
+
+/// Records exchanges from now on as `options` say (proxy/tap.h); with NULL not any more. False when a name in them is malformed or
+/// memory is out: nothing is recorded then.
+bool peri_server_tap(struct peri_server *server, const struct peri_tap_options *options);
 
 /// Serves connections of a listening socket (taken: closed by the server) under the settings of the listener whose `address` is
 /// `address` in the current generation. PERI_ERR_SYSTEM.

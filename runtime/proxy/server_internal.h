@@ -15,6 +15,7 @@ struct peri_json;
 struct peri_listener;
 struct peri_metrics_page;
 struct peri_pools;
+struct peri_tap;
 
 /// A listener of the configuration that is being served.
 struct peri_server_listener {
@@ -35,6 +36,7 @@ struct peri_server {
     struct peri_pools *pools;
     struct peri_metrics_page *page;
     struct peri_accesslog *log; ///< NULL when off
+    struct peri_tap *tap;       ///< NULL when nobody records
     struct peri_generation *current;
     struct peri_generation *candidate;
     struct peri_canary canary; ///< of the candidate

@@ -235,7 +235,7 @@ local function describe(chain)
     for k, use in ipairs(chain) do
         list[k] = {
             policy = use.name, hooks = use.hooks, when = use.when and true or nil, dry_run = use.dry_run or nil,
-            on_failure = use.on_failure,
+            on_failure = use.on_failure, credentials = use.credentials,
         }
     end
     return #list > 0 and list or nil

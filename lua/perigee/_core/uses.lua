@@ -28,6 +28,7 @@ local uses = {}
 ---@field hooks integer bits of the hooks it has
 ---@field unused table<string, true> hooks that this configuration does without
 ---@field edits nil|table[] the same work as header edits, when it can be written so
+---@field credentials nil|string[] where it looks for credentials: "header:NAME", "query:NAME", "cookie:NAME"
 
 local HOOK_NAMES = readable.sorted_keys(contract.hooks)
 
@@ -228,6 +229,28 @@ local function drop_unused(build, use, path)
     end
 end
 
+local PLACES = { header = true, query = true, cookie = true }
+
+-- Where a policy says it looks for credentials: recordings mask them there.
+local function credentials_of(build, use, path)
+    if not use.definition.credentials then
+        return nil
+    end
+    local is_fine, places = pcall(use.definition.credentials, use.instance, use.instance.conf)
+    local what = "credentials() of policy '" .. use.name .. "' "
+    if not is_fine or type(places) ~= "table" then
+        return build:error(path, what .. "must return a list of places: " .. tostring(places))
+    end
+    for i = 1, #places do
+        local kind, name = tostring(places[i]):match("^(%l+):(.+)$")
+        if not PLACES[kind] or kind == "header" and checks.header_name(name) then
+            local wanted = '"header:NAME", "query:NAME" or "cookie:NAME"'
+            return build:error(path, what .. "names " .. readable.value(places[i]) .. "; a place is " .. wanted)
+        end
+    end
+    return #places > 0 and places or nil
+end
+
 local function make_use(build, known, written, path, id)
     local definition, before = known.definition, #build.errors
     local record = { type = "table", short = "policy", fields = known.fields }
@@ -256,6 +279,7 @@ local function make_use(build, known, written, path, id)
     }
     drop_unused(build, use, path)
     use.edits = edits_of(build, use, use.instance.conf, path)
+    use.credentials = credentials_of(build, use, path)
     return use
 end
 
