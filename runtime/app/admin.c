@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "app/admin_record.h"
 #include "app/admin_views.h"
 #include "app/chronicle.h"
 #include "app/listening.h"
@@ -27,6 +28,7 @@ struct peri_admin {
     struct peri_loop *loop;
     struct peri_listener *listener;
     struct peri_list waiting; ///< requests that wait for a reload
+    struct peri_admin_record record;
 };
 
 // A request that waits for the end of a reload; in the arena of its exchange.
@@ -269,6 +271,14 @@ static void post_drain(struct peri_exchange *x)
     peri_supervisor_drain(supervisor);
 }
 
+static void post_record(struct peri_exchange *x)
+{
+    const char *detail;
+    int status = peri_admin_record_start(&admin_of(x)->record, x, &detail);
+    if (status != 0)
+        answer_problem(x, status, detail);
+}
+
 // ---- routing ----
 
 struct endpoint {
@@ -289,6 +299,7 @@ static const struct endpoint endpoints[] = {
     {PATH("/generations/diff"), PERI_METHOD_GET, get_diff},   {PATH("/upstreams"), PERI_METHOD_GET, get_upstreams},
     {PATH("/policies"), PERI_METHOD_GET, get_policies},       {PATH("/reload"), PERI_METHOD_POST, post_reload},
     {PATH("/rollback"), PERI_METHOD_POST, post_rollback},     {PATH("/drain"), PERI_METHOD_POST, post_drain},
+    {PATH("/record"), PERI_METHOD_POST, post_record},
 };
 
 // Is the Host a name of this machine's loopback? A site that rebinds its own name to 127.0.0.1 sends its own name.
@@ -363,11 +374,20 @@ static void on_nothing(struct peri_exchange *x)
     PERI_UNUSED(x);
 }
 
-// Only a request that waits for a reload can be aborted: the others are answered at once.
+static void on_client_drain(struct peri_exchange *x)
+{
+    peri_admin_record_drain(&admin_of(x)->record, x);
+}
+
+// Only a recording and a request that waits for a reload can be aborted: the others are answered at once.
 static void on_abort(struct peri_exchange *x, peri_err_t err)
 {
     struct peri_admin *admin = admin_of(x);
     PERI_UNUSED(err);
+    if (peri_admin_record_abort(&admin->record, x)) {
+        finish(x);
+        return;
+    }
     for (struct peri_list *node = admin->waiting.next; node != &admin->waiting; node = node->next) {
         struct waiting *waiting = PERI_LIST_ITEM(node, struct waiting, link);
         if (waiting->x != x)
@@ -383,7 +403,7 @@ static const struct peri_owner_ops owner = {
     .on_request = on_request,
     .on_body = on_body,
     .on_body_end = on_nothing,
-    .on_client_drain = on_nothing,
+    .on_client_drain = on_client_drain,
     .on_abort = on_abort,
 };
 
@@ -401,6 +421,7 @@ struct peri_admin *peri_admin_open(struct peri_loop *loop, const struct peri_lis
     admin->supervisor = supervisor;
     admin->loop = loop;
     peri_list_init(&admin->waiting);
+    peri_admin_record_init(&admin->record, loop, supervisor);
     int fd = fcntl(peri_listening_fd(listening, 0), F_DUPFD_CLOEXEC, 3);
     admin->listener = fd >= 0 ? peri_listener_open(loop, fd, &settings, &owner, admin) : NULL;
     if (!admin->listener) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A request on a plain socket, and everything up to the end of the connection as its answer.
+// A request on a plain socket, and everything up to the end of the connection as its answer, at once or piece by piece.
 #include "app/admin_client.h"
 
 #include <errno.h>
@@ -39,12 +39,13 @@ static int connect_to(const char *text, char *message, size_t size)
     return -1;
 }
 
-static peri_err_t send_request(int fd, const char *method, const char *target)
+// HTTP/1.0 where the answer is read as it comes: the end of the connection is its end, without chunks.
+static peri_err_t send_request(int fd, const char *method, const char *target, const char *version)
 {
-    char request[1024];
-    int len =
-        snprintf(request, sizeof(request),
-                 "%s %s HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 0\r\n\r\n", method, target);
+    char request[2048];
+    int len = snprintf(request, sizeof(request),
+                       "%s %s HTTP/%s\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 0\r\n\r\n", method,
+                       target, version);
     if (len < 0 || (size_t)len >= sizeof(request))
         return PERI_ERR_INVALID;
     return send(fd, request, (size_t)len, MSG_NOSIGNAL) == len ? PERI_OK : PERI_ERR_CLOSED;
@@ -99,11 +100,37 @@ peri_err_t peri_admin_request(const char *address, const char *method, const cha
     int fd = connect_to(address, message, size);
     if (fd < 0)
         return PERI_ERR_CONNECT;
-    peri_err_t err = send_request(fd, method, target);
+    peri_err_t err = send_request(fd, method, target, "1.1");
     char *text = err == PERI_OK ? read_all(fd, &len) : NULL;
     close(fd);
     err = text ? parse(text, len, reply) : PERI_ERR_CLOSED;
     if (err != PERI_OK)
         snprintf(message, size, "%s does not answer like the admin interface of Perigee", address);
     return err;
+}
+
+// Reads a head byte by byte: what follows it is the caller's. The status, or 0.
+static int read_head(int fd)
+{
+    static const char line[] = "HTTP/1.1 ";
+    char head[4096] = {0};
+    size_t len = 0;
+    while (len + 1 < sizeof(head) && (len < 4 || memcmp(head + len - 4, "\r\n\r\n", 4) != 0))
+        if (recv(fd, head + len++, 1, 0) != 1)
+            return 0;
+    return strncmp(head, line, sizeof(line) - 1) == 0 ? atoi(head + sizeof(line) - 1) : 0;
+}
+
+int peri_admin_stream(const char *address, const char *method, const char *target, int *status, char *message,
+                      size_t size)
+{
+    int fd = connect_to(address, message, size);
+    if (fd < 0)
+        return -1;
+    *status = send_request(fd, method, target, "1.0") == PERI_OK ? read_head(fd) : 0;
+    if (*status > 0)
+        return fd;
+    close(fd);
+    snprintf(message, size, "%s does not answer like the admin interface of Perigee", address);
+    return -1;
 }

@@ -17,4 +17,9 @@ struct peri_admin_reply {
 peri_err_t peri_admin_request(const char *address, const char *method, const char *target,
                               struct peri_admin_reply *reply, char *message, size_t size);
 
+/// Sends the request and reads the head of its answer. Returns the socket, from which the body is read up to its end (the caller
+/// closes it), and the answer's status; -1 with a sentence in `message`. Reading waits at most 60 s at a time.
+int peri_admin_stream(const char *address, const char *method, const char *target, int *status, char *message,
+                      size_t size);
+
 #endif

@@ -77,6 +77,16 @@ static const struct command commands[] = {
     {"status", peri_cli_status, "[--json] [--admin ADDRESS]", "show generation, listeners and workers",
      "  --json             print the answer of the admin interface as it is\n" ADMIN_HELP},
     {"drain", peri_cli_drain, "[--admin ADDRESS]", "finish what is open and end, as SIGTERM does", ADMIN_HELP},
+    {"record", peri_cli_record, "--out FILE [OPTION...]", "write exchanges of a running proxy to a file",
+     "Ends with --count or --for, with Ctrl-C, or with the proxy. FILE is readable for its owner only; \"-\" is "
+     "standard\n"
+     "output. 'perigee replay' runs what it holds through another configuration.\n\n"
+     "  --sample SHARE     record this share of the exchanges: 1%, 0.01 (default: 100%)\n"
+     "  --count N          end after N exchanges\n"
+     "  --for TIME         end after this time: 30s, 5m\n"
+     "  --body SIZE        keep this much of each body: 0, 64k, 1m (default: 64k)\n"
+     "  --mask NAMES       mask these too: a header, query:NAME or cookie:NAME; commas between them\n"
+     "  --keep-credentials mask nothing: only for systems whose secrets are worth nothing\n" ADMIN_HELP},
     {"version", peri_cli_version, "", "print the versions of Perigee and its libraries", ""},
     {"_worker", peri_cli_worker, NULL, NULL, NULL},
     {"_check", peri_cli_check_child, NULL, NULL, NULL},

@@ -42,6 +42,7 @@ int peri_cli_rollback(int argc, char **argv);
 int peri_cli_generations(int argc, char **argv);
 int peri_cli_status(int argc, char **argv);
 int peri_cli_drain(int argc, char **argv);
+int peri_cli_record(int argc, char **argv);
 int peri_cli_version(int argc, char **argv);
 
 /// Commands that the program itself uses: a worker process, and the child that checks a configuration.

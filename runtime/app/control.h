@@ -2,10 +2,11 @@
 // What the supervisor and its children say to each other over a socket pair: whole messages with a type, a number, some
 // bytes and descriptors. Both ends are the same binary, so there is no version; every size is bounded all the same.
 //
-//   supervisor -> worker    START · BUILD n · SWITCH n · CANARY n · DROP n · DRAIN ms
+//   supervisor -> worker    START · BUILD n · SWITCH n · CANARY n · DROP n · DRAIN ms · RECORD
 //   worker -> supervisor    READY n | FAILED n errors      answer to BUILD
 //                           SWITCHED n                     answer to SWITCH
 //   check -> supervisor     TESTING spec …, then ACCEPTED config | REFUSED errors
+//   workers -> supervisor   RECORDED dropped line          on a socket of the recording's own, which all workers share
 //
 // A socket whose buffer is full belongs to a peer that no longer listens: sending then fails, and the peer is given up.
 #ifndef PERI_APP_CONTROL_H
@@ -27,12 +28,14 @@ enum peri_control_type {
     PERI_CONTROL_CANARY,   ///< number: generation; text: uint32_t share, in millionths
     PERI_CONTROL_DROP,     ///< number: generation
     PERI_CONTROL_DRAIN,    ///< number: milliseconds
+    PERI_CONTROL_RECORD,   ///< text: struct peri_recording_settings; fd: where lines go; neither: the recording is over
     PERI_CONTROL_READY,    ///< number: generation
     PERI_CONTROL_FAILED,   ///< number: generation; text: JSON array of errors
     PERI_CONTROL_SWITCHED, ///< number: generation
     PERI_CONTROL_TESTING,  ///< number: time of all specs in ms; text: JSON object of the one that begins (app/gate.h)
     PERI_CONTROL_ACCEPTED, ///< text: normalised configuration; fd: snapshot
     PERI_CONTROL_REFUSED,  ///< text: JSON array of errors; fd: snapshot, or none
+    PERI_CONTROL_RECORDED, ///< number: exchanges dropped since the last one; text: a line, or nothing
     PERI_CONTROL_COUNT
 };
 

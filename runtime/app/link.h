@@ -13,6 +13,7 @@ struct peri_children;
 struct peri_link;
 struct peri_listen_plan;
 struct peri_loop;
+struct peri_recording_settings;
 struct peri_shm;
 struct peri_snapshot;
 struct peri_worker_settings;
@@ -28,6 +29,8 @@ struct peri_link_ops {
     void (*drop)(struct peri_link *link, uint64_t number);
     /// Finish what is open, at most `ms`, and end. Answered by on_end.
     void (*drain)(struct peri_link *link, uint64_t ms);
+    /// Record exchanges as `settings` (borrowed) say and send the lines to `fd` (borrowed); with NULL: stop. Not answered.
+    void (*record)(struct peri_link *link, const struct peri_recording_settings *settings, int fd);
     /// End at once. Answered by on_end.
     void (*kill)(struct peri_link *link);
 };

@@ -91,12 +91,20 @@ static void on_drain(struct peri_link *link, uint64_t ms)
         peri_worker_drain(self->worker, ms, on_drained, link);
 }
 
+static void on_record(struct peri_link *link, const struct peri_recording_settings *settings, int fd)
+{
+    struct local_link *self = self_of(link);
+    if (!self->is_ending)
+        peri_worker_record(self->worker, settings, settings ? fcntl(fd, F_DUPFD_CLOEXEC, 3) : -1);
+}
+
 static const struct peri_link_ops ops = {
     .build = on_build,
     .switch_to = on_switch_to,
     .canary = on_canary,
     .drop = on_drop,
     .drain = on_drain,
+    .record = on_record,
     .kill = on_kill,
 };
 

@@ -13,6 +13,7 @@
 #include "app/child.h"
 #include "app/control.h"
 #include "app/listen_plan.h"
+#include "app/recording.h"
 #include "app/snapshot.h"
 #include "app/worker.h"
 #include "base/log.h"
@@ -84,12 +85,21 @@ static void on_drain(struct peri_link *link, uint64_t ms)
     send_order(link, &(struct peri_control_message){.type = PERI_CONTROL_DRAIN, .number = ms});
 }
 
+static void on_record(struct peri_link *link, const struct peri_recording_settings *settings, int fd)
+{
+    struct peri_control_message message = {.type = PERI_CONTROL_RECORD, .fd_count = settings ? 1 : 0};
+    message.text = peri_slice((const char *)settings, settings ? sizeof(*settings) : 0);
+    message.fds[0] = fd;
+    send_order(link, &message);
+}
+
 static const struct peri_link_ops ops = {
     .build = on_build,
     .switch_to = on_switch_to,
     .canary = on_canary,
     .drop = on_drop,
     .drain = on_drain,
+    .record = on_record,
     .kill = on_kill,
 };
 

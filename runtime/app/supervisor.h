@@ -18,6 +18,8 @@ struct peri_canary_case;
 struct peri_chronicle;
 struct peri_edition;
 struct peri_history;
+struct peri_recording_settings;
+struct peri_recording_sink;
 struct peri_shm;
 struct peri_supervisor;
 
@@ -64,6 +66,17 @@ peri_err_t peri_supervisor_rollback(struct peri_supervisor *supervisor, uint64_t
 
 /// The waiter is not told any more.
 void peri_supervisor_forget(struct peri_supervisor *supervisor, struct peri_reload_waiter *waiter);
+
+/// Lets every worker record exchanges and gives the lines to `sink` (borrowed until the end). PERI_ERR_AGAIN while another recording
+/// is under way, PERI_ERR_DRAINING when the process starts or ends, PERI_ERR_SYSTEM.
+peri_err_t peri_supervisor_record(struct peri_supervisor *supervisor, const struct peri_recording_settings *settings,
+                                  struct peri_recording_sink *sink);
+
+/// The sink takes lines again.
+void peri_supervisor_record_resume(struct peri_supervisor *supervisor);
+
+/// Ends the recording, if there is one.
+void peri_supervisor_record_stop(struct peri_supervisor *supervisor);
 
 /// Begins to drain, as SIGTERM does.
 void peri_supervisor_drain(struct peri_supervisor *supervisor);

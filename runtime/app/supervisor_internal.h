@@ -16,6 +16,7 @@ struct peri_check_result;
 struct peri_children;
 struct peri_link;
 struct peri_listening;
+struct peri_recording;
 struct peri_signal;
 struct peri_watcher;
 struct peri_workers;
@@ -47,6 +48,7 @@ struct peri_supervisor {
     struct peri_watcher *watcher; ///< NULL unless the configuration is watched
     struct peri_listening *admin_socket;
     struct peri_admin *admin;
+    struct peri_recording *recording; ///< NULL when nothing is recorded
     struct peri_signal *signals[PERI_SUPERVISOR_SIGNALS];
 };
 

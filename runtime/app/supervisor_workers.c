@@ -6,6 +6,7 @@
 #include "app/link.h"
 #include "app/listen_plan.h"
 #include "app/listening.h"
+#include "app/recording.h"
 #include "app/supervisor_internal.h"
 #include "app/workers.h"
 
@@ -20,6 +21,8 @@ static void on_brief(void *data, struct peri_link *link)
     link->ops->build(link, edition->number, edition->snapshot);
     link->ops->switch_to(link, edition->number, &plan, fds);
     peri_supervisor_join_canary(supervisor, link);
+    if (supervisor->recording)
+        peri_recording_brief(supervisor->recording, link);
 }
 
 static void on_built(void *data, uint32_t worker, uint64_t number, const char *errors)

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "app/listen_plan.h"
+#include "app/recording_feed.h"
 #include "app/snapshot.h"
 #include "base/log.h"
 #include "event/loop.h"
@@ -21,6 +22,7 @@ struct peri_worker {
     uint32_t index;
     struct peri_worker_settings settings;
     struct peri_timer beat;
+    struct peri_recording_feed *feed; ///< NULL when nothing is recorded
 };
 
 static void on_beat(struct peri_timer *timer)
@@ -97,6 +99,13 @@ void peri_worker_drop(struct peri_worker *worker)
     peri_server_drop(worker->server);
 }
 
+void peri_worker_record(struct peri_worker *worker, const struct peri_recording_settings *settings, int fd)
+{
+    peri_recording_feed_close(worker->feed);
+    worker->feed =
+        settings ? peri_recording_feed_open(worker->loop, worker->server, worker->index, settings, fd) : NULL;
+}
+
 void peri_worker_drain(struct peri_worker *worker, uint64_t ms, void (*on_drained)(void *data), void *data)
 {
     peri_shm_worker_set_state(worker->shm, worker->index, PERI_WORKER_DRAINING);
@@ -108,6 +117,7 @@ void peri_worker_free(struct peri_worker *worker)
     if (!worker)
         return;
     peri_timer_stop(&worker->beat);
+    peri_recording_feed_close(worker->feed);
     peri_server_free(worker->server);
     free(worker);
 }

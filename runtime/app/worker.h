@@ -10,6 +10,7 @@
 
 struct peri_listen_plan;
 struct peri_loop;
+struct peri_recording_settings;
 struct peri_shm;
 struct peri_snapshot;
 struct peri_worker;
@@ -39,6 +40,9 @@ void peri_worker_canary(struct peri_worker *worker, uint32_t share);
 
 /// Drops the candidate.
 void peri_worker_drop(struct peri_worker *worker);
+
+/// Records exchanges as `settings` (borrowed) say and sends the lines to `fd` (taken); with NULL: stops.
+void peri_worker_record(struct peri_worker *worker, const struct peri_recording_settings *settings, int fd);
 
 /// Stops accepting and calls on_drained(data) once, when the last connection is gone or after `ms`.
 void peri_worker_drain(struct peri_worker *worker, uint64_t ms, void (*on_drained)(void *data), void *data);

@@ -10,6 +10,7 @@
 
 #include "app/control.h"
 #include "app/listen_plan.h"
+#include "app/recording.h"
 #include "app/snapshot.h"
 #include "app/worker.h"
 #include "base/log.h"
@@ -127,6 +128,21 @@ static void on_canary(struct process *process, const struct peri_control_message
     peri_worker_canary(process->worker, share);
 }
 
+static void on_record(struct process *process, struct peri_control_message *message)
+{
+    struct peri_recording_settings settings;
+    int fd = peri_control_take_fd(message);
+    if (fd < 0) {
+        peri_worker_record(process->worker, NULL, -1);
+    } else if (message->text.len == sizeof(settings)) {
+        memcpy(&settings, message->text.ptr, sizeof(settings));
+        peri_worker_record(process->worker, &settings, fd);
+    } else {
+        close(fd);
+        end(process, 1);
+    }
+}
+
 static void carry_out(struct process *process, struct peri_control_message *message)
 {
     if (message->type == PERI_CONTROL_START) {
@@ -144,6 +160,7 @@ static void carry_out(struct process *process, struct peri_control_message *mess
         process->ready = 0;
         break;
     case PERI_CONTROL_DRAIN: drain(process, message->number); break;
+    case PERI_CONTROL_RECORD: on_record(process, message); break;
     default: end(process, 1);
     }
 }
