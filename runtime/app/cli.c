@@ -87,6 +87,20 @@ static const struct command commands[] = {
      "  --body SIZE        keep this much of each body: 0, 64k, 1m (default: 64k)\n"
      "  --mask NAMES       mask these too: a header, query:NAME or cookie:NAME; commas between them\n"
      "  --keep-credentials mask nothing: only for systems whose secrets are worth nothing\n" ADMIN_HELP},
+    {"replay", peri_replay_main, "FILE --config NEW [OPTION...]",
+     "run recorded exchanges through a configuration and say what differs",
+     "Every exchange of FILE (from 'perigee record') goes through NEW in memory, at its own time and with the "
+     "upstream's\n"
+     "recorded answers. Exit status 0 when nothing differs, 1 when something does, 2 when the input cannot be used.\n\n"
+     "  --config NEW       the configuration to try\n"
+     "  --against OLD      compare with this configuration, replayed too, instead of what was recorded: exact, also "
+     "where\n"
+     "                     the recording holds a part of the traffic or begins in the middle of a rate limit's window\n"
+     "  --ignore NAME      a header in which a difference does not count; may be repeated\n"
+     "  --examples N       show N examples of each route (default: 5)\n"
+     "  --only-changed     print every exchange that differs, and nothing else\n"
+     "  --json             print JSON\n"
+     "  --skip-bad         leave out lines that cannot be read\n"},
     {"version", peri_cli_version, "", "print the versions of Perigee and its libraries", ""},
     {"_worker", peri_cli_worker, NULL, NULL, NULL},
     {"_check", peri_cli_check_child, NULL, NULL, NULL},

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Makes a process for tests: a loop whose time stands still, shared memory of its own, and one VM for the specs and all the
-// servers that they ask for.
+// Makes a process for tests and replays: a loop whose time stands still, shared memory of its own, and one VM for the specs and all
+// the servers that they ask for.
 #include "app/test_command.h"
 
 #include <stdlib.h>
@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "event/loop.h"
 #include "proxy/server.h"
+#include "proxy/tap.h"
 #include "script/chain.h"
 #include "script/fetch.h"
 #include "script/testing.h"
@@ -69,6 +70,12 @@ static struct peri_fetch *start_fetch(struct peri_fetch_request *request, peri_e
     return NULL;
 }
 
+static bool record(struct peri_server *server, void (*emit)(void *data, struct peri_slice line), void *data)
+{
+    const struct peri_tap_options options = {.sample = 1, .keeps_credentials = true, .emit = emit, .data = data};
+    return peri_server_tap(server, &options);
+}
+
 static bool world_open(struct world *world)
 {
     struct peri_shm_options memory = {.workers = 1};
@@ -95,10 +102,9 @@ static void world_close(struct world *world)
     peri_shm_close(world->shm);
 }
 
-int peri_test_run(int count, char **arguments, const struct peri_testing_gate *gate)
+// Runs the embedded module `name` in a process of its own kind.
+static int run(const char *name, int count, char **arguments, const struct peri_testing_gate *gate)
 {
-    if (peri_test_wants_watch(argc, argv))
-        return peri_test_watch(argc, argv);
     struct world world = {0};
     const struct peri_testing_host host = {
         .open = open_server,
@@ -107,20 +113,34 @@ int peri_test_run(int count, char **arguments, const struct peri_testing_gate *g
         .listen = listen_memory,
         .connect = peri_server_connect,
         .drain = peri_server_drain,
+        .config = peri_server_config,
+        .record = record,
         .close = peri_server_free,
         .data = &world,
         .gate = gate,
     };
     int status = PERI_EXIT_USAGE;
     if (world_open(&world))
-        status = peri_testing_run(world.vm, &host, count, arguments);
+        status = peri_testing_run(world.vm, &host, name, count, arguments);
     else
-        peri_cli_error("the test process could not be set up; the log says why");
+        peri_cli_error("the process could not be set up; the log says why");
     world_close(&world);
     return status;
 }
 
+int peri_test_run(int count, char **arguments, const struct peri_testing_gate *gate)
+{
+    return run(gate ? "perigee.test.gate" : "perigee.test.runner", count, arguments, gate);
+}
+
 int peri_test_main(int argc, char **argv)
 {
+    if (peri_test_wants_watch(argc, argv))
+        return peri_test_watch(argc, argv);
     return peri_test_run(argc - 1, argv + 1, NULL);
+}
+
+int peri_replay_main(int argc, char **argv)
+{
+    return run("perigee.replay.command", argc - 1, argv + 1, NULL);
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The module perigee._core.testing and the run of the specs.
+// The module perigee._core.testing and the run of what uses it.
 #include "script/testing.h"
 
 #include <lauxlib.h>
@@ -62,14 +62,14 @@ static bool open_script(void)
     return is_built;
 }
 
-// Arguments: number of words, words. Returns the status.
+// Arguments: number of words, words, name of the module. Returns the status.
 static int run(lua_State *L)
 {
     int count = (int)lua_tointeger(L, 1);
     char **arguments = lua_touserdata(L, 2);
     open_module(L);
     lua_getglobal(L, "require");
-    lua_pushstring(L, kit.host->gate ? "perigee.test.gate" : "perigee.test.runner");
+    lua_pushvalue(L, 3);
     lua_call(L, 1, 1);
     lua_createtable(L, count, 0);
     for (int i = 0; i < count; i++) {
@@ -80,28 +80,30 @@ static int run(lua_State *L)
     return 1;
 }
 
-static int testing_call(lua_State *L, int count, char **arguments)
+static int testing_call(lua_State *L, const char *name, int count, char **arguments)
 {
     lua_pushcfunction(L, run);
     lua_pushinteger(L, count);
     lua_pushlightuserdata(L, arguments);
+    lua_pushstring(L, name);
     int status = 2;
-    if (lua_pcall(L, 2, 1, 0) == 0)
+    if (lua_pcall(L, 3, 1, 0) == 0)
         status = (int)lua_tointeger(L, -1);
     else
-        fprintf(stderr, "perigee: the test kit failed: %s\n", lua_tostring(L, -1));
+        fprintf(stderr, "perigee: %s failed: %s\n", name, lua_tostring(L, -1));
     lua_pop(L, 1);
     return status;
 }
 
-int peri_testing_run(struct peri_vm *vm, const struct peri_testing_host *host, int count, char **arguments)
+int peri_testing_run(struct peri_vm *vm, const struct peri_testing_host *host, const char *name, int count,
+                     char **arguments)
 {
     kit = (struct peri_testing){.vm = vm, .host = host};
     peri_buf_init(&kit.log);
     if (!open_script())
         return 2;
     peri_log_set_sink(peri_testing_log, &kit);
-    int status = testing_call(vm->L, count, arguments);
+    int status = testing_call(vm->L, name, count, arguments);
     lua_sethook(vm->L, NULL, 0, 0);
     peri_log_set_sink(NULL, NULL);
     peri_testing_drop_coroutines();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What the test kit (lua/perigee/test) needs of C, as the module perigee._core.testing: servers and connections in memory, the
+// What the test kit (lua/perigee/test) and the replay (lua/perigee/replay) need of C, as the module perigee._core.testing: servers and connections in memory, the
 // virtual clock, coroutines for fake upstreams, the log. All are classic C functions, since turning the loop runs Lua. Knows
 // neither proxy/ nor the command line: the host gives it what it needs of them.
 #ifndef PERI_SCRIPT_TESTING_H
@@ -42,14 +42,19 @@ struct peri_testing_host {
     struct peri_stream *(*connect)(struct peri_server *server, struct peri_slice address, struct peri_slice ip);
     /// Lets the server end: no connection outlives its exchange. `on_drained` is called once, not later than `ms` from now.
     void (*drain)(struct peri_server *server, uint64_t ms, void (*on_drained)(void *data), void *data);
+    /// Normalised configuration of what was made current, as JSON; borrowed until the next build.
+    const char *(*config)(const struct peri_server *server);
+    /// Records every exchange from now on: emit(data, line) gets each as JSON (proxy/tap.h), without bodies and with nothing masked.
+    bool (*record)(struct peri_server *server, void (*emit)(void *data, struct peri_slice line), void *data);
     /// Ends and frees the server.
     void (*close)(struct peri_server *server);
     void *data;                           ///< for `open`
     const struct peri_testing_gate *gate; ///< borrowed; NULL for `perigee test`
 };
 
-/// Runs the specs that `arguments` name (files only when there is a gate) with busted, in the VM's main coroutine. The loop of the VM is virtual. Returns the exit
-/// status: 0 when all passed, 1 when one failed, 2 when nothing could be run (said on stderr).
-int peri_testing_run(struct peri_vm *vm, const struct peri_testing_host *host, int count, char **arguments);
+/// Runs the function that the embedded module `name` returns, in the VM's main coroutine, with a list of `arguments`. The loop of
+/// the VM is virtual. Returns what it returns, the exit status; 2 when it could not be run (said on stderr).
+int peri_testing_run(struct peri_vm *vm, const struct peri_testing_host *host, const char *name, int count,
+                     char **arguments);
 
 #endif

@@ -33,6 +33,7 @@ struct test_server {
     struct peri_list doors;
     struct peri_list arrivals;
     char stranger[256]; ///< address without a door that the server asked for, cut; "" for none
+    struct peri_buf records; ///< lines of exchanges that were recorded
 };
 
 static struct door *find_door(const struct test_server *self, struct peri_slice address)
@@ -104,6 +105,7 @@ int peri_test_server_new(struct lua_State *L)
     *self = (struct test_server){0};
     peri_list_init(&self->doors);
     peri_list_init(&self->arrivals);
+    peri_buf_init(&self->records);
     luaL_getmetatable(L, PERI_TEST_SERVER);
     lua_setmetatable(L, -2);
     self->server = host->open(host->data, on_connect, self);
@@ -227,11 +229,50 @@ static int server_stranger(lua_State *L)
     return 1;
 }
 
+// config(): the normalised configuration as JSON.
+static int server_config(lua_State *L)
+{
+    const char *text = peri_testing_current()->host->config(check(L)->server);
+    lua_pushstring(L, text ? text : "{}");
+    return 1;
+}
+
+static void on_record(void *data, struct peri_slice line)
+{
+    struct test_server *self = data;
+    if (peri_buf_put(&self->records, line) != PERI_OK || peri_buf_put(&self->records, PERI_SLICE("\n")) != PERI_OK)
+        peri_error("test: a record is lost: out of memory");
+}
+
+// record(): records every exchange that begins from now on.
+static int server_record(lua_State *L)
+{
+    struct test_server *self = check(L);
+    return peri_testing_current()->host->record(self->server, on_record, self) ? 0 : luaL_error(L, "out of memory");
+}
+
+// records(): the lines of the exchanges that have ended since the last call, each with a newline; nil for none.
+static int server_records(lua_State *L)
+{
+    struct test_server *self = check(L);
+    size_t len = self->records.len;
+    if (len == 0) {
+        lua_pushnil(L);
+        return 1;
+    }
+    char *text = lua_newuserdata(L, len);
+    peri_buf_copy(&self->records, text);
+    peri_buf_take(&self->records, len);
+    lua_pushlstring(L, text, len);
+    return 1;
+}
+
 static void server_end(struct test_server *self)
 {
     if (self->server)
         peri_testing_current()->host->close(self->server);
     self->server = NULL;
+    peri_buf_close(&self->records);
     while (!peri_list_is_empty(&self->arrivals)) {
         struct arrival *arrival = PERI_LIST_ITEM(self->arrivals.next, struct arrival, link);
         peri_list_remove(&arrival->link);
@@ -257,6 +298,7 @@ static const luaL_Reg methods[] = {
     {"build", server_build},       {"activate", server_activate}, {"listen", server_listen},
     {"connect", server_connect},   {"door", server_door},         {"accept", server_accept},
     {"stranger", server_stranger}, {"drain", server_drain},       {"is_drained", server_is_drained},
+    {"config", server_config},     {"record", server_record},     {"records", server_records},
     {"close", server_close},       {NULL, NULL},
 };
 
