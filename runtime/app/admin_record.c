@@ -34,11 +34,13 @@ static bool parse_number(struct peri_slice text, double *number)
     return *end == '\0' && strspn(copy, "0123456789.") == text.len;
 }
 
-// Are the names, separated by commas, ones that a tap understands?
+// Are the names, separated by commas, ones that a tap understands? None has to be escaped in a query.
 static bool has_names(struct peri_slice rest)
 {
     struct peri_slice name;
     struct peri_secret secret;
+    if (rest.len > 0 && memchr(rest.ptr, '%', rest.len))
+        return false;
     for (unsigned count = 0; peri_slice_next(&rest, &name); count++)
         if (count == PERI_TAP_NAMES || !peri_secret_parse(name, &secret))
             return false;

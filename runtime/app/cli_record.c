@@ -237,6 +237,7 @@ static void copy(struct recorder *recorder, int fd)
             break;
         recorder->len += (size_t)n;
         put_lines(recorder);
+        fflush(recorder->file);
     }
 }
 
