@@ -8,6 +8,7 @@
 
 #include "app/history.h"
 #include "app/supervisor.h"
+#include "app/worker.h"
 #include "codec/json.h"
 #include "codec/url.h"
 #include "event/loop.h"

@@ -13,7 +13,6 @@
 #include "app/child.h"
 #include "app/control.h"
 #include "app/listen_plan.h"
-#include "app/recording.h"
 #include "app/snapshot.h"
 #include "app/worker.h"
 #include "base/log.h"

@@ -7,6 +7,7 @@
 
 #include "app/control.h"
 #include "app/link.h"
+#include "app/worker.h"
 #include "codec/digest.h"
 #include "event/poll.h"
 

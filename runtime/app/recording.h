@@ -10,22 +10,11 @@
 
 #include "base/err.h"
 #include "base/slice.h"
-#include "proxy/mask.h"
 
 struct peri_link;
 struct peri_loop;
 struct peri_recording;
-
-#define PERI_RECORDING_NAMES 1024 ///< bytes of the names that are declared secret, with the final zero
-
-/// What is recorded; handed to worker processes as these bytes.
-struct peri_recording_settings {
-    double sample;       ///< share of the exchanges, 0 to 1
-    uint64_t body_limit; ///< bytes of each body that are kept
-    bool keeps_credentials;
-    unsigned char key[PERI_MASK_KEY]; ///< of the masks
-    char names[PERI_RECORDING_NAMES]; ///< "header:NAME" …, separated by commas, NUL-terminated
-};
+struct peri_recording_settings;
 
 /// Who gets the lines; embedded in its owner.
 struct peri_recording_sink {

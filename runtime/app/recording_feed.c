@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "app/control.h"
-#include "app/recording.h"
+#include "app/worker.h"
 #include "base/log.h"
 #include "event/timer.h"
 #include "proxy/server.h"

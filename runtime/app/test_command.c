@@ -142,5 +142,5 @@ int peri_test_main(int argc, char **argv)
 
 int peri_replay_main(int argc, char **argv)
 {
-    return run("perigee.replay.command", argc - 1, argv + 1, NULL);
+    return run("perigee.test.replay.command", argc - 1, argv + 1, NULL);
 }

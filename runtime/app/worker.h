@@ -7,19 +7,30 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "proxy/mask.h"
 
 struct peri_listen_plan;
 struct peri_loop;
-struct peri_recording_settings;
 struct peri_shm;
 struct peri_snapshot;
 struct peri_worker;
+
+#define PERI_RECORDING_NAMES 1024 ///< bytes of the names that are declared secret, with the final zero
 
 /// Settings that a worker keeps for its life; handed to worker processes as these bytes.
 struct peri_worker_settings {
     uint64_t lua_memory; ///< bytes of Lua heap
     uint64_t beat_ms;    ///< time between two heartbeats, which also tell what the worker uses
     char role[16];       ///< default of the setting "role"
+};
+
+/// What is recorded; handed to worker processes as these bytes.
+struct peri_recording_settings {
+    double sample;       ///< share of the exchanges, 0 to 1
+    uint64_t body_limit; ///< bytes of each body that are kept
+    bool keeps_credentials;
+    unsigned char key[PERI_MASK_KEY]; ///< of the masks
+    char names[PERI_RECORDING_NAMES]; ///< "header:NAME" …, separated by commas, NUL-terminated
 };
 
 /// A worker in slot `index` of `shm`. Borrows loop and shm. NULL when memory is out or the VM cannot start (logged).

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What the test kit (lua/perigee/test) and the replay (lua/perigee/replay) need of C, as the module perigee._core.testing: servers and connections in memory, the
+// What the test kit (lua/perigee/test) and the replay (lua/perigee/test/replay) need of C, as the module perigee._core.testing: servers and connections in memory, the
 // virtual clock, coroutines for fake upstreams, the log. All are classic C functions, since turning the loop runs Lua. Knows
 // neither proxy/ nor the command line: the host gives it what it needs of them.
 #ifndef PERI_SCRIPT_TESTING_H

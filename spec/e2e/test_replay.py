@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from support import recordings, wait
+from support import gateway, recordings, wait
 from support.gateway import BINARY, run
 
 CONFIG = """
@@ -304,6 +304,12 @@ def test_the_summary_counts_and_shows_examples_by_route(folder):
     assert changed.count("status: 200 → 403") == 8 and "not replayable" not in changed
 
 
+def test_the_recording_that_the_documentation_shows_can_be_replayed(folder):
+    page = (gateway.TOP / "docs/operations/record-replay.md").read_text()
+    text = re.search(r"^```jsonl\n(.*?)^```", page, re.M | re.S).group(1)
+    assert replay_json(folder.write("recording.jsonl", text), write(folder, "new"), status=0)["same"] == 1
+
+
 # ---------------------------------------------------------------- from one end to the other
 
 
@@ -322,19 +328,19 @@ return {
 
 
 def test_what_a_proxy_recorded_replays_without_a_difference_until_the_configuration_changes(origin, launch, folder):
-    gateway = launch(LIVE, values={"origin": origin.address})
-    path = gateway.folder.path / "recording.jsonl"
-    recorder = subprocess.Popen([BINARY, "record", "--admin", gateway.admin, "--out", path, "--keep-credentials"],
+    proxy = launch(LIVE, values={"origin": origin.address})
+    path = proxy.folder.path / "recording.jsonl"
+    recorder = subprocess.Popen([BINARY, "record", "--admin", proxy.admin, "--out", path, "--keep-credentials"],
                                 stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
     def has(text):
         return path.exists() and text in path.read_text()
 
-    wait.until(lambda: gateway.get("/begin") and has("/begin"), "the recording began")
+    wait.until(lambda: proxy.get("/begin") and has("/begin"), "the recording began")
     for i in range(10):
-        gateway.request("POST", f"/shop/{i}?a=b", [("X-Odd", "\xe9"), ("Cookie", "a=b")], b"body" * i)
-        gateway.request("HEAD", f"/head/{i}")
-        gateway.get(f"/shop/./{i}/../x")
+        proxy.request("POST", f"/shop/{i}?a=b", [("X-Odd", "\xe9"), ("Cookie", "a=b")], b"body" * i)
+        proxy.request("HEAD", f"/head/{i}")
+        proxy.get(f"/shop/./{i}/../x")
     recorder.send_signal(signal.SIGINT)
     recorder.communicate(timeout=wait.PATIENCE)
     assert recorder.returncode == 0

@@ -3,9 +3,9 @@
 -- `perigee replay`: its arguments, its messages and its exit status.
 
 local gateway = require "perigee.test.gateway"
-local recording = require "perigee.replay.recording"
-local report = require "perigee.replay.report"
-local run = require "perigee.replay.run"
+local recording = require "perigee.test.replay.recording"
+local report = require "perigee.test.replay.report"
+local run = require "perigee.test.replay.run"
 
 local SAME, CHANGED, UNUSABLE = 0, 1, 2
 local BAD_SHOWN = 10
@@ -13,7 +13,9 @@ local BAD_SHOWN = 10
 -- ---------------------------------------------------------------- arguments
 
 local FLAGS = { ["--json"] = "json", ["--only-changed"] = "only_changed", ["--skip-bad"] = "skip_bad" }
-local VALUES = { ["--config"] = "config", ["--against"] = "against", ["--examples"] = "examples", ["--ignore"] = "ignore" }
+local VALUES = {
+    ["--config"] = "config", ["--against"] = "against", ["--examples"] = "examples", ["--ignore"] = "ignore",
+}
 
 local function take_value(options, name, value)
     if name == "--ignore" then

@@ -156,7 +156,8 @@ local function parse_first(text)
     if type(first) ~= "table" or first.perigee_recording == nil then
         return nil, "this is no recording: its first line does not say perigee_recording"
     elseif first.perigee_recording ~= VERSION then
-        return nil, "the recording has version " .. tostring(first.perigee_recording) .. "; this Perigee reads " .. VERSION
+        local found = tostring(first.perigee_recording)
+        return nil, "the recording has version " .. found .. "; this Perigee reads " .. VERSION
     end
     return first
 end
@@ -190,7 +191,7 @@ local function add_lines(self, content)
     end
 end
 
----@class perigee.replay.Recording
+---@class perigee.test.replay.Recording
 ---@field first table what the first line says
 ---@field entries { line: integer, seconds: number, text: string }[] exchanges in the order in which they began
 ---@field bad { line: integer, message: string }[] lines that cannot be read
@@ -198,7 +199,7 @@ end
 
 --- Reads a recording from its text.
 ---@param content string
----@return perigee.replay.Recording|nil
+---@return perigee.test.replay.Recording|nil
 ---@return string|nil message
 function recording.read(content)
     local first, message = parse_first(content:match("^[^\n]*"))

@@ -44,8 +44,12 @@ local function count_kinds(kinds, differences)
     end
 end
 
+local function has_changed(result)
+    return result.differences ~= nil and #result.differences > 0
+end
+
 --- Counts by kind, route and reason.
----@param results perigee.replay.Result[]
+---@param results perigee.test.replay.Result[]
 ---@return table summary
 function report.summarize(results)
     local self = { total = #results, same = 0, changed = 0, skipped = 0, kinds = counter(), routes = counter(),
@@ -117,7 +121,7 @@ local function write_examples(write, results, summary, limit)
         local total, shown = summary.routes.counts[route], 0
         write("\n", route == NO_ROUTE and route or "route " .. plain(route), ": ", total, " changed\n")
         for _, result in ipairs(results) do
-            if shown < limit and result.differences and #result.differences > 0 and (result.route or NO_ROUTE) == route then
+            if shown < limit and has_changed(result) and (result.route or NO_ROUTE) == route then
                 show_result(write, "  ", result)
                 shown = shown + 1
             end
@@ -130,13 +134,16 @@ end
 
 --- The summary and some examples, for people.
 ---@param write fun(...: string|integer)
----@param results perigee.replay.Result[]
+---@param results perigee.test.replay.Result[]
 ---@param options { config: string, against: string|nil, examples: integer }
 function report.text(write, results, options)
     local summary = report.summarize(results)
     write(plural(summary.total, "exchange"), ", ", options.config, " compared with ",
         options.against or "what was recorded", "\n\n")
-    write(("  %7d  same\n  %7d  changed\n  %7d  not replayable\n"):format(summary.same, summary.changed, summary.skipped))
+    local rows = { { "same", summary.same }, { "changed", summary.changed }, { "not replayable", summary.skipped } }
+    for _, row in ipairs(rows) do
+        write(("  %7d  %s\n"):format(row[2], row[1]))
+    end
     write_counts(write, "What changed (exchanges)", summary.kinds)
     write_examples(write, results, summary, options.examples)
     write_counts(write, "Not replayable", summary.reasons)
@@ -144,10 +151,10 @@ end
 
 --- Every exchange that differs, and nothing else.
 ---@param write fun(...: string|integer)
----@param results perigee.replay.Result[]
+---@param results perigee.test.replay.Result[]
 function report.changed(write, results)
     for _, result in ipairs(results) do
-        if result.differences and #result.differences > 0 then
+        if has_changed(result) then
             show_result(write, "", result)
         end
     end
@@ -178,13 +185,13 @@ local function exchange_value(result)
 end
 
 --- Everything as JSON.
----@param results perigee.replay.Result[]
+---@param results perigee.test.replay.Result[]
 ---@param options { config: string, against: string|nil, only_changed: boolean }
 ---@return string
 function report.json(results, options)
     local summary, list = report.summarize(results), json.array()
     for _, result in ipairs(results) do
-        if not options.only_changed or result.differences and #result.differences > 0 then
+        if not options.only_changed or has_changed(result) then
             list[#list + 1] = exchange_value(result)
         end
     end

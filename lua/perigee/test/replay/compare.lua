@@ -106,7 +106,7 @@ local function text_of(status)
     return status and string.format("%d", status)
 end
 
----@class perigee.replay.Difference
+---@class perigee.test.replay.Difference
 ---@field kind string "route", "upstream", "status", "error", "consumer", "request", "request header", "response header"
 ---@field name string|nil of a header
 ---@field old string|nil
@@ -116,7 +116,7 @@ end
 ---@param old table
 ---@param new table
 ---@param ignored table<string, true>
----@return perigee.replay.Difference[]
+---@return perigee.test.replay.Difference[]
 function compare.differences(old, new, ignored)
     local list = {}
     local before, after = last_attempt(old), last_attempt(new)

@@ -7,7 +7,7 @@
 local generation = require "perigee._core.generation"
 local json = require "perigee.json"
 local project = require "perigee.test.project"
-local recording = require "perigee.replay.recording"
+local recording = require "perigee.test.replay.recording"
 local testing = require "perigee._core.testing"
 local wire = require "perigee.test.wire"
 
@@ -18,7 +18,7 @@ local PATIENCE_MS = 600 * 1000 -- virtual time that an exchange may take
 local TURNS_MAX = 100000 -- turns of the loop without time passing
 local REFUSED = { connect_failed = true, connect_timeout = true, resolve_failed = true }
 
----@class perigee.replay.World
+---@class perigee.test.replay.World
 local World = {}
 World.__index = World
 
@@ -62,7 +62,7 @@ end
 --- Builds a configuration file. The wall clock stands at `seconds`.
 ---@param path string
 ---@param seconds number
----@return perigee.replay.World|nil
+---@return perigee.test.replay.World|nil
 ---@return table[]|nil errors
 function world.open(path, seconds)
     testing.reset()
@@ -129,6 +129,10 @@ local function answer(self, raw, method)
     return not attempt.error
 end
 
+local function new_reader()
+    return wire.reader("a replayed request", false, false)
+end
+
 -- Reads on; true while the connection may be used again.
 local function serve_connection(self, connection)
     local chunk = connection.raw:take()
@@ -138,7 +142,7 @@ local function serve_connection(self, connection)
         return true, true -- the answer is out, what follows is of no interest
     elseif connection.reader:feed(chunk) then
         local can_go_on = answer(self, connection.raw, connection.reader.message.method)
-        connection.reader = can_go_on and wire.reader("a replayed request", false, false) or nil
+        connection.reader = can_go_on and new_reader() or nil
     end
     return true, true
 end
@@ -146,7 +150,7 @@ end
 local function accept(self)
     local raw = self.server:accept()
     while raw do
-        self.connections[#self.connections + 1] = { raw = raw, reader = wire.reader("a replayed request", false, false) }
+        self.connections[#self.connections + 1] = { raw = raw, reader = new_reader() }
         raw = self.server:accept()
     end
 end

@@ -3,9 +3,9 @@
 -- Runs a recording through a configuration, and through another one to compare with, and says for each exchange what differs or
 -- why it could not be replayed.
 
-local compare = require "perigee.replay.compare"
-local recording = require "perigee.replay.recording"
-local world = require "perigee.replay.world"
+local compare = require "perigee.test.replay.compare"
+local recording = require "perigee.test.replay.recording"
+local world = require "perigee.test.replay.world"
 
 local run = {}
 
@@ -127,11 +127,11 @@ end
 
 -- ---------------------------------------------------------------- both
 
----@class perigee.replay.Result of one exchange
+---@class perigee.test.replay.Result of one exchange
 ---@field line integer
 ---@field request string method and target
 ---@field route string|nil that it took before
----@field differences perigee.replay.Difference[]|nil
+---@field differences perigee.test.replay.Difference[]|nil
 ---@field skipped string|nil why it could not be replayed
 ---@field is_assumed boolean|nil the upstream's answer was not recorded, 200 stood for it
 ---@field has_mask boolean|nil the request holds masked values
@@ -155,7 +155,7 @@ end
 ---@param config string file
 ---@param against string|nil file; nil: compare with what was recorded
 ---@param ignore string[] names of headers
----@return perigee.replay.Result[]|nil
+---@return perigee.test.replay.Result[]|nil
 ---@return { path: string, errors: table[] }|nil refused
 function run.all(entries, config, against, ignore)
     local before, results, ignored = {}, {}, compare.ignored(not against, ignore)
