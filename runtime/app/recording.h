@@ -33,7 +33,7 @@ void peri_recording_brief(struct peri_recording *recording, struct peri_link *li
 /// The sink takes lines again.
 void peri_recording_resume(struct peri_recording *recording);
 
-/// Closes the socket; workers that were not told notice. NULL is fine.
+/// Closes the socket; the workers were told that it is over. NULL is fine.
 void peri_recording_close(struct peri_recording *recording);
 
 #endif

@@ -25,13 +25,8 @@ struct peri_recording_feed {
 static void feed_send(struct peri_recording_feed *feed, struct peri_slice line)
 {
     struct peri_control_message message = {.type = PERI_CONTROL_RECORDED, .number = feed->dropped, .text = line};
-    peri_err_t err = peri_control_send(feed->fd, &message);
-    if (err == PERI_OK) {
+    if (peri_control_send(feed->fd, &message) == PERI_OK) {
         feed->dropped = 0;
-        return;
-    }
-    if (err == PERI_ERR_CLOSED) { // the recording is over, and the order to stop is on its way
-        peri_server_tap(feed->server, NULL);
         return;
     }
     feed->dropped += line.len > 0;

@@ -9,6 +9,7 @@
 #include "codec/url.h"
 #include "shared/text.h"
 
+#define CUT_MIN 3    ///< bytes of a secret that goes on where a text was cut
 #define TOKEN_MIN 20 ///< bytes of the shortest text that is taken for a JSON Web Token
 
 enum kind { PLAIN, CREDENTIAL, COOKIES, SET_COOKIE };
@@ -98,7 +99,7 @@ static struct peri_slice take_scheme(struct peri_slice *value)
 // Takes the part before the value off "name=value" (with what stands before the name); all is value without a "=".
 static struct peri_slice take_name(struct peri_slice *pair)
 {
-    const char *sign = memchr(pair->ptr, '=', pair->len);
+    const char *sign = pair->len > 0 ? memchr(pair->ptr, '=', pair->len) : NULL;
     size_t len = sign ? (size_t)(sign + 1 - pair->ptr) : 0;
     while (!sign && len < pair->len && pair->ptr[len] == ' ')
         len++;
@@ -131,11 +132,9 @@ static void learn(struct peri_mask *mask, struct peri_slice value, size_t min)
     if (value.len < min || mask->count == PERI_MASK_SECRETS)
         return;
     for (uint32_t i = 0; i < mask->count; i++)
-        if (peri_slice_eq(mask->known[i].value, value))
+        if (peri_slice_eq(mask->known[i], value))
             return;
-    struct peri_masked *known = &mask->known[mask->count++];
-    known->value = value;
-    write_mask(mask, value, known->text);
+    mask->known[mask->count++] = value;
 }
 
 static void learn_cookies(struct peri_mask *mask, struct peri_slice rest, bool has_one)
@@ -203,12 +202,18 @@ static size_t token_len(struct peri_slice text, bool is_cut)
     return len >= TOKEN_MIN && memchr(text.ptr, '.', len) ? len : 0;
 }
 
-static const struct peri_masked *find_known(const struct peri_mask *mask, struct peri_slice text)
+// Length of the known secret at the beginning of `text`, the longest where one begins with another; 0 for none. Where the text was
+// cut, the beginning of a secret will do.
+static size_t known_len(const struct peri_mask *mask, struct peri_slice text, bool is_cut)
 {
-    const struct peri_masked *found = NULL; // the longest: one secret may begin with another
-    for (uint32_t i = 0; i < mask->count; i++)
-        if (peri_slice_starts(text, mask->known[i].value) && (!found || found->value.len < mask->known[i].value.len))
-            found = &mask->known[i];
+    size_t found = 0;
+    for (uint32_t i = 0; i < mask->count; i++) {
+        struct peri_slice value = mask->known[i];
+        if (is_cut && text.len >= CUT_MIN && peri_slice_starts(value, text))
+            return text.len;
+        if (value.len > found && peri_slice_starts(text, value))
+            found = value.len;
+    }
     return found;
 }
 
@@ -218,7 +223,7 @@ static void note_first(const struct peri_mask *mask, bool first[256])
     memset(first, 0, 256);
     first['e'] = true;
     for (uint32_t i = 0; i < mask->count; i++)
-        first[(unsigned char)mask->known[i].value.ptr[0]] = true;
+        first[(unsigned char)mask->known[i].ptr[0]] = true;
 }
 
 void peri_mask_text(const struct peri_mask *mask, struct peri_slice text, bool is_cut, struct peri_text *out)
@@ -232,10 +237,9 @@ void peri_mask_text(const struct peri_mask *mask, struct peri_slice text, bool i
             at++;
             continue;
         }
-        const struct peri_masked *known = find_known(mask, rest);
-        size_t len = known                                        ? known->value.len
-                     : peri_slice_starts(rest, PERI_SLICE("eyJ")) ? token_len(rest, is_cut)
-                                                                  : 0;
+        size_t len = known_len(mask, rest, is_cut);
+        if (len == 0 && peri_slice_starts(rest, PERI_SLICE("eyJ")))
+            len = token_len(rest, is_cut);
         if (len == 0) {
             at++;
             continue;

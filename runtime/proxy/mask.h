@@ -34,18 +34,12 @@ struct peri_secrets {
     uint32_t count;
 };
 
-/// A secret of the exchange and what stands for it.
-struct peri_masked {
-    struct peri_slice value; ///< borrowed as long as the exchange lives
-    char text[PERI_MASK_TEXT];
-};
-
 /// The secrets of one exchange.
 struct peri_mask {
     const unsigned char *key;        ///< borrowed; PERI_MASK_KEY bytes; NULL: nothing is masked
     struct peri_secrets declared[2]; ///< by the generation, by whoever records
     uint32_t count;
-    struct peri_masked known[PERI_MASK_SECRETS];
+    struct peri_slice known[PERI_MASK_SECRETS]; ///< borrowed as long as the exchange lives
 };
 
 /// Reads "header:NAME", "query:NAME", "cookie:NAME" or "NAME" (a header) without copying it. False for what is none of them.

@@ -27,10 +27,12 @@ static void put(struct writer *w, const char *text)
 
 static void put_escaped(struct writer *w, unsigned char c)
 {
-    if (c == '"' || c == '\\')
-        peri_text_printf(w->out, "\\%c", c);
-    else
-        peri_text_printf(w->out, "\\u%04x", c);
+    static const char hex[] = "0123456789abcdef";
+    char text[6] = {'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15]};
+    bool is_short = c == '"' || c == '\\';
+    if (is_short)
+        text[1] = (char)c;
+    peri_text_add(w->out, peri_slice(text, is_short ? 2 : sizeof(text)));
 }
 
 // A string; with `is_utf8` what is not ASCII stays as it is.

@@ -145,6 +145,8 @@ static void finds_a_known_secret_anywhere(void **state)
     assert_string_equal(text("a 12345678 b 12345678", false), "a <M> b <M>");
     assert_string_equal(text("1234567890", false), "<M>"); // the longer one, not the one that it begins with
     assert_string_equal(text("default-theme 0123456789abcdef", false), "default-theme <M>");
+    assert_string_equal(text("a 1234", true), "a <M>"); // goes on where the body was cut
+    assert_string_equal(text("a 1234", false), "a 1234");
     assert_string_equal(header("referer", "http://a/?k=query-key"), "http://a/?k=<M>");
     assert_string_equal(target("/12345678/x?y=query-key"), "/<M>/x?y=<M>");
 }
