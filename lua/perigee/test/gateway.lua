@@ -541,7 +541,7 @@ local STRANGER = "no fake answers at %s, which the gateway asks: put one in host
 
 -- Is there somebody at the address that the gateway asked for?
 function Gateway:_check_strangers()
-    local text = self.server:stranger()
+    local text = not self.is_stopped and self.server:stranger()
     if not text then
         return
     end

@@ -56,10 +56,10 @@ function project.reader(folder, climbs, texts)
     local folders = climbs and folders_above(folder) or { folder }
     local function find(path)
         if path:sub(1, 1) == "/" then
-            return path, read_file(path)
+            return path, project._read(path)
         elseif is_inside(path) then
             for _, candidate in ipairs(folders) do
-                local text = read_file(candidate .. "/" .. path)
+                local text = project._read(candidate .. "/" .. path)
                 if text then
                     return candidate .. "/" .. path, text
                 end
