@@ -47,6 +47,12 @@ static void send_response_bytes(struct peri_exchange *x, struct peri_slice data)
         x->forward->flow[PERI_SIDE_RESPONSE].is_blocked = true;
 }
 
+static void keep_filtered(struct peri_forward *f, struct peri_slice data)
+{
+    if (peri_buf_put(&f->filtered, data) != PERI_OK)
+        f->is_filter_broken = true;
+}
+
 static void end_chunk(struct peri_exchange *x, enum peri_side side)
 {
     struct peri_flow *flow = &x->forward->flow[side];
@@ -55,6 +61,8 @@ static void end_chunk(struct peri_exchange *x, enum peri_side side)
     flow->is_last_done = flow->chunk.is_last;
     if (side == PERI_SIDE_RESPONSE)
         send_response_bytes(x, flow->chunk.out);
+    else if (x->forward->is_around)
+        keep_filtered(x->forward, flow->chunk.out);
     else if (is_upstream_ready(x->forward))
         send_request_bytes(x->forward, flow->chunk.out);
     peri_body_take(body_of(x, side), flow->chunk.in.len);
@@ -116,6 +124,27 @@ void peri_forward_invite_body(struct peri_exchange *x)
         x->client->send_interim(x, 100, NULL);
     if (!x->req_body.is_ended && !peri_body_is_full(&x->req_body))
         pause_request(x, false);
+}
+
+bool peri_forward_filter_request(struct peri_exchange *x)
+{
+    struct peri_forward *f = x->forward;
+    const struct peri_flow *flow = &f->flow[PERI_SIDE_REQUEST];
+    bool has_hook = peri_forward_hooks(x) & PERI_HOOK(PERI_PHASE_REQUEST_BODY);
+    if (!has_hook || x->req.content_length == PERI_LENGTH_NONE || f->is_filtered)
+        return true;
+    if (!pump_hooks(x, PERI_SIDE_REQUEST) || !flow->is_last_done)
+        return false;
+    if (f->is_filter_broken) {
+        peri_pipeline_fail(x, PERI_ERR_NOMEM);
+        return false;
+    }
+    f->is_filtered = true;
+    peri_body_close(&x->req_body);
+    x->req_body.queue = f->filtered;
+    peri_buf_init(&f->filtered);
+    x->req.content_length = (int64_t)x->req_body.queue.len;
+    return true;
 }
 
 // With around() the request may be sent again: the queue is kept, and it is whole (see pipeline).
@@ -260,7 +289,9 @@ void peri_forward_on_response_body(struct peri_exchange *x, struct peri_slice da
 void peri_forward_end_chunk(struct peri_exchange *x, enum peri_side side)
 {
     end_chunk(x, side);
-    if (side == PERI_SIDE_REQUEST)
+    if (side == PERI_SIDE_REQUEST && x->forward->is_around)
+        peri_pipeline_send_whole(x);
+    else if (side == PERI_SIDE_REQUEST)
         peri_forward_pump_request(x);
     else
         peri_forward_pump_response(x);

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "event/loop.h"
 #include "event/timer.h"
 #include "script/chain.h"
@@ -39,6 +40,7 @@ struct peri_forward {
     struct peri_timer timer;  ///< response head, then idle
     struct peri_defer pump;   ///< bodies move on, behind the scripts that were woken to read them
     struct peri_flow flow[2]; ///< by enum peri_side
+    struct peri_buf filtered; ///< around(): what the hooks made of the request's body so far
     uint64_t body_limit;      ///< request body bytes beyond which the answer is 413
     uint64_t canary;          ///< number of the generation whose canary counts the exchange; 0 for none
     struct peri_tap_record *tap; ///< what is recorded of the exchange; NULL: nothing
@@ -48,6 +50,8 @@ struct peri_forward {
     bool is_retried;          ///< the stale connection was replaced once
     bool is_rewritten;        ///< the path is the upstream's
     bool is_around;           ///< around() took over
+    bool is_filtered;         ///< around(): the request's body is what the hooks made of it
+    bool is_filter_broken;    ///< `filtered` is not whole: memory was out
     bool is_answered;         ///< an error is the answer: verdicts of hooks that still run come too late
     bool is_fetch;            ///< made by a script: not in the access log, not a request of a route
     bool awaits_response;     ///< around() waits for the upstream's response
@@ -84,6 +88,10 @@ void peri_forward_wake_reader(struct peri_exchange *x, enum peri_side side, peri
 
 /// The pump of an exchange.
 void peri_forward_on_pump(struct peri_defer *defer);
+
+/// around(): lets the hooks see the whole request body, once, before it is first sent; what they make of it is what is sent each
+/// time. False while they wait, or when they decided otherwise: the exchange may be gone.
+bool peri_forward_filter_request(struct peri_exchange *x);
 
 /// Lets the client send its body: 100 Continue when it waits for that, reading resumed when it was stopped.
 void peri_forward_invite_body(struct peri_exchange *x);

@@ -56,6 +56,7 @@ static void finish(struct peri_exchange *x)
     peri_defer_cancel(&f->pump);
     if (f->canary)
         peri_canary_count(server, x, status, ns);
+    peri_buf_close(&f->filtered);
     peri_chain_end(x);
     peri_exchange_set_state(x, PERI_X_DONE);
     peri_list_remove(&f->link);
@@ -486,6 +487,12 @@ peri_err_t peri_pipeline_choose(struct peri_exchange *x, struct peri_slice name,
     return PERI_OK;
 }
 
+void peri_pipeline_send_whole(struct peri_exchange *x)
+{
+    if (peri_forward_filter_request(x))
+        go_to_target(x);
+}
+
 // around() asked for the upstream's response, maybe again: the last one is dropped, the request body must be whole.
 static void forward_again(struct peri_exchange *x)
 {
@@ -507,7 +514,7 @@ static void forward_again(struct peri_exchange *x)
             return;
         }
     }
-    go_to_target(x);
+    peri_pipeline_send_whole(x);
 }
 
 // ---- verdicts ----
@@ -538,6 +545,9 @@ static void on_body_verdict(struct peri_exchange *x, enum peri_phase phase, enum
 {
     struct peri_forward *f = x->forward;
     bool is_request = phase == PERI_PHASE_REQUEST_BODY;
+    enum peri_side side = is_request ? PERI_SIDE_REQUEST : PERI_SIDE_RESPONSE;
+    if (verdict != PERI_VERDICT_CONTINUE)
+        f->flow[side].is_hook_running = false; // around() may have the body seen again
     if (verdict == PERI_VERDICT_REPLY && !f->has_sent_head) {
         end_attempt(f);
         on_response_ready(x, PERI_OK);
@@ -547,7 +557,7 @@ static void on_body_verdict(struct peri_exchange *x, enum peri_phase phase, enum
         peri_pipeline_fail(x, PERI_ERR_POLICY);
         return;
     }
-    peri_forward_end_chunk(x, is_request ? PERI_SIDE_REQUEST : PERI_SIDE_RESPONSE);
+    peri_forward_end_chunk(x, side);
 }
 
 // Does the phase decide about the response's head?
@@ -667,7 +677,7 @@ static void on_client_body_end(struct peri_exchange *x)
         x->req_body.is_ended = true;
     if (f->awaits_response && f->flow[PERI_SIDE_REQUEST].is_reading) { // forward_again waited for this
         peri_forward_on_body_complete(x, PERI_SIDE_REQUEST);           // for tasks that read it too
-        go_to_target(x);
+        peri_pipeline_send_whole(x);
         return;
     }
     peri_forward_on_body_complete(x, PERI_SIDE_REQUEST);

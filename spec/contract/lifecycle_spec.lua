@@ -315,6 +315,63 @@ describe("a task that was kept beyond its exchange", function()
 end)
 
 describe("around", function()
+    -- What the upstream got, when the hook of the body is beside an around() that asks `times` times.
+    local function gateway_about(on_request_body, times)
+        return gateway_with({
+            around = function(req, next)
+                local res
+                for _ = 1, times do
+                    res = next(req)
+                end
+                return res
+            end,
+            on_request_body = on_request_body,
+        }, { upstreams = { api = function(req) return req.body end } })
+    end
+
+    it("leaves the request's body to the hooks, once for all attempts", function()
+        for _, wait in ipairs { 0, 1 } do
+            local calls = 0
+            local gw = gateway_about(function(_, chunk)
+                calls = calls + 1
+                if wait > 0 then
+                    perigee.sleep(wait)
+                end
+                return chunk:upper() .. "!"
+            end, 3)
+            assert.equal("ABC!", gw:post("/", { body = "abc" }).body)
+            assert.equal(1, calls)
+            assert.equal(3, #gw.upstreams.api.requests)
+            assert.equal("ABC!", gw.upstreams.api.requests[3].body)
+        end
+    end)
+
+    it("lets no body pass that its hook refuses", function()
+        for _, wait in ipairs { 0, 1 } do
+            for decision, status in pairs { error = 503, reply = 418 } do
+                local gw = gateway_about(function()
+                    if wait > 0 then
+                        perigee.sleep(wait)
+                    end
+                    if decision == "error" then
+                        error "no"
+                    end
+                    return perigee.reply(418)
+                end, 2)
+                assert.response(gw:post("/", { body = "abc" })).has.status(status)
+                assert.same({}, gw.upstreams.api.requests)
+            end
+        end
+    end)
+
+    it("gives a body of many pieces to the hooks as it came", function()
+        local seen = {}
+        local gw = gateway_about(function(_, chunk, last) seen[#seen + 1] = #chunk .. tostring(last) end, 2)
+        local body = ("0123456789"):rep(10000)
+        assert.equal(body, gw:post("/", { body = body }).body)
+        assert.truthy(seen[#seen]:find("true", 1, true))
+    end)
+
     it("asks again after a response that broke off while it was read", function()
         local count = 0
         local gw = gateway_with({
