@@ -13,7 +13,7 @@ local function gateway_of(text, config, files)
     files = files or {}
     files["policies/probe/init.lua"] = HEAD .. DECLARE .. text .. "\nreturn Probe"
     config = config or {}
-    config.policies = config.policies or { "probe" }
+    config.policies = config.policies or { { "probe", budget = { cpu = "1s" } } }
     return test.gateway(config, { files = files })
 end
 

@@ -365,6 +365,7 @@ function lifecycle.run(cell)
     end
     world.settle()
     if run.is_client_gone then
+        run.client:read() -- what had come before it left
         run.end_of_response, run.bytes = "none", ""
     else
         parse(run)

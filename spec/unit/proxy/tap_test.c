@@ -188,7 +188,7 @@ static void writes_a_client_that_went_away(void **state)
     (void)state;
     tap(1, 0);
     ask("/a");
-    memory_peer_close(&world.client);
+    memory_peer_reset(&world.client);
     settle(world.loop);
     assert_has("\"error\":\"client_gone\"");
     assert_null(strstr(world.lines[0], ",\"response\""));
