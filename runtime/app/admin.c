@@ -9,7 +9,6 @@
 
 #include "app/admin_record.h"
 #include "app/admin_views.h"
-#include "app/chronicle.h"
 #include "app/listening.h"
 #include "app/supervisor.h"
 #include "codec/json.h"
@@ -163,10 +162,9 @@ static void get_diff(struct peri_exchange *x)
         answer_problem(x, 400, "Which generation? Ask for /generations/diff?generation=N.");
         return;
     }
-    const struct peri_chronicle_entry *entry =
-        peri_chronicle_find(peri_supervisor_chronicle(admin_of(x)->supervisor), number);
-    if (entry && entry->changes.diff)
-        answer(x, 200, "text/plain; charset=utf-8", peri_slice_from(entry->changes.diff));
+    const char *diff = peri_admin_diff(admin_of(x)->supervisor, number);
+    if (diff)
+        answer(x, 200, "text/plain; charset=utf-8", peri_slice_from(diff));
     else
         answer_problem(x, 404, "There is no diff of this generation; GET /generations lists those that have changes.");
 }

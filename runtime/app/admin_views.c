@@ -168,6 +168,12 @@ static struct peri_json *view_route(struct peri_shm *shm, const struct peri_json
     return view;
 }
 
+const char *peri_admin_diff(const struct peri_supervisor *supervisor, uint64_t number)
+{
+    const struct peri_chronicle_entry *entry = peri_chronicle_find(peri_supervisor_chronicle(supervisor), number);
+    return entry ? entry->changes.diff : NULL;
+}
+
 struct peri_json *peri_admin_routes(const struct peri_supervisor *supervisor)
 {
     const struct peri_json *routes = peri_json_get(current(supervisor)->config->json, "routes");

@@ -3,6 +3,10 @@
 #ifndef PERI_APP_ADMIN_VIEWS_H
 #define PERI_APP_ADMIN_VIEWS_H
 
+#include <stdint.h>
+
+#include <stdint.h>
+
 struct peri_json;
 struct peri_supervisor;
 
@@ -12,6 +16,9 @@ struct peri_json *peri_admin_status(const struct peri_supervisor *supervisor);
 
 /// GET /generations: the current one and those that a rollback can bring back, newest first.
 struct peri_json *peri_admin_generations(const struct peri_supervisor *supervisor);
+
+/// What generation `number` changed against the one before, as a unified diff; borrowed. NULL when that is not known.
+const char *peri_admin_diff(const struct peri_supervisor *supervisor, uint64_t number);
 
 /// GET /routes: the routes of the current generation with their counters.
 struct peri_json *peri_admin_routes(const struct peri_supervisor *supervisor);

@@ -49,8 +49,8 @@ static void send_response_bytes(struct peri_exchange *x, struct peri_slice data)
 
 static void keep_filtered(struct peri_forward *f, struct peri_slice data)
 {
-    if (peri_buf_put(&f->filtered, data) != PERI_OK)
-        f->is_filter_broken = true;
+    if (peri_buf_put(&f->filtered.body, data) != PERI_OK)
+        f->filtered.is_broken = true;
 }
 
 static void end_chunk(struct peri_exchange *x, enum peri_side side)
@@ -131,18 +131,18 @@ bool peri_forward_filter_request(struct peri_exchange *x)
     struct peri_forward *f = x->forward;
     const struct peri_flow *flow = &f->flow[PERI_SIDE_REQUEST];
     bool has_hook = peri_forward_hooks(x) & PERI_HOOK(PERI_PHASE_REQUEST_BODY);
-    if (!has_hook || x->req.content_length == PERI_LENGTH_NONE || f->is_filtered)
+    if (!has_hook || x->req.content_length == PERI_LENGTH_NONE || f->filtered.is_used)
         return true;
     if (!pump_hooks(x, PERI_SIDE_REQUEST) || !flow->is_last_done)
         return false;
-    if (f->is_filter_broken) {
+    if (f->filtered.is_broken) {
         peri_pipeline_fail(x, PERI_ERR_NOMEM);
         return false;
     }
-    f->is_filtered = true;
+    f->filtered.is_used = true;
     peri_body_close(&x->req_body);
-    x->req_body.queue = f->filtered;
-    peri_buf_init(&f->filtered);
+    x->req_body.queue = f->filtered.body;
+    peri_buf_init(&f->filtered.body);
     x->req.content_length = (int64_t)x->req_body.queue.len;
     return true;
 }

@@ -30,6 +30,13 @@ struct peri_flow {
     bool is_last_done;             ///< the hooks saw the last chunk
 };
 
+/// around(): what the hooks made of the request's body so far.
+struct peri_filtered {
+    struct peri_buf body;
+    bool is_used;   ///< the body that is sent is this one
+    bool is_broken; ///< it is not whole: memory was out
+};
+
 struct peri_forward {
     struct peri_exchange *x;
     struct peri_server *server;
@@ -40,24 +47,22 @@ struct peri_forward {
     struct peri_timer timer;  ///< response head, then idle
     struct peri_defer pump;   ///< bodies move on, behind the scripts that were woken to read them
     struct peri_flow flow[2]; ///< by enum peri_side
-    struct peri_buf filtered; ///< around(): what the hooks made of the request's body so far
-    uint64_t body_limit;      ///< request body bytes beyond which the answer is 413
-    uint64_t canary;          ///< number of the generation whose canary counts the exchange; 0 for none
+    struct peri_filtered filtered;
+    uint64_t body_limit;         ///< request body bytes beyond which the answer is 413
+    uint64_t canary;             ///< number of the generation whose canary counts the exchange; 0 for none
     struct peri_tap_record *tap; ///< what is recorded of the exchange; NULL: nothing
-    peri_err_t broken;        ///< why the upstream's response will never be whole; PERI_OK while it may
-    bool is_started;          ///< an attempt was begun and not ended
-    bool is_attempt_over;     ///< on_end or on_error of the attempt came
-    bool is_retried;          ///< the stale connection was replaced once
-    bool is_rewritten;        ///< the path is the upstream's
-    bool is_around;           ///< around() took over
-    bool is_filtered;         ///< around(): the request's body is what the hooks made of it
-    bool is_filter_broken;    ///< `filtered` is not whole: memory was out
-    bool is_answered;         ///< an error is the answer: verdicts of hooks that still run come too late
-    bool is_fetch;            ///< made by a script: not in the access log, not a request of a route
-    bool awaits_response;     ///< around() waits for the upstream's response
-    bool has_sent_body;       ///< request body bytes left for an upstream
-    bool has_sent_head;       ///< the client has the response head
-    bool has_run_response;    ///< the response hooks ran
+    peri_err_t broken;           ///< why the upstream's response will never be whole; PERI_OK while it may
+    bool is_started;             ///< an attempt was begun and not ended
+    bool is_attempt_over;        ///< on_end or on_error of the attempt came
+    bool is_retried;             ///< the stale connection was replaced once
+    bool is_rewritten;           ///< the path is the upstream's
+    bool is_around;              ///< around() took over
+    bool is_answered;            ///< an error is the answer: verdicts of hooks that still run come too late
+    bool is_fetch;               ///< made by a script: not in the access log, not a request of a route
+    bool awaits_response;        ///< around() waits for the upstream's response
+    bool has_sent_body;          ///< request body bytes left for an upstream
+    bool has_sent_head;          ///< the client has the response head
+    bool has_run_response;       ///< the response hooks ran
 };
 
 /// The hooks of the exchange's route; 0 without one.

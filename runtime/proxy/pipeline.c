@@ -56,7 +56,7 @@ static void finish(struct peri_exchange *x)
     peri_defer_cancel(&f->pump);
     if (f->canary)
         peri_canary_count(server, x, status, ns);
-    peri_buf_close(&f->filtered);
+    peri_buf_close(&f->filtered.body);
     peri_chain_end(x);
     peri_exchange_set_state(x, PERI_X_DONE);
     peri_list_remove(&f->link);

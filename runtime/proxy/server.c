@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Puts the parts of a serving process together and swaps generations.
-#include "proxy/server.h"
+#include "proxy/server_internal.h"
 
 #include <stdlib.h>
 
@@ -12,7 +12,6 @@
 #include "proxy/fetch.h"
 #include "proxy/forward.h"
 #include "proxy/pipeline.h"
-#include "proxy/server_internal.h"
 #include "proxy/tap.h"
 #include "script/vm.h"
 #include "shared/metrics.h"

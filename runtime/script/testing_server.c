@@ -32,7 +32,7 @@ struct test_server {
     bool is_drained;
     struct peri_list doors;
     struct peri_list arrivals;
-    char stranger[256]; ///< address without a door that the server asked for, cut; "" for none
+    char stranger[256];      ///< address without a door that the server asked for, cut; "" for none
     struct peri_buf records; ///< lines of exchanges that were recorded
 };
 
@@ -295,11 +295,20 @@ static int server_close(lua_State *L)
 }
 
 static const luaL_Reg methods[] = {
-    {"build", server_build},       {"activate", server_activate}, {"listen", server_listen},
-    {"connect", server_connect},   {"door", server_door},         {"accept", server_accept},
-    {"stranger", server_stranger}, {"drain", server_drain},       {"is_drained", server_is_drained},
-    {"config", server_config},     {"record", server_record},     {"records", server_records},
-    {"close", server_close},       {NULL, NULL},
+    {"build", server_build},
+    {"activate", server_activate},
+    {"listen", server_listen},
+    {"connect", server_connect},
+    {"door", server_door},
+    {"accept", server_accept},
+    {"stranger", server_stranger},
+    {"drain", server_drain},
+    {"is_drained", server_is_drained},
+    {"config", server_config},
+    {"record", server_record},
+    {"records", server_records},
+    {"close", server_close},
+    {NULL, NULL},
 };
 
 void peri_test_server_open(struct lua_State *L)

@@ -30,7 +30,7 @@ return {
     { name = "worker", match = { path = "/worker" }, handler = function() return reply(200, tostring(perigee.worker)) end },
     { name = "count", match = { path = "/count" }, handler = function() return reply(200, tostring(perigee.shared "n":incr("n", 1))) end },
     { name = "stuck", match = { path = "/stuck" }, handler = function()
-        return reply(200, (('a'):rep(4000):find(('.-'):rep(30) .. 'b'))) -- one call of C, out of reach of the CPU budget
+        return reply(200, (('a'):rep(4000):find(('.-'):rep(30) .. 'b')))
     end },
     { name = "loops", match = { path = "/loops" }, handler = function() while true do pcall(function() while true do end end) end end },
     { name = "quick", match = { path = "/quick" }, reply = "quick" },
@@ -101,15 +101,12 @@ def test_shared_memory_survives_a_worker(start):
     assert gateway.get("/count").text() == "4"
 
 
-def test_a_worker_that_hangs_in_a_c_function_is_replaced(start):
+def test_a_search_that_would_never_end_is_given_up_and_the_worker_goes_on(start):
     gateway = start(1)
-    old = gateway.workers()[0]
-    with gateway.connect() as stuck:
-        stuck.send_request("GET", "/stuck")
-        gateway.wait_replaced(old)
-        assert stuck.is_at_end()
+    before = gateway.workers()
+    assert gateway.get("/stuck").status == 500
     assert gateway.get("/quick").text() == "quick"
-    assert "stuck" in gateway.errors
+    assert gateway.workers() == before
 
 
 def test_a_script_that_loops_for_ever_is_stopped_and_the_worker_goes_on(start):

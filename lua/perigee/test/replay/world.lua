@@ -42,7 +42,7 @@ local function open_doors(self)
     for _, upstream in ipairs(self.config.upstreams or {}) do
         for _, endpoint in ipairs(upstream.endpoints or {}) do
             self.doors[#self.doors + 1] = endpoint.address
-            self.server:door(endpoint.address, false)
+            self.server:door(endpoint.address)
         end
     end
 end
