@@ -256,7 +256,7 @@ end
 local function set_doors(self, is_refusing)
     if self.is_refusing ~= is_refusing then
         for _, address in ipairs(self.doors) do
-            self.server:door(address, is_refusing)
+            self.server:door(address, is_refusing and "refuse" or nil)
         end
         self.is_refusing = is_refusing
     end
