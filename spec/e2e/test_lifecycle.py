@@ -286,9 +286,8 @@ def test_an_origin_that_goes_away_is_told_to_whoever_waits_for_it(crowd):
     check_alone(crowd.gateway)
 
 
+@pytest.mark.parametrize("crowd", [(1, False), (1, True)], ids=["worker", "around"], indirect=True)
 def test_a_worker_that_is_killed_is_replaced(crowd):
-    if not process.children(crowd.gateway.pid):
-        pytest.skip("a single process has no workers")
     worker = crowd.gateway.workers()[0]
     os.kill(worker, signal.SIGKILL)
     for client in crowd.clients.values():
