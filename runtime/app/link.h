@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/slice.h"
 
 struct peri_children;
 struct peri_link;
@@ -24,6 +25,8 @@ struct peri_link_ops {
     void (*switch_to)(struct peri_link *link, uint64_t number, const struct peri_listen_plan *plan, const int *fds);
     /// Drop the candidate `number`. Not answered.
     void (*drop)(struct peri_link *link, uint64_t number);
+    /// Explain the request `id` (JSON, borrowed) with the generation that answers. Answered by on_explained.
+    void (*explain)(struct peri_link *link, uint64_t id, struct peri_slice request);
     /// Finish what is open, at most `ms`, and end. Answered by on_end.
     void (*drain)(struct peri_link *link, uint64_t ms);
     /// End at once. Answered by on_end.
@@ -36,6 +39,8 @@ struct peri_link_events {
     /// `errors` (app/errors.h) is borrowed for the call.
     void (*on_failed)(struct peri_link *link, uint64_t number, const char *errors);
     void (*on_switched)(struct peri_link *link, uint64_t number);
+    /// `answer` (JSON, borrowed for the call) is what is to be told of the request `id`.
+    void (*on_explained)(struct peri_link *link, uint64_t id, struct peri_slice answer);
     /// The worker has ended; `how` says it in words, borrowed for the call. The link is freed afterwards. Last event.
     void (*on_end)(struct peri_link *link, const char *how);
 };

@@ -12,6 +12,9 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/list.h"
+#include "base/slice.h"
+#include "event/timer.h"
 #include "shared/metrics.h"
 
 struct peri_history;
@@ -45,6 +48,16 @@ struct peri_reload_waiter {
     void (*on_done)(struct peri_reload_waiter *waiter, const struct peri_reload_outcome *outcome);
 };
 
+/// Who waits for an explanation; embedded in its owner.
+struct peri_explain_waiter {
+    struct peri_list link; ///< among the waiters
+    struct peri_timer timer;
+    uint64_t id;
+    uint32_t worker;
+    /// Called once from the loop: JSON (proxy/explain.h), borrowed for the call; ptr is NULL when the worker has ended, or does not answer.
+    void (*on_done)(struct peri_explain_waiter *waiter, struct peri_slice answer);
+};
+
 /// Runs until a signal or /drain ends it. Returns the exit status: 0, or 1 when it could not start (errors on stderr).
 int peri_supervisor_run(const struct peri_supervisor_options *options);
 
@@ -60,6 +73,14 @@ peri_err_t peri_supervisor_rollback(struct peri_supervisor *supervisor, uint64_t
 
 /// The waiter is not told any more.
 void peri_supervisor_forget(struct peri_supervisor *supervisor, struct peri_reload_waiter *waiter);
+
+/// Lets a worker explain `request` (JSON, borrowed for the call). `waiter` (borrowed until on_done or
+/// peri_supervisor_forget_explain) is told. PERI_ERR_DRAINING when no worker serves.
+peri_err_t peri_supervisor_explain(struct peri_supervisor *supervisor, struct peri_slice request,
+                                   struct peri_explain_waiter *waiter);
+
+/// The waiter is not told any more.
+void peri_supervisor_forget_explain(struct peri_explain_waiter *waiter);
 
 /// Begins to drain, as SIGTERM does.
 void peri_supervisor_drain(struct peri_supervisor *supervisor);

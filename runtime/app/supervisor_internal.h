@@ -37,6 +37,8 @@ struct peri_supervisor {
     struct peri_edition *candidate; ///< owned; of the reload under way
     struct peri_defer revive;       ///< a rollback's candidate waits to be prepared
     struct peri_reload_waiter *waiter;
+    struct peri_list explaining; ///< peri_explain_waiter
+    uint64_t explained;          ///< ids given
     bool wants_reload;            ///< a signal or a change of files asked for one while another was under way
     struct peri_watcher *watcher; ///< NULL unless the configuration is watched
     struct peri_listening *admin_socket;
@@ -64,6 +66,10 @@ void peri_supervisor_init_reload(struct peri_supervisor *supervisor);
 
 /// Reloads because of a signal or a change of files: now, or after the reload under way.
 void peri_supervisor_reload_soon(struct peri_supervisor *supervisor);
+
+/// A worker answered the request `id` for an explanation; a worker has ended: its requests get none (supervisor_explain.c).
+void peri_supervisor_explained(struct peri_supervisor *supervisor, uint64_t id, struct peri_slice answer);
+void peri_supervisor_unexplained(struct peri_supervisor *supervisor, uint32_t worker);
 
 /// Watches the files of `snapshot`, or nothing when the current configuration does not want it.
 void peri_supervisor_watch(struct peri_supervisor *supervisor, struct peri_snapshot *snapshot);

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/slice.h"
 
 struct peri_listen_plan;
 struct peri_loop;
@@ -36,6 +37,11 @@ void peri_worker_switch(struct peri_worker *worker, const struct peri_listen_pla
 
 /// Drops the candidate.
 void peri_worker_drop(struct peri_worker *worker);
+
+/// Explains the request in `request` (JSON, borrowed for the call; proxy/explain.h). Calls on_done(data, id, answer) once from the loop:
+/// JSON, borrowed for the call; { "refused": sentence } for what is no request.
+void peri_worker_explain(struct peri_worker *worker, uint64_t id, struct peri_slice request,
+                         void (*on_done)(void *data, uint64_t id, struct peri_slice answer), void *data);
 
 /// Stops accepting and calls on_drained(data) once, when the last connection is gone or after `ms`.
 void peri_worker_drain(struct peri_worker *worker, uint64_t ms, void (*on_drained)(void *data), void *data);

@@ -89,6 +89,7 @@ struct peri_loop *peri_loop_new(bool is_virtual)
     if (is_virtual)
         loop_set_clock(loop, PERI_VIRTUAL_START_NS);
     loop->wall_start_ns = PERI_VIRTUAL_START_NS;
+    loop->wall_start_ms = PERI_VIRTUAL_WALL_MS;
     peri_list_init(&loop->deferred);
     peri_list_init(&loop->dirty);
     loop_open_handles(loop);
@@ -185,8 +186,14 @@ uint64_t peri_loop_next_ms(struct peri_loop *loop)
 
 void peri_loop_reset_wall(struct peri_loop *loop)
 {
+    peri_loop_set_wall(loop, PERI_VIRTUAL_WALL_MS);
+}
+
+void peri_loop_set_wall(struct peri_loop *loop, uint64_t ms)
+{
     peri_assert(loop->is_virtual);
     loop->wall_start_ns = loop->now.ns;
+    loop->wall_start_ms = ms;
 }
 
 uint32_t peri_loop_timers(const struct peri_loop *loop)
@@ -209,7 +216,7 @@ void peri_loop_read_clock(struct peri_loop *loop)
 uint64_t peri_loop_wall_ms(struct peri_loop *loop)
 {
     if (loop->is_virtual)
-        return PERI_VIRTUAL_WALL_MS + (loop->now.ns - loop->wall_start_ns) / 1000000;
+        return loop->wall_start_ms + (loop->now.ns - loop->wall_start_ns) / 1000000;
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;

@@ -47,6 +47,10 @@ uint64_t peri_loop_next_ms(struct peri_loop *loop);
 /// Virtual mode: the wall clock stands at 2026-01-01T00:00:00Z again; monotonic time goes on.
 void peri_loop_reset_wall(struct peri_loop *loop);
 
+/// Virtual mode: the wall clock stands at `ms` milliseconds since 1970, as when somebody sets it; monotonic time and timers do
+/// not move.
+void peri_loop_set_wall(struct peri_loop *loop, uint64_t ms);
+
 /// Timers that are active, and streams that are open: for those who look for leaks.
 uint32_t peri_loop_timers(const struct peri_loop *loop);
 uint32_t peri_loop_streams(const struct peri_loop *loop);

@@ -29,7 +29,8 @@ struct peri_loop {
     uv_idle_t idle; ///< active only while deferred calls wait
     uv_timer_t timer;
     bool is_virtual;
-    uint64_t wall_start_ns; ///< virtual mode: now_ns when the wall clock began
+    uint64_t wall_start_ns; ///< virtual mode: now_ns when the wall clock was last set
+    uint64_t wall_start_ms; ///< virtual mode: what it was set to
     uint32_t stream_count;  ///< open
     struct peri_wheel wheel;
     struct peri_list deferred;

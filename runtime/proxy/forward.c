@@ -8,6 +8,7 @@
 #include "base/assert.h"
 #include "proxy/generation.h"
 #include "proxy/pipeline.h"
+#include "proxy/trace.h"
 
 uint32_t peri_forward_hooks(const struct peri_exchange *x)
 {
@@ -110,10 +111,30 @@ static void pump_request_plain(struct peri_exchange *x)
     }
 }
 
+// A request that is only explained: its body passes the hooks, and that is the end of it.
+static void sink_request(struct peri_exchange *x)
+{
+    const struct peri_flow *flow = &x->forward->flow[PERI_SIDE_REQUEST];
+    bool has_hook = peri_forward_hooks(x) & PERI_HOOK(PERI_PHASE_REQUEST_BODY) && !x->forward->is_around;
+    if (!x->trace->has_arrived)
+        return;
+    if (has_hook && x->req.content_length != PERI_LENGTH_NONE) {
+        while (hook_chunk(x, PERI_SIDE_REQUEST))
+            ;
+        if (x->state != PERI_X_FORWARD || !flow->is_last_done)
+            return; // a hook waits, or has answered
+    }
+    peri_pipeline_complete(x);
+}
+
 void peri_forward_pump_request(struct peri_exchange *x)
 {
     struct peri_forward *f = x->forward;
     bool has_hook = peri_forward_hooks(x) & PERI_HOOK(PERI_PHASE_REQUEST_BODY);
+    if (PERI_UNLIKELY(peri_trace_is_virtual(x))) {
+        sink_request(x);
+        return;
+    }
     if (!is_upstream_ready(f) || f->attempt.has_no_body)
         return;
     if (f->is_around) {

@@ -44,7 +44,7 @@ struct peri_forward {
     bool is_rewritten;        ///< the path is the upstream's
     bool is_around;           ///< around() took over
     bool is_answered;         ///< an error is the answer: verdicts of hooks that still run come too late
-    bool is_fetch;            ///< made by a script: not in the access log, not a request of a route
+    bool is_fetch;            ///< made by a script, or to explain: not in the access log, not a request of a route
     bool awaits_response;     ///< around() waits for the upstream's response
     bool has_sent_body;       ///< request body bytes left for an upstream
     bool has_sent_head;       ///< the client has the response head

@@ -325,6 +325,7 @@ struct peri_generation *peri_generation_new(struct peri_script_generation *scrip
     peri_err_t err = json ? read_upstreams(&b, peri_json_get(json, "upstreams")) : PERI_ERR_INVALID;
     if (err == PERI_OK)
         err = read_routes(&b, peri_json_get(json, "routes"));
+    g->explain = keep(&b, peri_json_get_string(peri_json_get(json, "explain"), "digest"));
     peri_json_free(json);
     if (err == PERI_OK) {
         if (script)

@@ -17,6 +17,7 @@
 #include "proxy/generation.h"
 #include "proxy/reply.h"
 #include "proxy/server_internal.h"
+#include "proxy/trace.h"
 #include "route/rewrite.h"
 #include "route/table.h"
 #include "shared/metrics.h"
@@ -75,7 +76,7 @@ void peri_pipeline_complete(struct peri_exchange *x)
         return;
     end_attempt(x->forward);
     peri_exchange_set_state(x, PERI_X_LOG);
-    if (peri_forward_hooks(x) & PERI_HOOK(PERI_PHASE_LOG))
+    if (peri_forward_hooks(x) & PERI_HOOK(PERI_PHASE_LOG) && !peri_trace_is_virtual(x))
         run_phase(x, PERI_PHASE_LOG);
     else
         finish(x);
@@ -130,6 +131,8 @@ static void send_response(struct peri_exchange *x)
         x->res.content_length = PERI_LENGTH_UNKNOWN;
     if (!f->is_started || f->is_attempt_over)
         peri_reply_add_date(f->server->loop, x);
+    if (PERI_UNLIKELY(x->trace != NULL) && !x->trace->is_virtual)
+        peri_trace_put_header(x);
     f->has_sent_head = true;
     peri_exchange_set_state(x, x->res.is_upgrade ? PERI_X_TUNNEL : PERI_X_SENDING);
     x->client->send_head(x, !has_body && !x->res.is_upgrade);
@@ -167,6 +170,8 @@ void peri_pipeline_fail(struct peri_exchange *x, peri_err_t err)
         return;
     x->facts.err = err;
     f->is_answered = !f->awaits_response;
+    if (PERI_UNLIKELY(x->trace != NULL))
+        peri_trace_result(x, 0, err);
     end_attempt(f);
     if (f->has_sent_head) {
         x->client->reset(x, err);
@@ -222,6 +227,14 @@ static void begin_attempt(struct peri_exchange *x, bool wants_fresh)
         .wants_fresh = wants_fresh,
         .has_no_body = x->req.content_length == PERI_LENGTH_NONE,
     };
+    if (PERI_UNLIKELY(x->trace != NULL)) {
+        peri_trace_attempt(x);
+        if (x->trace->is_virtual) {
+            x->trace->has_arrived = true;
+            peri_forward_pump_request(x);
+            return;
+        }
+    }
     f->is_started = true;
     f->is_attempt_over = f->flow[PERI_SIDE_REQUEST].is_blocked = false;
     x->facts.upstream_ns = peri_loop_now_ns(f->server->loop);
@@ -254,6 +267,8 @@ static void count_attempt(struct peri_exchange *x, int status)
     struct peri_forward *f = x->forward;
     peri_metrics_attempt(f->server->page, f->upstream->metrics, status,
                          peri_loop_now_ns(f->server->loop) - x->facts.upstream_ns);
+    if (PERI_UNLIKELY(x->trace != NULL) && status > 0)
+        peri_trace_result(x, status, PERI_OK);
 }
 
 static void on_head(struct peri_attempt *attempt)
@@ -311,6 +326,8 @@ static void on_error(struct peri_attempt *attempt, peri_err_t err)
     if (can_retry(x)) {
         f->is_retried = true;
         counts->retries++;
+        if (PERI_UNLIKELY(x->trace != NULL))
+            peri_trace_result(x, 0, err);
         begin_attempt(x, true);
         return;
     }
@@ -373,8 +390,12 @@ static peri_err_t rewrite_path(struct peri_exchange *x)
     struct peri_forward *f = x->forward;
     if (f->is_rewritten || !x->route || !x->route->rewrite)
         return PERI_OK;
+    struct peri_slice from = x->req.path;
     f->is_rewritten = true;
-    return peri_rewrite_apply(x->route->rewrite, x, &x->req.path);
+    peri_err_t err = peri_rewrite_apply(x->route->rewrite, x, &x->req.path);
+    if (PERI_UNLIKELY(x->trace != NULL))
+        peri_trace_rewrite(x, from, err);
+    return err;
 }
 
 static void forward(struct peri_exchange *x)
@@ -584,7 +605,13 @@ static void on_request(struct peri_exchange *x)
         return;
     }
     x->generation = peri_generation_ref(server->current);
+    if (PERI_UNLIKELY(x->generation->explain.len > 0))
+        peri_trace_admit(x);
     x->route = peri_route_table_find(x->generation->table, x);
+    if (PERI_UNLIKELY(x->trace != NULL)) {
+        peri_trace_route(x);
+        x->forward->is_fetch = x->trace->is_virtual;
+    }
     if (!x->route) {
         peri_pipeline_fail(x, PERI_ERR_NO_ROUTE);
         return;

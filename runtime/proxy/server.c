@@ -9,10 +9,12 @@
 #include "event/dns.h"
 #include "event/loop.h"
 #include "proxy/accesslog.h"
+#include "proxy/explain.h"
 #include "proxy/fetch.h"
 #include "proxy/forward.h"
 #include "proxy/pipeline.h"
 #include "proxy/server_internal.h"
+#include "proxy/trace.h"
 #include "script/vm.h"
 #include "shared/shm.h"
 #include "upstream/pool.h"
@@ -23,6 +25,7 @@ static const struct peri_script_host script_host = {
     .set_body = peri_forward_set_body,
     .limit_body = peri_forward_limit_body,
     .choose_upstream = peri_pipeline_choose,
+    .trace = peri_trace_add,
     .fetch_start = peri_fetch_start,
     .fetch_cancel = peri_fetch_cancel,
 };
@@ -78,6 +81,8 @@ struct peri_server *peri_server_new(const struct peri_server_options *options)
     server->page = peri_shm_metrics(options->shm, (uint32_t)options->worker);
     peri_listeners_init(server);
     peri_list_init(&server->exchanges);
+    peri_list_init(&server->explains);
+    server->is_quiet = options->is_quiet;
     if (!server_open_pools(server, options) || !server_open_vm(server, options)) {
         peri_server_free(server);
         return NULL;
@@ -137,7 +142,7 @@ static void server_switch_log(struct peri_server *server, const struct peri_json
         return;
     if (server->log)
         peri_accesslog_close(server->log);
-    server->log = path.len > 0 ? peri_accesslog_open(server->loop, path, server->page) : NULL;
+    server->log = path.len > 0 && !server->is_quiet ? peri_accesslog_open(server->loop, path, server->page) : NULL;
 }
 
 void peri_server_switch(struct peri_server *server)
@@ -166,6 +171,7 @@ void peri_server_free(struct peri_server *server)
     peri_timer_stop(&server->drain_timer);
     server->on_drained = NULL; // whoever waited for the end of the drain has it now
     peri_listeners_close(server);
+    peri_explain_cancel_all(server);
     peri_pipeline_end_all(server);
     peri_server_drop(server);
     if (server->current)

@@ -29,6 +29,7 @@ struct peri_server {
     struct peri_shm *shm;
     struct peri_vm *vm;
     bool owns_vm;
+    bool is_quiet; ///< no access log
     int worker;
     struct peri_dns *dns;
     struct peri_pools *pools;
@@ -38,6 +39,7 @@ struct peri_server {
     struct peri_generation *candidate;
     struct peri_list listeners;
     struct peri_list exchanges; ///< under way: peri_forward.link
+    struct peri_list explains;  ///< runs under way (proxy/explain_run.c)
     struct peri_timer drain_timer;
     void (*on_drained)(void *data);
     void *drained_data;

@@ -66,14 +66,25 @@ static enum peri_verdict out_of_memory(struct peri_exchange *x)
     return PERI_VERDICT_FAIL;
 }
 
+// Pushes the function of the fiber's phase and its arguments but the last chunk; returns their number.
+static int push_entry(struct peri_fiber *fiber, const struct peri_script_chain *chain)
+{
+    bool is_traced = fiber->slot->x->trace != NULL;
+    lua_rawgeti(fiber->co, LUA_REGISTRYINDEX, is_traced ? chain->traced : chain->entries[fiber->phase]);
+    lua_pushinteger(fiber->co, fiber->slot->ffi.id);
+    if (PERI_LIKELY(!is_traced))
+        return 1;
+    lua_pushinteger(fiber->co, (lua_Integer)fiber->phase + 1);
+    return 2;
+}
+
 enum peri_verdict peri_chain_run(struct peri_script_generation *script, struct peri_exchange *x, uint32_t chain,
                                  enum peri_phase phase, struct peri_chain_chunk *chunk)
 {
     peri_assert(chain < script->chain_count && phase < PERI_PHASE_COUNT);
-    int entry = script->chains[chain].entries[phase];
     if (chunk)
         chunk->out = chunk->in;
-    if (entry == LUA_NOREF)
+    if (script->chains[chain].entries[phase] == LUA_NOREF)
         return PERI_VERDICT_CONTINUE;
     struct peri_slot *slot = x->slot ? x->slot : peri_slot_acquire(x, script);
     struct peri_fiber *fiber = slot ? peri_fiber_acquire(script, slot, on_phase_end) : NULL;
@@ -83,14 +94,14 @@ enum peri_verdict peri_chain_run(struct peri_script_generation *script, struct p
     slot->runs[phase] = fiber;
     fiber->phase = phase;
     fiber->chunk = chunk;
-    lua_rawgeti(fiber->co, LUA_REGISTRYINDEX, entry);
-    lua_pushinteger(fiber->co, slot->ffi.id);
+    int count = push_entry(fiber, &script->chains[chain]);
     if (chunk) {
         slot->ffi.ptr = chunk->in.ptr;
         slot->ffi.len = chunk->in.len;
         lua_pushboolean(fiber->co, chunk->is_last);
+        count++;
     }
-    return phase_rest(fiber, peri_fiber_resume(fiber, chunk ? 2 : 1));
+    return phase_rest(fiber, peri_fiber_resume(fiber, count));
 }
 
 enum peri_verdict peri_chain_resume_response(struct peri_exchange *x, peri_err_t err)

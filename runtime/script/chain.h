@@ -96,6 +96,8 @@ struct peri_script_host {
     peri_err_t (*choose_upstream)(struct peri_exchange *x, struct peri_slice upstream, struct peri_slice endpoint);
     /// Starts an HTTP request for a script (see script/fetch.h).
     struct peri_fetch *(*fetch_start)(struct peri_fetch_request *request, peri_err_t *err);
+    /// A decision of a hook, as a JSON object (borrowed for the call), for the trace of the exchange.
+    void (*trace)(struct peri_exchange *x, struct peri_slice json);
     /// Cancels a fetch; its completion is not called any more.
     void (*fetch_cancel)(struct peri_fetch *fetch);
 };

@@ -187,6 +187,8 @@ void peri_metrics_sum_policy(const struct peri_shm *shm, uint32_t row, struct pe
         out->calls += load(&page->policies[row].calls);
         out->errors += load(&page->policies[row].errors);
         ticks += load(&page->policies[row].ticks);
+        for (unsigned i = 0; i < PERI_WOULD_COUNT; i++)
+            out->would[i] += load(&page->dry_runs[row][i]);
     }
     out->cpu_seconds = (double)ticks / peri_metrics_ticks_per_second(shm);
 }
