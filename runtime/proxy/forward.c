@@ -115,7 +115,7 @@ static void pump_request_plain(struct peri_exchange *x)
 static void sink_request(struct peri_exchange *x)
 {
     const struct peri_flow *flow = &x->forward->flow[PERI_SIDE_REQUEST];
-    bool has_hook = peri_forward_hooks(x) & PERI_HOOK(PERI_PHASE_REQUEST_BODY) && !x->forward->is_around;
+    bool has_hook = peri_forward_hooks(x) & PERI_HOOK(PERI_PHASE_REQUEST_BODY) && !x->forward->is_replayed;
     if (!x->trace->has_arrived)
         return;
     if (has_hook && x->req.content_length != PERI_LENGTH_NONE) {
@@ -137,7 +137,7 @@ void peri_forward_pump_request(struct peri_exchange *x)
     }
     if (!is_upstream_ready(f) || f->attempt.has_no_body)
         return;
-    if (f->is_around) {
+    if (f->is_replayed) {
         replay_request(x);
         return;
     }
@@ -170,7 +170,7 @@ void peri_forward_on_request_body(struct peri_exchange *x, struct peri_slice dat
     }
     if (f->flow[PERI_SIDE_REQUEST].is_replaced)
         return;
-    bool is_direct = is_upstream_ready(f) && !f->attempt.has_no_body && !f->is_around &&
+    bool is_direct = is_upstream_ready(f) && !f->attempt.has_no_body && !f->is_replayed &&
                      !f->flow[PERI_SIDE_REQUEST].is_blocked && x->req_body.queue.len == 0 &&
                      !(peri_forward_hooks(x) & PERI_HOOK(PERI_PHASE_REQUEST_BODY));
     if (is_direct) {

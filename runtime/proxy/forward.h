@@ -43,6 +43,7 @@ struct peri_forward {
     bool is_retried;          ///< the stale connection was replaced once
     bool is_rewritten;        ///< the path is the upstream's
     bool is_around;           ///< around() took over
+    bool is_replayed;         ///< around() may ask again: the request body is kept whole
     bool is_answered;         ///< an error is the answer: verdicts of hooks that still run come too late
     bool is_fetch;            ///< made by a script, or to explain: not in the access log, not a request of a route
     bool awaits_response;     ///< around() waits for the upstream's response

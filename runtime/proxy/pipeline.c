@@ -117,6 +117,12 @@ static bool has_response_body(const struct peri_exchange *x)
     return x->res.content_length > 0 || x->res.content_length == PERI_LENGTH_UNKNOWN || x->res_body.queue.len > 0;
 }
 
+// May a hook of `phase` change the body on its way? Not when all are `dry`.
+static bool changes_body(const struct peri_exchange *x, enum peri_phase phase, uint32_t dry)
+{
+    return (peri_forward_hooks(x) & (PERI_HOOK(phase) | dry)) == PERI_HOOK(phase);
+}
+
 static void send_response(struct peri_exchange *x)
 {
     struct peri_forward *f = x->forward;
@@ -127,7 +133,7 @@ static void send_response(struct peri_exchange *x)
     }
     if (x->route)
         run_edits(&x->res.headers, x->route->response_edits, x->route->response_edit_count);
-    if (has_body && peri_forward_hooks(x) & PERI_HOOK(PERI_PHASE_RESPONSE_BODY))
+    if (has_body && changes_body(x, PERI_PHASE_RESPONSE_BODY, PERI_HOOK_RESPONSE_BODY_DRY))
         x->res.content_length = PERI_LENGTH_UNKNOWN;
     if (!f->is_started || f->is_attempt_over)
         peri_reply_add_date(f->server->loop, x);
@@ -225,6 +231,8 @@ static void begin_attempt(struct peri_exchange *x, bool wants_fresh)
         .res = &x->res,
         .connect_ms = f->upstream->connect_ms,
         .wants_fresh = wants_fresh,
+        .has_no_length =
+            !f->is_replayed && changes_body(x, PERI_PHASE_REQUEST_BODY, PERI_HOOK_REQUEST_BODY_DRY),
         .has_no_body = x->req.content_length == PERI_LENGTH_NONE,
     };
     if (PERI_UNLIKELY(x->trace != NULL)) {
@@ -477,12 +485,13 @@ static void forward_again(struct peri_exchange *x)
 {
     struct peri_forward *f = x->forward;
     f->is_around = f->awaits_response = true;
+    f->is_replayed = !(peri_forward_hooks(x) & PERI_HOOK_AROUND_DRY);
     if (x->state == PERI_X_RESPONSE) {
         end_attempt(f);
         peri_reply_reset(x);
         f->flow[PERI_SIDE_RESPONSE].is_replaced = false;
     }
-    if (x->req.content_length != PERI_LENGTH_NONE && !x->req_body.is_ended) {
+    if (f->is_replayed && x->req.content_length != PERI_LENGTH_NONE && !x->req_body.is_ended) {
         peri_err_t err = peri_forward_read_body(x, PERI_SIDE_REQUEST, 1024 * 1024);
         if (err == PERI_ERR_AGAIN)
             return; // on_body_end comes back to `forward`

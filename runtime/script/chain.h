@@ -45,6 +45,11 @@ enum peri_phase {
 #define PERI_HOOK(phase) (1u << (phase))
 /// The route has around(): REQUEST covers the response too, RESPONSE is never run apart.
 #define PERI_HOOK_AROUND (1u << PERI_PHASE_COUNT)
+/// Every around() of the route is a dry run: it asks for FORWARD once, so that the request need not be kept.
+#define PERI_HOOK_AROUND_DRY (1u << (PERI_PHASE_COUNT + 1))
+/// Every on_response_body, or on_request_body, is a dry run: the length of the body stays.
+#define PERI_HOOK_RESPONSE_BODY_DRY (1u << (PERI_PHASE_COUNT + 2))
+#define PERI_HOOK_REQUEST_BODY_DRY (1u << (PERI_PHASE_COUNT + 3))
 
 enum peri_verdict {
     PERI_VERDICT_CONTINUE,
