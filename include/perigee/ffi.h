@@ -66,7 +66,8 @@ enum {
     PERI_FFI_STATUS = 4,
     PERI_FFI_DURATION = 5,
     PERI_FFI_BYTES_IN = 6,
-    PERI_FFI_BYTES_OUT = 7
+    PERI_FFI_BYTES_OUT = 7,
+    PERI_FFI_LENGTH = 8 /**< announced by the request; negative for none, or unknown */
 };
 
 /** Header lists of an exchange. */

@@ -26,7 +26,7 @@ struct peri_admin {
     struct peri_supervisor *supervisor;
     struct peri_loop *loop;
     struct peri_listener *listener;
-    struct peri_list waiting; ///< requests that wait for a reload
+    struct peri_list waiting;    ///< requests that wait for a reload
     struct peri_list explaining; ///< requests for an explanation
 };
 

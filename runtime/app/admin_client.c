@@ -57,8 +57,8 @@ static peri_err_t send_request(int fd, const char *method, const char *target, c
 {
     char head[1024];
     int len = snprintf(head, sizeof(head),
-                       "%s %s HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: %zu\r\n\r\n",
-                       method, target, strlen(body));
+                       "%s %s HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: %zu\r\n\r\n", method,
+                       target, strlen(body));
     if (len < 0 || (size_t)len >= sizeof(head))
         return PERI_ERR_INVALID;
     peri_err_t err = send_all(fd, head, (size_t)len);

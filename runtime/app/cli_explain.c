@@ -279,8 +279,8 @@ static struct peri_json *values_of(const struct arguments *arguments, uint32_t f
     for (uint32_t i = first; i < arguments->header_count; i++) {
         struct peri_slice line = arguments->headers[i];
         if (peri_slice_ieq(name_of(line), name))
-            peri_json_append(list, peri_json_new_string(peri_slice_trim(
-                                       peri_slice(line.ptr + name.len + 1, line.len - name.len - 1))));
+            peri_json_append(list, peri_json_new_string(
+                                       peri_slice_trim(peri_slice(line.ptr + name.len + 1, line.len - name.len - 1))));
     }
     return list;
 }

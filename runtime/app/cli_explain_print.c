@@ -212,8 +212,12 @@ static void print_change(const struct peri_json *change)
 static void put_result(const struct peri_json *decision)
 {
     static const char *const words[][2] = {
-        {"continue", "goes on"},         {"next", "calls next()"},         {"return", "returns the response"},
-        {"holds", "holds: it runs"},     {"skip", "does not hold: it does not run"}, {"abort", "was ended by a failure inside"},
+        {"continue", "goes on"},
+        {"next", "calls next()"},
+        {"return", "returns the response"},
+        {"holds", "holds: it runs"},
+        {"skip", "does not hold: it does not run"},
+        {"abort", "was ended by a failure inside"},
         {"replace", "replaces the chunk"},
     };
     struct peri_slice result = peri_json_get_string(decision, "result");

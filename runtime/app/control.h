@@ -22,18 +22,18 @@
 #define PERI_CONTROL_CHILD_FD 3               ///< where a child finds its end
 
 enum peri_control_type {
-    PERI_CONTROL_START,    ///< number: index of the worker; text: struct peri_worker_settings; fd: shared memory
-    PERI_CONTROL_BUILD,    ///< number: generation; fd: snapshot
-    PERI_CONTROL_SWITCH,   ///< number: generation; text: struct peri_listen_plan as text; fds: listening sockets
-    PERI_CONTROL_DROP,     ///< number: generation
-    PERI_CONTROL_DRAIN,    ///< number: milliseconds
-    PERI_CONTROL_READY,    ///< number: generation
-    PERI_CONTROL_FAILED,   ///< number: generation; text: JSON array of errors
-    PERI_CONTROL_SWITCHED, ///< number: generation
+    PERI_CONTROL_START,     ///< number: index of the worker; text: struct peri_worker_settings; fd: shared memory
+    PERI_CONTROL_BUILD,     ///< number: generation; fd: snapshot
+    PERI_CONTROL_SWITCH,    ///< number: generation; text: struct peri_listen_plan as text; fds: listening sockets
+    PERI_CONTROL_DROP,      ///< number: generation
+    PERI_CONTROL_DRAIN,     ///< number: milliseconds
+    PERI_CONTROL_READY,     ///< number: generation
+    PERI_CONTROL_FAILED,    ///< number: generation; text: JSON array of errors
+    PERI_CONTROL_SWITCHED,  ///< number: generation
     PERI_CONTROL_EXPLAIN,   ///< number: of the request; text: JSON (proxy/explain.h)
     PERI_CONTROL_EXPLAINED, ///< number: of the request; text: JSON
-    PERI_CONTROL_ACCEPTED, ///< text: normalised configuration; fd: snapshot
-    PERI_CONTROL_REFUSED,  ///< text: JSON array of errors; fd: snapshot, or none
+    PERI_CONTROL_ACCEPTED,  ///< text: normalised configuration; fd: snapshot
+    PERI_CONTROL_REFUSED,   ///< text: JSON array of errors; fd: snapshot, or none
     PERI_CONTROL_COUNT
 };
 

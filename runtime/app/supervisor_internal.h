@@ -37,8 +37,8 @@ struct peri_supervisor {
     struct peri_edition *candidate; ///< owned; of the reload under way
     struct peri_defer revive;       ///< a rollback's candidate waits to be prepared
     struct peri_reload_waiter *waiter;
-    struct peri_list explaining; ///< peri_explain_waiter
-    uint64_t explained;          ///< ids given
+    struct peri_list explaining;  ///< peri_explain_waiter
+    uint64_t explained;           ///< ids given
     bool wants_reload;            ///< a signal or a change of files asked for one while another was under way
     struct peri_watcher *watcher; ///< NULL unless the configuration is watched
     struct peri_listening *admin_socket;

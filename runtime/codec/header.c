@@ -96,8 +96,8 @@ static bool has_part(struct peri_slice name, struct peri_slice part)
 
 bool peri_header_is_secret(struct peri_slice name)
 {
-    static const char *const parts[] = {"authoriz", "x-auth",  "cookie",  "key",        "token",
-                                        "secret",   "passw",   "session", "credential", "signature"};
+    static const char *const parts[] = {"authoriz", "x-auth", "cookie",  "key",        "token",
+                                        "secret",   "passw",  "session", "credential", "signature"};
     for (size_t i = 0; i < PERI_COUNT(parts); i++)
         if (has_part(name, peri_slice_from(parts[i])))
             return true;

@@ -141,8 +141,9 @@ static struct peri_json *view_headers(const struct peri_headers *headers)
         bool is_secret = peri_header_is_secret(name);
         struct peri_json *view = peri_json_new_object();
         peri_json_set(view, "name", peri_json_new_string(name));
-        peri_json_set(view, "value", is_secret ? new_text("(masked)")
-                                               : peri_json_new_string(peri_slice(header->value, header->value_len)));
+        peri_json_set(view, "value",
+                      is_secret ? new_text("(masked)")
+                                : peri_json_new_string(peri_slice(header->value, header->value_len)));
         peri_json_append(list, view);
     }
     return list;

@@ -38,7 +38,7 @@ struct peri_explain_answer {
 
 /// Sends the request through the server's current generation (which there is), as a listener would that got it from a connection.
 /// Without a host in the URL or the headers it is an HTTP/1.0 request, which needs none. Calls on_done(data, view) once from the loop,
-/// at the latest after PERI_EXPLAIN_MS; `view` is borrowed for the call, NULL when out of memory. NULL, with a sentence in `message`
+/// at the latest after PERI_EXPLAIN_MS, unless the run is cancelled, which it must be before the server is freed; `view` is borrowed for the call, NULL when out of memory. NULL, with a sentence in `message`
 /// (size `size`), for what no client can send and no route gets.
 struct peri_explain *peri_explain_start(struct peri_server *server, const struct peri_explain_request *request,
                                         void (*on_done)(void *data, struct peri_json *view), void *data, char *message,
@@ -50,9 +50,6 @@ peri_err_t peri_explain_read(struct peri_exchange *x, const struct peri_explain_
 
 /// Ends a run; on_done is not called.
 void peri_explain_cancel(struct peri_explain *explain);
-
-/// Ends every run of the server.
-void peri_explain_cancel_all(struct peri_server *server);
 
 /// What is told of an exchange with a trace; `answer` is NULL when there was none. Owned by the caller (peri_json_free); NULL when out
 /// of memory.

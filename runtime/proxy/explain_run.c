@@ -19,7 +19,6 @@
 #define BODY_SHOWN 1024 ///< bytes of an answer's body that are shown
 
 struct peri_explain {
-    struct peri_list link; ///< in server->explains
     struct peri_exchange *x;
     struct peri_generation *generation; ///< referenced
     struct peri_timer timer;
@@ -103,7 +102,6 @@ static void explain_free(struct peri_explain *explain)
 {
     peri_timer_stop(&explain->timer);
     peri_defer_cancel(&explain->done);
-    peri_list_remove(&explain->link);
     if (explain->x)
         peri_exchange_free(explain->x);
     if (explain->generation)
@@ -135,7 +133,6 @@ static struct peri_explain *explain_new(struct peri_server *server)
         return NULL;
     peri_timer_init(&explain->timer, on_late);
     peri_defer_init(&explain->done, on_end);
-    peri_list_init(&explain->link);
     explain->x = peri_exchange_new();
     if (explain->x && peri_trace_begin(explain->x, true) == PERI_OK) {
         explain->x->client = &client;
@@ -167,7 +164,6 @@ struct peri_explain *peri_explain_start(struct peri_server *server, const struct
     explain->generation = peri_generation_ref(server->current);
     explain->on_done = on_done;
     explain->data = data;
-    peri_list_append(&server->explains, &explain->link);
     peri_timer_start(server->loop, &explain->timer, PERI_EXPLAIN_MS);
     peri_exchange_set_state(x, PERI_X_REQUEST);
     x->owner->on_request(x);
@@ -179,10 +175,4 @@ void peri_explain_cancel(struct peri_explain *explain)
     if (!explain->is_over)
         explain->x->owner->on_abort(explain->x, PERI_ERR_CLIENT_GONE);
     explain_free(explain);
-}
-
-void peri_explain_cancel_all(struct peri_server *server)
-{
-    while (!peri_list_is_empty(&server->explains))
-        peri_explain_cancel(PERI_LIST_ITEM(server->explains.next, struct peri_explain, link));
 }

@@ -231,8 +231,7 @@ static void begin_attempt(struct peri_exchange *x, bool wants_fresh)
         .res = &x->res,
         .connect_ms = f->upstream->connect_ms,
         .wants_fresh = wants_fresh,
-        .has_no_length =
-            !f->is_replayed && changes_body(x, PERI_PHASE_REQUEST_BODY, PERI_HOOK_REQUEST_BODY_DRY),
+        .has_no_length = !f->is_replayed && changes_body(x, PERI_PHASE_REQUEST_BODY, PERI_HOOK_REQUEST_BODY_DRY),
         .has_no_body = x->req.content_length == PERI_LENGTH_NONE,
     };
     if (PERI_UNLIKELY(x->trace != NULL)) {

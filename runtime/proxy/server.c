@@ -9,7 +9,6 @@
 #include "event/dns.h"
 #include "event/loop.h"
 #include "proxy/accesslog.h"
-#include "proxy/explain.h"
 #include "proxy/fetch.h"
 #include "proxy/forward.h"
 #include "proxy/pipeline.h"
@@ -81,7 +80,6 @@ struct peri_server *peri_server_new(const struct peri_server_options *options)
     server->page = peri_shm_metrics(options->shm, (uint32_t)options->worker);
     peri_listeners_init(server);
     peri_list_init(&server->exchanges);
-    peri_list_init(&server->explains);
     server->is_quiet = options->is_quiet;
     if (!server_open_pools(server, options) || !server_open_vm(server, options)) {
         peri_server_free(server);
@@ -171,7 +169,6 @@ void peri_server_free(struct peri_server *server)
     peri_timer_stop(&server->drain_timer);
     server->on_drained = NULL; // whoever waited for the end of the drain has it now
     peri_listeners_close(server);
-    peri_explain_cancel_all(server);
     peri_pipeline_end_all(server);
     peri_server_drop(server);
     if (server->current)

@@ -39,7 +39,6 @@ struct peri_server {
     struct peri_generation *candidate;
     struct peri_list listeners;
     struct peri_list exchanges; ///< under way: peri_forward.link
-    struct peri_list explains;  ///< runs under way (proxy/explain_run.c)
     struct peri_timer drain_timer;
     void (*on_drained)(void *data);
     void *drained_data;

@@ -43,9 +43,9 @@ struct peri_trace_decision {
 
 /// All of it is in the exchange's arena.
 struct peri_trace {
-    bool is_virtual;  ///< nothing is sent: the way ends before the upstream
-    bool has_arrived; ///< virtual: the request came to its upstream
-    bool is_cut;      ///< something had no room
+    bool is_virtual;                             ///< nothing is sent: the way ends before the upstream
+    bool has_arrived;                            ///< virtual: the request came to its upstream
+    bool is_cut;                                 ///< something had no room
     struct peri_slice method, host, path, query; ///< as the routes saw them
     struct peri_trace_candidate *candidates;
     uint32_t candidate_count;

@@ -14,7 +14,8 @@
 #define TEXTS 8
 #define LISTS 4
 
-_Static_assert((int)PERI_FFI_WOULD_ANSWER == (int)PERI_WOULD_ANSWER && (int)PERI_FFI_WOULD_FAIL == (int)PERI_WOULD_FAIL &&
+_Static_assert((int)PERI_FFI_WOULD_ANSWER == (int)PERI_WOULD_ANSWER &&
+                   (int)PERI_FFI_WOULD_FAIL == (int)PERI_WOULD_FAIL &&
                    (int)PERI_FFI_WOULD_CHANGE == (int)PERI_WOULD_CHANGE,
                "the numbers of ffi.h are those of shared/metrics.h");
 

@@ -8,7 +8,8 @@ local perigee = require "perigee"
 local Witness = perigee.policy { name = "witness", stage = "observe" }
 local function tell(hook, req, res)
     local fields = {
-        hook = hook, method = req.method, scheme = req.scheme, host = req.host, path = req.path, query = tostring(req.query),
+        hook = hook, method = req.method, scheme = req.scheme, host = req.host, path = req.path,
+        query = tostring(req.query),
         consumer = tostring(req.consumer), id = tostring(req.id), mark = tostring(req.ctx.mark),
     }
     for name, value in req.headers:iterate() do fields["req_" .. name] = value end
@@ -37,12 +38,14 @@ local HOOKS = {
     ["around, after next"] = "function P:around(req, next) local res = next(req) %s do return res end end",
 }
 
-local BEFORE = { "on_request", "on_upstream", "around, before next" } -- the request was not sent
-local REQUEST = { "on_request", "on_request_body", "on_upstream", "on_response", "around, before next", "around, after next" }
+local REQUEST = {
+    "on_request", "on_request_body", "on_upstream", "on_response", "around, before next", "around, after next",
+}
 local RESPONSE = { "on_response", "around, after next" }
 local BODIES = { "on_request_body", "on_response_body" }
 local ALL = {
-    "on_request", "on_request_body", "on_upstream", "on_response", "on_response_body", "around, before next", "around, after next",
+    "on_request", "on_request_body", "on_upstream", "on_response", "on_response_body", "around, before next",
+    "around, after next",
 }
 
 -- { what it does, code, hooks in which it has an effect, what it would have done }
@@ -59,11 +62,13 @@ local EFFECTS = {
     { "sets one query parameter", "req.query:set('a', '2')", REQUEST, "change" },
     { "sets the consumer", "req.consumer = 'ann'", REQUEST, "change" },
     { "sets the request id", "req.id = 'an-id'", REQUEST, "change" },
-    { "writes to ctx", "req.ctx.mark = 'made'", { "on_request", "around, before next", "on_upstream", "on_request_body" } },
+    { "writes to ctx", "req.ctx.mark = 'made'",
+      { "on_request", "around, before next", "on_upstream", "on_request_body" } },
     { "replaces the request's body", "req.body:set('other')", { "on_request", "around, before next" }, "change" },
-    { "limits the request's body", "req.body:limit(3)", { "on_request", "around, before next" }, "change" },
+    { "limits the request's body", "req.body:limit(3)", { "on_request", "around, before next" }, "answer" },
     { "chooses another upstream", "attempt.upstream = 'spare'", { "on_upstream" }, "change" },
-    { "chooses another endpoint", "attempt.endpoint = attempt.endpoint == ONE and TWO or ONE", { "on_upstream" }, "change" },
+    { "chooses another endpoint", "attempt.endpoint = attempt.endpoint == ONE and TWO or ONE", { "on_upstream" },
+      "change" },
     { "changes the status", "res.status = 418", RESPONSE, "change" },
     { "sets a response header", "res.headers['x-a'] = '1'", RESPONSE, "change" },
     { "adds a response header", "res.headers:add('x-origin', '2')", RESPONSE, "change" },
@@ -77,7 +82,8 @@ local EFFECTS = {
     { "returns what is no answer", "do return 42 end", { "on_request", "on_upstream", "on_response" }, "fail" },
     { "starts a task that changes the request", "perigee.spawn(function() req.path = '/other' end)", { "on_request" } },
     { "starts a task that waits and changes the request",
-      "perigee.spawn(function() perigee.sleep(0.1) req.headers['x-late'] = '1' perigee.sleep(0.1) req.path = '/late' end)",
+      "perigee.spawn(function() perigee.sleep(0.1) req.headers['x-late'] = '1' perigee.sleep(0.1) "
+          .. "req.path = '/late' end)",
       { "on_request" } },
 }
 
@@ -91,6 +97,12 @@ local MANNERS = {
 local function probe(hook, code)
     return "local perigee = require 'perigee'\nlocal ONE, TWO = 'one.test:80', 'two.test:80'\n"
         .. "local P = perigee.policy { name = 'probe', stage = 'auth' }\n" .. HOOKS[hook]:format(code) .. "\nreturn P"
+end
+
+-- A policy of which the test writes everything between its head and its end.
+local function written(code)
+    return "local perigee = require 'perigee'\nlocal P = perigee.policy { name = 'probe', stage = 'auth' }\n" .. code
+        .. "\nreturn P"
 end
 
 local function answer(name)
@@ -218,8 +230,7 @@ describe("a dry run", function()
 
     describe("shows the policy what it did itself", function()
         local function sees(code)
-            local gw = gateway("local perigee = require 'perigee'\nlocal P = perigee.policy { name = 'probe', stage = 'auth' }\n"
-                .. code .. "\nreturn P", { dry_run = true })
+            local gw = gateway(written(code), { dry_run = true })
             outcome(gw)
             local seen = {}
             for _, line in ipairs(gw:log()) do
@@ -236,7 +247,8 @@ describe("a dry run", function()
                     perigee.log.info(req.path .. " " .. req.consumer .. " " .. req.body:read())
                     perigee.sleep(1)
                     req.headers["x-a"] = "1"
-                    perigee.log.info(req.path .. " " .. req.consumer .. " " .. req.body:read() .. " " .. req.headers["x-a"])
+                    perigee.log.info(req.path .. " " .. req.consumer .. " " .. req.body:read() .. " "
+                        .. req.headers["x-a"])
                 end]])
         end)
 
@@ -267,8 +279,7 @@ describe("a dry run", function()
     describe("of around()", function()
         local function asked(code)
             local control = outcome(gateway())
-            local gw = gateway("local perigee = require 'perigee'\nlocal P = perigee.policy { name = 'probe', stage = 'auth' }\n"
-                .. "function P:around(req, next) " .. code .. " end return P", { dry_run = true })
+            local gw = gateway(written("function P:around(req, next) " .. code .. " end"), { dry_run = true })
             assert.equal(control, outcome(gw))
             return gw
         end
@@ -285,7 +296,9 @@ describe("a dry run", function()
             assert.equal(1, would(asked "next(req) return perigee.reply(500)", "answer"))
         end)
 
-        for _, code in ipairs { "", "next(req)", "return 42", "error 'no'", "next(req) error 'no'", "next({})", "return nil, 'no'" } do
+        for _, code in ipairs {
+            "", "next(req)", "return 42", "error 'no'", "next(req) error 'no'", "next({})", "return nil, 'no'",
+        } do
             it("survives one that does no more than this: " .. code, function()
                 assert.equal(1, would(asked(code), "fail"))
             end)
@@ -316,7 +329,8 @@ describe("a dry run", function()
 
     it("is not seen by a dry run beside it that waits at the same time", function()
         local code = probe("on_request_body", "req.path = '/one' perigee.sleep(1) req.method = 'PUT'")
-        local other = probe("on_response", "req.path = '/two' perigee.sleep(1) res.status = 500"):gsub("'probe'", "'other'")
+        local other = probe("on_response", "req.path = '/two' perigee.sleep(1) res.status = 500")
+        other = other:gsub("'probe'", "'other'")
         local gw = test.gateway({
             policies = { { "probe", dry_run = true }, { "other", dry_run = true }, "witness" },
         }, { files = {
@@ -335,7 +349,8 @@ describe("a dry run", function()
     end)
 
     it("goes on with many chunks without growing", function()
-        local gw = gateway(probe("on_request_body", "req.headers['x-a'] = ('1'):rep(10) do return 'other' end"), { dry_run = true })
+        local code = probe("on_request_body", "req.headers['x-a'] = ('1'):rep(10) do return 'other' end")
+        local gw = gateway(code, { dry_run = true })
         local chunks = {}
         for i = 1, 500 do
             chunks[i] = ("x"):rep(100)
@@ -357,7 +372,9 @@ describe("a dry run", function()
     end)
 
     it("leaves a policy out of the exchange whose condition fails", function()
-        local gw = gateway(probe("on_request", "req.path = '/ran'"), { dry_run = true, when = function() error "no" end })
+        local gw = gateway(probe("on_request", "req.path = '/ran'"), {
+            dry_run = true, when = function() error "no" end,
+        })
         assert.equal(outcome(gateway()), outcome(gw))
         assert.equal(1, would(gw, "fail"))
     end)

@@ -13,8 +13,9 @@ local function gateway(code, config)
     config.upstreams = config.upstreams or { api = function(req)
         return test.reply(200, req.body, { ["x-origin"] = "1" })
     end }
-    return test.gateway(config, { files = { ["policies/probe/init.lua"] =
-        "local perigee = require 'perigee'\nlocal P = perigee.policy { name = 'probe', stage = 'auth' }\n" .. code .. "\nreturn P" } })
+    local text = "local perigee = require 'perigee'\nlocal P = perigee.policy { name = 'probe', stage = 'auth' }\n"
+        .. code .. "\nreturn P"
+    return test.gateway(config, { files = { ["policies/probe/init.lua"] = text } })
 end
 
 local function ask(gw, options)
@@ -65,10 +66,12 @@ describe("the trace of an exchange", function()
         assert.same({
             { policy = "probe", hook = "on_request", result = "continue", changes = {
                 { what = "req.headers.x-a", to = "1" }, { what = "req.path", from = "/", to = "/other" } } },
-            { policy = "probe", hook = "on_upstream", result = "continue", changes = { { what = "req.headers.x-a", from = "1" } } },
+            { policy = "probe", hook = "on_upstream", result = "continue", changes = {
+                { what = "req.headers.x-a", from = "1" } } },
             { policy = "probe", hook = "on_request_body", result = "replace" },
             { policy = "probe", hook = "on_response", result = "continue", changes = {
-                { what = "res.headers.x-origin", from = "1", to = "2" }, { what = "res.status", from = "200", to = "201" } } },
+                { what = "res.headers.x-origin", from = "1", to = "2" },
+                { what = "res.status", from = "200", to = "201" } } },
         }, list)
     end)
 
@@ -85,9 +88,12 @@ describe("the trace of an exchange", function()
         local trace = ask(gw)
         local list = decisions(trace)
         assert.same({
-            { policy = "probe", hook = "around", result = "next", changes = { { what = "req.path", from = "/", to = "/one" } } },
-            { policy = "probe", hook = "around", result = "next", changes = { { what = "req.path", from = "/one", to = "/two" } } },
-            { policy = "probe", hook = "around", result = "return", changes = { { what = "res.status", from = "200", to = "202" } } },
+            { policy = "probe", hook = "around", result = "next", changes = {
+                { what = "req.path", from = "/", to = "/one" } } },
+            { policy = "probe", hook = "around", result = "next", changes = {
+                { what = "req.path", from = "/one", to = "/two" } } },
+            { policy = "probe", hook = "around", result = "return", changes = {
+                { what = "res.status", from = "200", to = "202" } } },
         }, list)
         assert.equal(2, #trace.attempts)
         assert.equal(202, trace.status)
@@ -126,9 +132,8 @@ describe("the trace of an exchange", function()
     end)
 
     it("tells what a dry run would have done", function()
-        local list = decisions((ask((gateway("function P:on_request(req) req.path = '/x' return perigee.reply(401) end", {
-            policies = { { "probe", dry_run = true } },
-        })))))
+        local code = "function P:on_request(req) req.path = '/x' return perigee.reply(401) end"
+        local list = decisions((ask((gateway(code, { policies = { { "probe", dry_run = true } } })))))
         assert.same({ {
             policy = "probe", hook = "on_request", result = "continue", dry_run = true,
             would = { status = 401, changes = { { what = "req.path", from = "/", to = "/x" } } },
@@ -142,16 +147,23 @@ describe("the trace of an exchange", function()
             { match = { path = "/target" }, upstream = function() return "api" end },
             { match = { path = "/nowhere" }, upstream = function() return "absent" end },
         } })
-        assert.same({ { hook = "handler", result = "answer", status = 202 } }, decisions((ask(gw, { path = "/handler" }))))
+        local list = decisions((ask(gw, { path = "/handler" })))
+        assert.same({ { hook = "handler", result = "answer", status = 202 } }, list)
         assert.equal("fail", ask(gw, { path = "/broken" }).decisions[1].result)
-        assert.same({ { hook = "target", result = "choose", upstream = "api" } }, decisions((ask(gw, { path = "/target" }))))
+        list = decisions((ask(gw, { path = "/target" })))
+        assert.same({ { hook = "target", result = "choose", upstream = "api" } }, list)
         assert.equal(500, ask(gw, { path = "/nowhere" }).status)
     end)
 
     it("tells of a request without a route, and of upstreams that do not answer", function()
         local gw = gateway("function P:on_request() end", {
-            upstreams = { api = test.fail.refuse, slow = { endpoints = { test.fail.hang }, timeouts = { request = "1s" } } },
-            routes = { { match = { path = "/a" }, upstream = "api" }, { match = { path = "/slow" }, upstream = "slow" } },
+            upstreams = {
+                api = test.fail.refuse,
+                slow = { endpoints = { test.fail.hang }, timeouts = { request = "1s" } },
+            },
+            routes = {
+                { match = { path = "/a" }, upstream = "api" }, { match = { path = "/slow" }, upstream = "slow" },
+            },
         })
         local trace = ask(gw, { path = "/b" })
         assert.same({ json.null, 404, "no_route" }, { trace.route, trace.status, trace.error })
@@ -164,7 +176,8 @@ describe("the trace of an exchange", function()
     it("shows no secrets", function()
         local code = "function P:on_request(req) "
         for _, name in ipairs {
-            "authorization", "proxy-authorization", "cookie", "x-api-key", "x-auth-user", "x-amz-security-token", "my-password",
+            "authorization", "proxy-authorization", "cookie", "x-api-key", "x-auth-user", "x-amz-security-token",
+            "my-password",
         } do
             code = code .. ("req.headers['%s'] = 'hunter2' "):format(name)
         end
@@ -176,7 +189,8 @@ describe("the trace of an exchange", function()
     end)
 
     it("leaves out what has no room in a header", function()
-        local trace = ask((gateway "function P:on_request(req) for i = 1, 60 do req.headers['x-' .. i] = ('v'):rep(400) end end"))
+        local trace = ask((gateway [[
+            function P:on_request(req) for i = 1, 60 do req.headers["x-" .. i] = ("v"):rep(400) end end]]))
         assert.same({ true, json.null, 200 }, { trace.cut, trace.decisions, trace.status })
     end)
 

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 --
--- Policies in a dry run: every hook runs in a shadow of the exchange (_core/shadow.lua), so that nothing comes of what it does. What
--- would have come of it is logged and counted. To the chain such a policy is one whose hooks return nothing.
+-- Policies in a dry run: every hook runs in a shadow of the exchange (_core/shadow.lua), so that nothing comes of what it does.
+-- What would have come of it is logged and counted. To the chain such a policy is one whose hooks return nothing.
 
 local ffi = require "ffi"
 local head = require "perigee._core.head"
@@ -58,7 +58,7 @@ local function finish(step, hook, this, a, b)
     if kind == "failure" then
         return nil, value
     end
-    return tell(step, hook, kind and value.status, changes)
+    return tell(step, hook, kind and value.status or this.status, changes)
 end
 
 local function enter(req, instance)
@@ -91,6 +91,7 @@ local function next_once(run, instance, next)
             error("next() expects the request", 2)
         elseif not run.is_called then
             run.is_called = true
+            run.status = run.shadow.status
             add_all(run.changes, shadow.leave(run.shadow))
             run.res = next(req)
             run.shadow = enter(req, instance)
@@ -101,6 +102,7 @@ end
 
 local function finish_around(step, run, next, a, b)
     local kind, value
+    run.status = run.status or run.shadow.status
     add_all(run.changes, shadow.leave(run.shadow))
     if a == nil and b == nil then
         return nil
@@ -110,7 +112,7 @@ local function finish_around(step, run, next, a, b)
     if kind == "failure" then
         return nil, value
     end
-    tell(step, "around", kind and value.status, run.changes)
+    tell(step, "around", kind and value.status or run.status, run.changes)
     return run.is_called and run.res or next(run.req)
 end
 

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 --
--- A shadow is what a policy in a dry run sees of its exchange: it reads the real one and its own changes, and when its hook ends, or
--- waits, the real one is there again as if nothing had been done. `current.shadow` is the one whose policy runs.
+-- A shadow is what a policy in a dry run sees of its exchange: it reads the real one and its own changes, and when its hook
+-- ends, or waits, the real one is there again as if nothing had been done. `current.shadow` is the one whose policy runs.
 --
 --   enter: a copy of the heads is kept, the policy works on the original
 --   pause, leave: both change places (_core/async.lua pauses at every wait)
@@ -13,7 +13,7 @@ local current = require "perigee._core.current"
 local head = require "perigee._core.head"
 local slot = require "perigee._core.slot"
 
-local C, ipairs, pcall, setmetatable, tostring = ffi.C, ipairs, pcall, setmetatable, tostring
+local C, ipairs, pcall, setmetatable = ffi.C, ipairs, pcall, setmetatable
 
 local shadow = {}
 
@@ -26,6 +26,7 @@ local shadow = {}
 ---@field ctx table
 ---@field bodies table<integer, string> what it made of the bodies, by side
 ---@field more perigee.Change[] changes beside the heads
+---@field status integer|nil what a limit that it set would answer
 
 local function ctx_of(state, instance)
     state.shadows = state.shadows or {}
@@ -48,7 +49,9 @@ function shadow.enter(req, instance)
     if place == -2 then
         return nil
     end
-    local this = { instance = instance, id = req[1], s = s, gen = s.gen, place = place, ctx = ctx, bodies = {}, more = {} }
+    local this = {
+        instance = instance, id = req[1], s = s, gen = s.gen, place = place, ctx = ctx, bodies = {}, more = {},
+    }
     if place >= 0 then
         this.before = head.read(s)
     end
@@ -138,11 +141,13 @@ function shadow.set_body(this, side, text)
     this.more[#this.more + 1] = { what = name, to = #text .. " bytes" }
 end
 
---- Notes the limit that the policy gives the request's body.
+--- Notes the limit that the policy gives the request's body: a body that is announced to be larger would be refused.
 ---@param this perigee.Shadow
 ---@param bytes number
 function shadow.limit_body(this, bytes)
-    this.more[#this.more + 1] = { what = "req.body:limit", to = tostring(bytes) }
+    if C.peri_ffi_number(this.s, C.PERI_FFI_LENGTH) > bytes then
+        this.status = 413
+    end
 end
 
 return shadow

@@ -24,8 +24,8 @@ local jobs = task.jobs
 local methods = {}
 local Task = { __index = methods, __metatable = "perigee.Task" }
 
--- Job of a task object: { id, call, arguments, is_repeated, policy, dry, is_done, results }. What a policy in a dry run starts is in
--- its shadow too: `dry` is that shadow.
+-- Job of a task object: { id, call, arguments, is_repeated, policy, dry, is_done, results }. What a policy in a dry run starts
+-- is in its shadow too: `dry` is that shadow.
 local job_of = setmetatable({}, { __mode = "k" })
 
 local function check(self)

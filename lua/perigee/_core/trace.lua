@@ -1,12 +1,12 @@
 -- SPDX-License-Identifier: MIT
 --
--- The decision trace: a second set of steps for a chain, whose hooks tell the runtime what they decided, what they changed and how long
--- it took. Exchanges without a trace never come here. One decision is an object:
+-- The decision trace: a second set of steps for a chain, whose hooks tell the runtime what they decided, what they changed and
+-- how long it took. Exchanges without a trace never come here. One decision is an object:
 --
 --   policy, hook, result, us and, where there is something to say, status, message, changes, would
 --
--- result: "continue", "answer", "fail"; "next", "return" and "abort" of an around(); "holds" and "skip" of a `when`; "replace" of a body
--- hook; "choose" of a target function. `us` is wall time, waits included, without what lies inside a next().
+-- result: "continue", "answer", "fail"; "next", "return" and "abort" of an around(); "holds" and "skip" of a `when`; "replace"
+-- of a body hook; "choose" of a target function. `us` is wall time, waits included, without what lies inside a next().
 
 local ffi = require "ffi"
 local dry_run = require "perigee._core.dry_run"
