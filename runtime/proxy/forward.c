@@ -131,7 +131,7 @@ void peri_forward_pump_request(struct peri_exchange *x)
 {
     struct peri_forward *f = x->forward;
     bool has_hook = peri_forward_hooks(x) & PERI_HOOK(PERI_PHASE_REQUEST_BODY);
-    if (PERI_UNLIKELY(peri_trace_is_virtual(x))) {
+    if (peri_trace_is_virtual(x->trace)) {
         sink_request(x);
         return;
     }

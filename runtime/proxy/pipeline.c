@@ -76,7 +76,7 @@ void peri_pipeline_complete(struct peri_exchange *x)
         return;
     end_attempt(x->forward);
     peri_exchange_set_state(x, PERI_X_LOG);
-    if (peri_forward_hooks(x) & PERI_HOOK(PERI_PHASE_LOG) && !peri_trace_is_virtual(x))
+    if (peri_forward_hooks(x) & PERI_HOOK(PERI_PHASE_LOG) && !peri_trace_is_virtual(x->trace))
         run_phase(x, PERI_PHASE_LOG);
     else
         finish(x);
@@ -223,6 +223,7 @@ static uint64_t request_ms(const struct peri_exchange *x)
 static void begin_attempt(struct peri_exchange *x, bool wants_fresh)
 {
     struct peri_forward *f = x->forward;
+    bool has_no_body = x->req.content_length == PERI_LENGTH_NONE;
     f->attempt = (struct peri_attempt){
         .events = &attempt_events,
         .data = x,
@@ -231,8 +232,9 @@ static void begin_attempt(struct peri_exchange *x, bool wants_fresh)
         .res = &x->res,
         .connect_ms = f->upstream->connect_ms,
         .wants_fresh = wants_fresh,
-        .has_no_length = !f->is_replayed && changes_body(x, PERI_PHASE_REQUEST_BODY, PERI_HOOK_REQUEST_BODY_DRY),
-        .has_no_body = x->req.content_length == PERI_LENGTH_NONE,
+        .has_no_length =
+            !has_no_body && !f->is_replayed && changes_body(x, PERI_PHASE_REQUEST_BODY, PERI_HOOK_REQUEST_BODY_DRY),
+        .has_no_body = has_no_body,
     };
     if (PERI_UNLIKELY(x->trace != NULL)) {
         peri_trace_attempt(x);

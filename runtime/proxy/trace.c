@@ -132,11 +132,6 @@ void peri_trace_result(struct peri_exchange *x, int status, peri_err_t err)
     attempt->end_ns = now_ns(x);
 }
 
-bool peri_trace_is_virtual(const struct peri_exchange *x)
-{
-    return x->trace && x->trace->is_virtual;
-}
-
 // ---- telling ----
 
 static struct peri_json *new_text(const char *text)

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/attr.h"
 #include "base/err.h"
 #include "base/slice.h"
 
@@ -78,8 +79,11 @@ void peri_trace_attempt(struct peri_exchange *x);
 /// The last attempt was answered with `status`, or broken off (0).
 void peri_trace_result(struct peri_exchange *x, int status, peri_err_t err);
 
-/// Does the way of the exchange end before its upstream?
-bool peri_trace_is_virtual(const struct peri_exchange *x);
+/// Does the way of an exchange with this trace (NULL for none) end before its upstream?
+static inline bool peri_trace_is_virtual(const struct peri_trace *trace)
+{
+    return PERI_UNLIKELY(trace != NULL) && trace->is_virtual;
+}
 
 /// Puts what is known so far into the header of the response.
 void peri_trace_put_header(struct peri_exchange *x);

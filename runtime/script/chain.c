@@ -66,14 +66,11 @@ static enum peri_verdict out_of_memory(struct peri_exchange *x)
     return PERI_VERDICT_FAIL;
 }
 
-// Pushes the function of the fiber's phase and its arguments but the last chunk; returns their number.
-static int push_entry(struct peri_fiber *fiber, const struct peri_script_chain *chain)
+// Pushes the function for exchanges with a trace and its arguments but the last chunk; returns their number.
+static int push_traced(struct peri_fiber *fiber, const struct peri_script_chain *chain)
 {
-    bool is_traced = fiber->slot->x->trace != NULL;
-    lua_rawgeti(fiber->co, LUA_REGISTRYINDEX, is_traced ? chain->traced : chain->entries[fiber->phase]);
+    lua_rawgeti(fiber->co, LUA_REGISTRYINDEX, chain->traced);
     lua_pushinteger(fiber->co, fiber->slot->ffi.id);
-    if (PERI_LIKELY(!is_traced))
-        return 1;
     lua_pushinteger(fiber->co, (lua_Integer)fiber->phase + 1);
     return 2;
 }
@@ -82,9 +79,10 @@ enum peri_verdict peri_chain_run(struct peri_script_generation *script, struct p
                                  enum peri_phase phase, struct peri_chain_chunk *chunk)
 {
     peri_assert(chain < script->chain_count && phase < PERI_PHASE_COUNT);
+    int entry = script->chains[chain].entries[phase], count = 1;
     if (chunk)
         chunk->out = chunk->in;
-    if (script->chains[chain].entries[phase] == LUA_NOREF)
+    if (entry == LUA_NOREF)
         return PERI_VERDICT_CONTINUE;
     struct peri_slot *slot = x->slot ? x->slot : peri_slot_acquire(x, script);
     struct peri_fiber *fiber = slot ? peri_fiber_acquire(script, slot, on_phase_end) : NULL;
@@ -94,7 +92,12 @@ enum peri_verdict peri_chain_run(struct peri_script_generation *script, struct p
     slot->runs[phase] = fiber;
     fiber->phase = phase;
     fiber->chunk = chunk;
-    int count = push_entry(fiber, &script->chains[chain]);
+    if (PERI_LIKELY(!x->trace)) {
+        lua_rawgeti(fiber->co, LUA_REGISTRYINDEX, entry);
+        lua_pushinteger(fiber->co, slot->ffi.id);
+    } else {
+        count = push_traced(fiber, &script->chains[chain]);
+    }
     if (chunk) {
         slot->ffi.ptr = chunk->in.ptr;
         slot->ffi.len = chunk->in.len;
