@@ -32,7 +32,7 @@ local function ctx_of(state, instance)
     state.shadows = state.shadows or {}
     local ctx = state.shadows[instance]
     if not ctx then
-        ctx = setmetatable({}, { __index = state.ctx })
+        ctx = setmetatable({}, { __index = state.ctx, __metatable = "perigee.ctx" })
         state.shadows[instance] = ctx
     end
     return ctx

@@ -121,10 +121,10 @@ end
 local function finish_when(from, decision, ok, value)
     shadow.abandon()
     decision.result = not ok and "fail" or value and "holds" or "skip"
-    decision.message = not ok and first_line(value) or nil
+    decision.message = not ok and first_line(outcome.text(value)) or nil
     finish(from, decision)
     if not ok then
-        error(match(tostring(value), "^(.-)\nstack traceback:") or value, 0)
+        error(match(outcome.text(value), "^(.-)\nstack traceback:") or value, 0)
     end
     return value
 end
