@@ -169,7 +169,7 @@ const char *peri_ffi_error_text(int32_t code);
 /* ---- dry runs and traces (script/ffi_head.c) --------------------------------------------------------------- */
 
 /** Most copies of the heads of one exchange at a time. */
-enum { PERI_FFI_HEADS_MAX = 16 };
+enum { PERI_FFI_HEADS_MAX = 64 };
 
 /** Copies what hooks can change of an exchange: both heads, consumer and request id. The place of the copy, from 0; -1 when it is too late to
  *  change anything, -2 when memory or places are exhausted. */

@@ -366,6 +366,18 @@ describe("a dry run", function()
         assert.equal("one " .. ("x"):rep(50000), res.body)
     end)
 
+    it("runs nothing for which there is no room", function()
+        local code = probe("on_request", "for _ = 1, 100 do "
+            .. "perigee.spawn(function() perigee.sleep(0.1) req.path = '/x' end) end")
+        local gw = gateway(code, { dry_run = true })
+        assert.equal(control(), outcome(gw))
+        local refused = 0
+        for _, line in ipairs(gw:log()) do
+            refused = refused + (line.message:find("not enough memory for a dry run", 1, true) and 1 or 0)
+        end
+        assert.equal(36, refused)
+    end)
+
     it("does not undo what the condition of a policy does not do", function()
         local gw = gateway(probe("on_request", "req.path = '/ran'"), {
             dry_run = true, when = function(req)

@@ -59,12 +59,11 @@ function shadow.enter(req, instance)
     return this
 end
 
---- Begins a shadow for what a policy started in another one; nothing when the exchange has ended.
+--- Begins a shadow for what a policy started in another one, if the exchange is still there. False when memory is short.
 ---@param other perigee.Shadow
+---@return boolean
 function shadow.reenter(other)
-    if other.s.gen == other.gen then
-        shadow.enter({ other.id, other.gen }, other.instance)
-    end
+    return other.s.gen ~= other.gen or shadow.enter({ other.id, other.gen }, other.instance) ~= nil
 end
 
 -- The attempt goes where it went.

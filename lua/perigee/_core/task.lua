@@ -65,11 +65,13 @@ end
 function task.run(id)
     local job = jobs[id]
     current.policy = job.policy
-    if job.dry then
-        shadow.reenter(job.dry)
+    local results
+    if job.dry and not shadow.reenter(job.dry) then
+        results = pack(false, "not enough memory for a dry run")
+    else
+        results = pack(xpcall(job.call, outcome.trap, unpack(job.arguments, 1, job.arguments.n)))
+        shadow.abandon()
     end
-    local results = pack(xpcall(job.call, outcome.trap, unpack(job.arguments, 1, job.arguments.n)))
-    shadow.abandon()
     if not results[1] then
         local text = "task failed: " .. tostring(results[2])
         C.peri_ffi_log(2, text, #text)
