@@ -14,7 +14,7 @@
 
 /* ---- core ------------------------------------------------------------------------------------------------ */
 
-enum { PERI_ABI = 2 };
+enum { PERI_ABI = 3 };
 
 /** A borrowed run of bytes. Valid until the next call on the same exchange unless the function says otherwise. */
 struct peri_ffi_str {
@@ -66,7 +66,8 @@ enum {
     PERI_FFI_STATUS = 4,
     PERI_FFI_DURATION = 5,
     PERI_FFI_BYTES_IN = 6,
-    PERI_FFI_BYTES_OUT = 7
+    PERI_FFI_BYTES_OUT = 7,
+    PERI_FFI_LENGTH = 8 /**< announced by the request; negative for none, or unknown */
 };
 
 /** Header lists of an exchange. */
@@ -165,6 +166,36 @@ void peri_ffi_step(int32_t policy, int32_t is_error);
 
 /** A sentence for an error code. */
 const char *peri_ffi_error_text(int32_t code);
+
+/* ---- dry runs and traces (script/ffi_head.c) --------------------------------------------------------------- */
+
+/** Most copies of the heads of one exchange at a time. */
+enum { PERI_FFI_HEADS_MAX = 64 };
+
+/** Copies what hooks can change of an exchange: both heads, consumer and request id. The place of the copy, from 0; -1 when it is too late to
+ *  change anything, -2 when memory or places are exhausted. */
+int32_t peri_ffi_head_keep(struct peri_ffi_slot *slot);
+
+/** Exchanges the heads with the copy at `place`. */
+void peri_ffi_head_swap(struct peri_ffi_slot *slot, int32_t place);
+
+/** Forgets the copy at `place`. */
+void peri_ffi_head_drop(struct peri_ffi_slot *slot, int32_t place);
+
+/** What a dry run would have done. */
+enum { PERI_FFI_WOULD_ANSWER = 0, PERI_FFI_WOULD_FAIL = 1, PERI_FFI_WOULD_CHANGE = 2 };
+
+/** Counts that a policy (an id of peri_ffi_policy_id) in a dry run would have done something: PERI_FFI_WOULD_*. */
+void peri_ffi_policy_would(int32_t id, int32_t would);
+
+/** Adds a decision, a JSON object, to the trace of the exchange. */
+void peri_ffi_trace(struct peri_ffi_slot *slot, const char *json, size_t len);
+
+/** 1 when the name of a header or a query parameter says that its value is a secret. */
+int32_t peri_ffi_is_secret(const char *name, size_t len);
+
+/** Monotonic time in microseconds, as of now. */
+double peri_ffi_clock(void);
 
 /* ---- shared memory: dictionaries and token buckets (script/ffi_shared.c) ----------------------------------- */
 

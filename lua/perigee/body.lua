@@ -5,6 +5,8 @@
 
 local ffi = require "ffi"
 local async = require "perigee._core.async"
+local current = require "perigee._core.current"
+local shadow = require "perigee._core.shadow"
 local slot = require "perigee._core.slot"
 
 local C, setmetatable, type, error, tonumber = ffi.C, setmetatable, type, error, tonumber
@@ -31,6 +33,9 @@ end
 ---@return string|nil message
 function methods:read(limit)
     limit = check_limit(limit)
+    if current.shadow and current.shadow.bodies[self[3]] then
+        return current.shadow.bodies[self[3]]
+    end
     local code = C.peri_ffi_body_want(enter(self), self[3], limit)
     if code == -1 then
         code = async.pause()
@@ -66,6 +71,8 @@ function methods:set(text)
     local s = enter(self)
     if type(text) ~= "string" then
         error("a body is a string, not a " .. type(text), 2)
+    elseif current.shadow then
+        return shadow.set_body(current.shadow, self[3], text)
     end
     local code = C.peri_ffi_body_set(s, self[3], text, #text)
     if code ~= 0 then
@@ -79,6 +86,8 @@ function methods:limit(bytes)
     local s = enter(self)
     if self[3] ~= tonumber(C.PERI_FFI_REQUEST) then
         error("only the body of a request has a limit", 2)
+    elseif current.shadow then
+        return shadow.limit_body(current.shadow, check_limit(bytes))
     end
     C.peri_ffi_body_limit(s, check_limit(bytes))
 end

@@ -6,6 +6,7 @@
 local ffi = require "ffi"
 local body = require "perigee.body"
 local client = require "perigee.client"
+local current = require "perigee._core.current"
 local cookies = require "perigee.cookies"
 local headers = require "perigee.headers"
 local params = require "perigee.params"
@@ -122,6 +123,9 @@ end
 
 function getters.ctx(self)
     enter(self)
+    if current.shadow then
+        return current.shadow.ctx
+    end
     return slot.state(self).ctx
 end
 

@@ -19,15 +19,24 @@
 #include "shared/prometheus.h"
 #include "shared/text.h"
 
-#define BODY_LIMIT 65536 ///< bytes of a request body, which is read and dropped
+#define BODY_LIMIT 65536 ///< bytes of a request body
 #define CONNECTIONS 64
 
 struct peri_admin {
     struct peri_supervisor *supervisor;
     struct peri_loop *loop;
     struct peri_listener *listener;
-    struct peri_list waiting; ///< requests that wait for a reload
+    struct peri_list waiting;    ///< requests that wait for a reload
+    struct peri_list explaining; ///< requests for an explanation
     struct peri_admin_record record;
+};
+
+// A request for an explanation; in the arena of its exchange, which queues its body.
+struct explaining {
+    struct peri_list link;
+    struct peri_explain_waiter waiter;
+    struct peri_exchange *x;
+    bool is_asked; ///< a worker was
 };
 
 // A request that waits for the end of a reload; in the arena of its exchange.
@@ -262,6 +271,71 @@ static void post_rollback(struct peri_exchange *x)
         answer_problem(x, 503, "Out of memory.");
 }
 
+// ---- explanations ----
+
+static void on_explained(struct peri_explain_waiter *waiter, struct peri_slice answer)
+{
+    struct explaining *explaining = PERI_CONTAINER(waiter, struct explaining, waiter);
+    struct peri_json *json = answer.ptr ? peri_json_parse(answer, false, NULL, 0) : NULL;
+    struct peri_slice refused = peri_json_get_string(json, "refused");
+    peri_list_remove(&explaining->link);
+    if (!json)
+        answer_problem(explaining->x, 503, "The worker that was asked has ended, or does not answer.");
+    else if (refused.ptr)
+        answer_problem(explaining->x, 400, refused.ptr);
+    else
+        answer_view(explaining->x, peri_json_copy(json));
+    peri_json_free(json);
+}
+
+static void post_explain(struct peri_exchange *x)
+{
+    struct explaining *explaining = peri_arena_zalloc(&x->arena, sizeof(*explaining));
+    if (!explaining) {
+        answer_problem(x, 503, "Out of memory.");
+        return;
+    }
+    explaining->x = x;
+    explaining->waiter.on_done = on_explained;
+    peri_list_append(&admin_of(x)->explaining, &explaining->link);
+}
+
+static struct explaining *find_explaining(const struct peri_exchange *x)
+{
+    struct peri_admin *admin = admin_of(x);
+    for (struct peri_list *node = admin->explaining.next; node != &admin->explaining; node = node->next) {
+        struct explaining *explaining = PERI_LIST_ITEM(node, struct explaining, link);
+        if (explaining->x == x)
+            return explaining;
+    }
+    return NULL;
+}
+
+static void forget_explaining(struct explaining *explaining)
+{
+    if (explaining->is_asked)
+        peri_supervisor_forget_explain(&explaining->waiter);
+    peri_list_remove(&explaining->link);
+}
+
+// The body is there: a worker is asked.
+static void ask(struct explaining *explaining)
+{
+    struct peri_exchange *x = explaining->x;
+    size_t len = x->req_body.queue.len;
+    char *text = peri_arena_alloc(&x->arena, len + 1);
+    peri_err_t err = PERI_ERR_NOMEM;
+    if (text) {
+        peri_body_copy(&x->req_body, text);
+        err = peri_supervisor_explain(admin_of(x)->supervisor, peri_slice(text, len), &explaining->waiter);
+    }
+    explaining->is_asked = err == PERI_OK;
+    if (err == PERI_OK)
+        return;
+    forget_explaining(explaining);
+    answer_problem(x, 503, err == PERI_ERR_NOMEM ? "Out of memory." : "The proxy is starting or shutting down.");
+}
+
 static void post_drain(struct peri_exchange *x)
 {
     struct peri_supervisor *supervisor = admin_of(x)->supervisor;
@@ -297,7 +371,7 @@ static const struct endpoint endpoints[] = {
     {PATH("/generations/diff"), PERI_METHOD_GET, get_diff},   {PATH("/upstreams"), PERI_METHOD_GET, get_upstreams},
     {PATH("/policies"), PERI_METHOD_GET, get_policies},       {PATH("/reload"), PERI_METHOD_POST, post_reload},
     {PATH("/rollback"), PERI_METHOD_POST, post_rollback},     {PATH("/drain"), PERI_METHOD_POST, post_drain},
-    {PATH("/record"), PERI_METHOD_POST, post_record},
+    {PATH("/record"), PERI_METHOD_POST, post_record},         {PATH("/explain"), PERI_METHOD_POST, post_explain},
 };
 
 // Is the Host a name of this machine's loopback? A site that rebinds its own name to 127.0.0.1 sends its own name.
@@ -363,13 +437,18 @@ static void on_request(struct peri_exchange *x)
 
 static void on_body(struct peri_exchange *x, struct peri_slice data)
 {
-    PERI_UNUSED(x); // no endpoint wants a body; the listener bounds it
-    PERI_UNUSED(data);
+    struct explaining *explaining = find_explaining(x); // other endpoints want no body; the listener bounds it
+    if (!explaining || peri_body_put(&x->req_body, data) == PERI_OK)
+        return;
+    forget_explaining(explaining);
+    answer_problem(x, 503, "Out of memory.");
 }
 
-static void on_nothing(struct peri_exchange *x)
+static void on_body_end(struct peri_exchange *x)
 {
-    PERI_UNUSED(x);
+    struct explaining *explaining = find_explaining(x);
+    if (explaining)
+        ask(explaining);
 }
 
 static void on_client_drain(struct peri_exchange *x)
@@ -377,12 +456,18 @@ static void on_client_drain(struct peri_exchange *x)
     peri_admin_record_drain(&admin_of(x)->record, x);
 }
 
-// Only a recording and a request that waits for a reload can be aborted: the others are answered at once.
+// Only a recording and a request that waits for a reload or an explanation can be aborted: the others are answered at once.
 static void on_abort(struct peri_exchange *x, peri_err_t err)
 {
     struct peri_admin *admin = admin_of(x);
+    struct explaining *explaining = find_explaining(x);
     PERI_UNUSED(err);
     if (peri_admin_record_abort(&admin->record, x)) {
+        finish(x);
+        return;
+    }
+    if (explaining) {
+        forget_explaining(explaining);
         finish(x);
         return;
     }
@@ -400,7 +485,7 @@ static void on_abort(struct peri_exchange *x, peri_err_t err)
 static const struct peri_owner_ops owner = {
     .on_request = on_request,
     .on_body = on_body,
-    .on_body_end = on_nothing,
+    .on_body_end = on_body_end,
     .on_client_drain = on_client_drain,
     .on_abort = on_abort,
 };
@@ -419,6 +504,7 @@ struct peri_admin *peri_admin_open(struct peri_loop *loop, const struct peri_lis
     admin->supervisor = supervisor;
     admin->loop = loop;
     peri_list_init(&admin->waiting);
+    peri_list_init(&admin->explaining);
     peri_admin_record_init(&admin->record, loop, supervisor);
     int fd = fcntl(peri_listening_fd(listening, 0), F_DUPFD_CLOEXEC, 3);
     admin->listener = fd >= 0 ? peri_listener_open(loop, fd, &settings, &owner, admin) : NULL;
@@ -433,6 +519,8 @@ void peri_admin_close(struct peri_admin *admin)
 {
     if (!admin)
         return;
+    while (!peri_list_is_empty(&admin->explaining))
+        forget_explaining(PERI_LIST_ITEM(admin->explaining.next, struct explaining, link));
     peri_listener_close(admin->listener);
     free(admin);
 }

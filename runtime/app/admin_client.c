@@ -39,16 +39,31 @@ static int connect_to(const char *text, char *message, size_t size)
     return -1;
 }
 
-// HTTP/1.0 where the answer is read as it comes: the end of the connection is its end, without chunks.
-static peri_err_t send_request(int fd, const char *method, const char *target, const char *version)
+static peri_err_t send_all(int fd, const char *text, size_t len)
 {
-    char request[2048];
-    int len = snprintf(request, sizeof(request),
-                       "%s %s HTTP/%s\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 0\r\n\r\n", method,
-                       target, version);
-    if (len < 0 || (size_t)len >= sizeof(request))
+    while (len > 0) {
+        ssize_t n = send(fd, text, len, MSG_NOSIGNAL);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return PERI_ERR_CLOSED;
+        text += n;
+        len -= (size_t)n;
+    }
+    return PERI_OK;
+}
+
+// HTTP/1.0 where the answer is read as it comes: the end of the connection is its end, without chunks.
+static peri_err_t send_request(int fd, const char *method, const char *target, const char *version, const char *body)
+{
+    char head[2048];
+    int len = snprintf(head, sizeof(head),
+                       "%s %s HTTP/%s\r\nhost: localhost\r\nconnection: close\r\ncontent-length: %zu\r\n\r\n", method,
+                       target, version, strlen(body));
+    if (len < 0 || (size_t)len >= sizeof(head))
         return PERI_ERR_INVALID;
-    return send(fd, request, (size_t)len, MSG_NOSIGNAL) == len ? PERI_OK : PERI_ERR_CLOSED;
+    peri_err_t err = send_all(fd, head, (size_t)len);
+    return err == PERI_OK ? send_all(fd, body, strlen(body)) : err;
 }
 
 // Everything up to the end of the connection; malloc'ed and NUL-terminated.
@@ -92,21 +107,33 @@ static peri_err_t parse(char *text, size_t len, struct peri_admin_reply *reply)
     return PERI_OK;
 }
 
-peri_err_t peri_admin_request(const char *address, const char *method, const char *target,
-                              struct peri_admin_reply *reply, char *message, size_t size)
+static peri_err_t exchange(const char *address, const char *method, const char *target, const char *body,
+                           struct peri_admin_reply *reply, char *message, size_t size)
 {
     size_t len;
     *reply = (struct peri_admin_reply){0};
     int fd = connect_to(address, message, size);
     if (fd < 0)
         return PERI_ERR_CONNECT;
-    peri_err_t err = send_request(fd, method, target, "1.1");
+    peri_err_t err = send_request(fd, method, target, "1.1", body);
     char *text = err == PERI_OK ? read_all(fd, &len) : NULL;
     close(fd);
     err = text ? parse(text, len, reply) : PERI_ERR_CLOSED;
     if (err != PERI_OK)
         snprintf(message, size, "%s does not answer like the admin interface of Perigee", address);
     return err;
+}
+
+peri_err_t peri_admin_request(const char *address, const char *method, const char *target,
+                              struct peri_admin_reply *reply, char *message, size_t size)
+{
+    return exchange(address, method, target, "", reply, message, size);
+}
+
+peri_err_t peri_admin_post(const char *address, const char *target, const char *body, struct peri_admin_reply *reply,
+                           char *message, size_t size)
+{
+    return exchange(address, "POST", target, body, reply, message, size);
 }
 
 // Reads a head byte by byte: what follows it is the caller's. The status, or 0.
@@ -127,7 +154,7 @@ int peri_admin_stream(const char *address, const char *method, const char *targe
     int fd = connect_to(address, message, size);
     if (fd < 0)
         return -1;
-    *status = send_request(fd, method, target, "1.0") == PERI_OK ? read_head(fd) : 0;
+    *status = send_request(fd, method, target, "1.0", "") == PERI_OK ? read_head(fd) : 0;
     if (*status > 0)
         return fd;
     close(fd);

@@ -12,6 +12,10 @@ struct peri_admin_reply {
     char *body; ///< malloc'ed, NUL-terminated
 };
 
+/// peri_admin_request with a body of JSON.
+peri_err_t peri_admin_post(const char *address, const char *target, const char *body, struct peri_admin_reply *reply,
+                           char *message, size_t size);
+
 /// Sends `method` `target` to the admin interface at `address` (app/address.h) and waits for the answer, at most 180 s.
 /// PERI_OK, or an error with one sentence in `message` (cut at `size` bytes) that says what to do.
 peri_err_t peri_admin_request(const char *address, const char *method, const char *target,

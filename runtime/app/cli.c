@@ -46,16 +46,22 @@ static const struct command commands[] = {
      "  --junit FILE       write JUnit XML\n"
      "  --tap, -o tap      print TAP\n\n"
      "Other options are those of busted: --tags, --shuffle, --repeat, -v ...\n"},
-    {"explain", peri_cli_explain, "FILE METHOD URL [-H 'NAME: VALUE']... [--json]",
-     "say which way a request takes, without sending it",
+    {"explain", peri_cli_explain, "FILE METHOD URL [OPTION...], or --admin ADDRESS METHOD URL [OPTION...]",
+     "say which way a request takes and what is decided about it, without sending it",
      "Prints the request as routes see it, every route with the reason why it does not match, and of the one that\n"
-     "matches its policies, header edits, rewrite and target. Exit status 1 when no route matches, or the\n"
-     "configuration is refused.\n\n"
+     "matches its policies and target, what each hook decided and changed, and what the upstream would get or the "
+     "client\n"
+     "is answered. Exit status 1 when no route matches, or the configuration is refused.\n\n"
      "URL is http://host/path or /path; the latter with the host of -H 'Host: ...', or none.\n\n"
      "  -H 'NAME: VALUE'   a header of the request; may be repeated\n"
+     "  -d BODY            its body\n"
+     "  --client IP        the client's address (default: 127.0.0.1)\n"
+     "  --admin ADDRESS    ask the running proxy with this admin interface, instead of FILE\n"
      "  --json             print JSON\n\n"
-     "Nothing is sent, bound or resolved, and no policy runs: what policies decide (replies, other headers, another\n"
-     "path or upstream) is not shown, nor which endpoint is chosen.\n"},
+     "Hooks up to the upstream run, with FILE in memory: no address is bound or resolved, and what a policy asks of "
+     "other\n"
+     "servers fails. In a running proxy they run as for any request: rate limits are used up, other servers are "
+     "asked.\n"},
     {"new", peri_cli_new, "policy NAME", "write a new policy with its spec and README",
      "Makes policies/NAME/init.lua, policies/NAME/README.md and spec/NAME_spec.lua in the current folder, which is "
      "that\n"

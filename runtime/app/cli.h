@@ -10,6 +10,7 @@
 #include "base/attr.h"
 
 struct peri_check_result;
+struct peri_json;
 
 #define PERI_EXIT_OK 0
 #define PERI_EXIT_FAILED 1
@@ -31,6 +32,9 @@ int peri_cli_usage(const char *command, const char *format, ...) PERI_PRINTF(2, 
 /// Evaluates the configuration `file` in this process and within the time limit of a check; its errors are written to stderr.
 /// False when it is refused; otherwise the result is the caller's (peri_check_result_close).
 bool peri_cli_load(const char *file, struct peri_check_result *result);
+
+/// Prints an explanation (the JSON of proxy/explain.h) for people.
+void peri_cli_print_explanation(const struct peri_json *view);
 
 /// Commands; `argv[0]` is the command's name.
 int peri_cli_run(int argc, char **argv);

@@ -1,49 +1,108 @@
 // SPDX-License-Identifier: MIT
-// `perigee explain`: evaluates a configuration as `check` does, builds the routes and upstreams of it, and prints which way
-// one request would take. The JSON of proxy/explain.h is the whole answer; what people read is made of it.
+// `perigee explain`: asks the proxy which way one request takes and what is decided about it. With FILE the proxy is one in memory, which
+// reaches nobody and whose time stands still; with --admin it is a running one. Both answer with the JSON of proxy/explain.h.
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
+#include "app/admin_client.h"
 #include "app/check.h"
 #include "app/cli.h"
 #include "app/errors.h"
+#include "app/snapshot.h"
 #include "codec/json.h"
 #include "event/loop.h"
 #include "exchange/exchange.h"
 #include "proxy/explain.h"
-#include "proxy/generation.h"
+#include "proxy/server.h"
 #include "shared/shm.h"
-#include "upstream/pool.h"
-
-#define HEADERS_MAX 100
 
 struct arguments {
-    const char *words[3]; ///< file, method, URL
+    const char *words[3]; ///< file, method, URL; without the file when `admin` is given
     uint32_t word_count;
-    struct peri_slice headers[HEADERS_MAX];
+    struct peri_slice headers[PERI_EXPLAIN_HEADERS];
     uint32_t header_count;
+    const char *admin;
+    const char *body;
+    const char *client;
     bool is_json;
 };
 
 // ---- arguments ----
 
+// The value of an option: behind its name (`rest`), or the next argument. NULL when there is none (told).
+static const char *take_value(int argc, char **argv, int *at, const char *rest, const char *what)
+{
+    if (*rest)
+        return rest;
+    if (*at + 1 < argc)
+        return argv[++*at];
+    peri_cli_usage(argv[0], "%s needs %s", argv[*at], what);
+    return NULL;
+}
+
 static int take_header(struct arguments *arguments, int argc, char **argv, int *at)
 {
-    const char *text = argv[*at] + 2;
-    if (*text == '\0' && *at + 1 == argc)
-        return peri_cli_usage(argv[0], "-H needs a header");
-    if (*text == '\0')
-        text = argv[++*at];
-    if (arguments->header_count == HEADERS_MAX)
-        return peri_cli_usage(argv[0], "there are more than %d headers", HEADERS_MAX);
+    const char *text = take_value(argc, argv, at, argv[*at] + 2, "a header");
+    if (!text)
+        return PERI_EXIT_USAGE;
+    if (arguments->header_count == PERI_EXPLAIN_HEADERS)
+        return peri_cli_usage(argv[0], "there are more than %d headers", PERI_EXPLAIN_HEADERS);
     arguments->headers[arguments->header_count++] = peri_slice_from(text);
+    return PERI_EXIT_OK;
+}
+
+// Is `word` the option `name`, alone or with "=VALUE"? *rest is what follows.
+static bool is_long(const char *word, const char *name, const char **rest)
+{
+    size_t len = strlen(name);
+    if (strncmp(word, name, len) != 0 || (word[len] != '\0' && word[len] != '='))
+        return false;
+    *rest = word + len + (word[len] == '=');
+    return true;
+}
+
+static int take_option(struct arguments *arguments, int argc, char **argv, int *at)
+{
+    const char *word = argv[*at], *rest, **value;
+    const char *what = "an address";
+    if (strcmp(word, "--json") == 0) {
+        arguments->is_json = true;
+        return PERI_EXIT_OK;
+    }
+    if (word[1] == 'H')
+        return take_header(arguments, argc, argv, at);
+    if (word[1] == 'd') {
+        rest = word + 2;
+        what = "a body";
+        value = &arguments->body;
+    } else if (is_long(word, "--admin", &rest)) {
+        value = &arguments->admin;
+    } else if (is_long(word, "--client", &rest)) {
+        value = &arguments->client;
+    } else {
+        return peri_cli_usage(argv[0], "there is no option '%s'", word);
+    }
+    *value = take_value(argc, argv, at, rest, what);
+    return *value ? PERI_EXIT_OK : PERI_EXIT_USAGE;
+}
+
+static int check_words(struct arguments *arguments, const char *command)
+{
+    static const char *const missing[] = {"which configuration? Name its file", "which method? GET, for example",
+                                          "which URL? http://host/path, for example"};
+    uint32_t first = arguments->admin ? 1 : 0;
+    if (arguments->word_count > PERI_COUNT(missing) - first)
+        return peri_cli_usage(command, "'%s' is one argument too many", arguments->words[PERI_COUNT(missing) - 1]);
+    if (arguments->word_count < PERI_COUNT(missing) - first)
+        return peri_cli_usage(command, "%s", missing[arguments->word_count + first]);
+    if (first)
+        memmove(arguments->words + 1, arguments->words, 2 * sizeof(*arguments->words));
     return PERI_EXIT_OK;
 }
 
 static int parse(struct arguments *arguments, int argc, char **argv)
 {
-    static const char *const missing[] = {"which configuration? Name its file", "which method? GET, for example",
-                                          "which URL? http://host/path, for example"};
     bool is_plain = false;
     for (int i = 1; i < argc; i++) {
         int status = PERI_EXIT_OK;
@@ -53,280 +112,100 @@ static int parse(struct arguments *arguments, int argc, char **argv)
             arguments->words[arguments->word_count++] = argv[i];
         } else if (strcmp(argv[i], "--") == 0) {
             is_plain = true;
-        } else if (strcmp(argv[i], "--json") == 0) {
-            arguments->is_json = true;
-        } else if (argv[i][1] == 'H') {
-            status = take_header(arguments, argc, argv, &i);
         } else {
-            status = peri_cli_usage(argv[0], "there is no option '%s'", argv[i]);
+            status = take_option(arguments, argc, argv, &i);
         }
         if (status != PERI_EXIT_OK)
             return status;
     }
-    if (arguments->word_count < PERI_COUNT(arguments->words))
-        return peri_cli_usage(argv[0], "%s", missing[arguments->word_count]);
-    return PERI_EXIT_OK;
+    return check_words(arguments, argv[0]);
 }
 
-static int read_request(struct peri_exchange *x, const struct arguments *arguments)
+static struct peri_slice optional(const char *text)
 {
-    char message[256] = "";
-    struct peri_explain_request request = {
+    return text ? peri_slice_from(text) : peri_slice(NULL, 0);
+}
+
+static struct peri_explain_request request_of(const struct arguments *arguments)
+{
+    return (struct peri_explain_request){
         .method = peri_slice_from(arguments->words[1]),
         .url = peri_slice_from(arguments->words[2]),
         .headers = arguments->headers,
         .header_count = arguments->header_count,
+        .body = optional(arguments->body),
+        .client = optional(arguments->client),
     };
-    peri_err_t err = peri_explain_read(x, &request, message, sizeof(message));
-    if (err == PERI_OK)
-        return PERI_EXIT_OK;
-    if (err == PERI_ERR_INVALID)
-        return peri_cli_usage("explain", "%s", message);
-    const struct peri_err_info *info = peri_err_info(err);
-    return peri_cli_usage("explain", "such a request reaches no route; the answer is %d %s: %s", info->status,
-                          info->name, info->text);
 }
 
-// ---- output for people ----
-
-// Names and values come from the configuration and the request; their control bytes are not for the terminal.
-static void put(struct peri_slice text)
+// What no client can send is told before anything is loaded or asked.
+static int check_request(const struct arguments *arguments)
 {
-    for (size_t i = 0; i < text.len; i++) {
-        unsigned char c = (unsigned char)text.ptr[i];
-        if (c < 0x20 || c == 0x7f)
-            printf("\\x%02x", c);
-        else
-            putchar(c);
-    }
+    char message[512] = "";
+    struct peri_explain_request request = request_of(arguments);
+    struct peri_exchange *x = peri_exchange_new();
+    peri_err_t err = x ? peri_explain_read(x, &request, message, sizeof(message)) : PERI_ERR_NOMEM;
+    if (x)
+        peri_exchange_free(x);
+    peri_exchange_pool_close();
+    return err == PERI_OK ? PERI_EXIT_OK : peri_cli_usage("explain", "%s", message);
 }
 
-static void put_member(const char *before, const struct peri_json *json, const char *name, const char *after)
-{
-    fputs(before, stdout);
-    put(peri_json_get_string(json, name));
-    fputs(after, stdout);
-}
+// ---- output ----
 
-static void put_title(const char *title)
+static int print(const struct peri_json *view, bool is_json)
 {
-    printf("%s%s%s", peri_cli_color(stdout, "1"), title, peri_cli_color(stdout, "0"));
-}
-
-static void print_request(const struct peri_json *request)
-{
-    put_title("Request");
-    put_member("\n  method    ", request, "method", "\n");
-    put_member("  host      ", request, "host", peri_json_get_string(request, "host").len ? "\n" : "(none)\n");
-    put_member("  path      ", request, "path", "\n");
-    if (peri_json_get_string(request, "query").len)
-        put_member("  query     ", request, "query", "\n");
-}
-
-static void put_conditions(const struct peri_json *list, const char *kind)
-{
-    for (size_t i = 0; i < peri_json_count(list); i++) {
-        const struct peri_json *field = peri_json_at(list, i);
-        printf(" %s ", kind);
-        put_member("", field, "name", "");
-        if (peri_json_get(field, "regex"))
-            put_member(" ~ ", field, "regex", "");
-        else if (peri_json_get(field, "value"))
-            put_member(" = ", field, "value", "");
-    }
-}
-
-static void put_match(const struct peri_json *match)
-{
-    const struct peri_json *methods = peri_json_get(match, "methods");
-    bool has_path = peri_json_get_string(match, "path").len > 0;
-    for (size_t i = 0; i < peri_json_count(methods); i++) {
-        fputs(i ? "," : "", stdout);
-        put(peri_json_string(peri_json_at(methods, i)));
-    }
-    fputs(peri_json_count(methods) ? " " : "", stdout);
-    put_member("", match, "host", "");
-    if (has_path)
-        put_member("", match, "path", "");
-    else if (peri_json_get_string(match, "path_regex").len)
-        put_member(" ~ ", match, "path_regex", "");
-    else
-        fputs(peri_json_get_string(match, "host").len ? "/*" : "any path", stdout);
-    put_conditions(peri_json_get(match, "headers"), "header");
-    put_conditions(peri_json_get(match, "query"), "query");
-}
-
-// The words of route/table.h for a condition, as a sentence; others are one already.
-static void put_reason(struct peri_slice reason)
-{
-    static const char *const sentences[][2] = {
-        {"host", "another host"},
-        {"path", "another path"},
-        {"method", "another method"},
-        {"header", "a header is missing or another"},
-        {"query", "a query parameter is missing or another"},
-    };
-    for (size_t i = 0; i < PERI_COUNT(sentences); i++)
-        if (peri_slice_eq(reason, peri_slice_from(sentences[i][0])))
-            reason = peri_slice_from(sentences[i][1]);
-    put(reason);
-}
-
-static void print_candidate(const struct peri_json *candidate)
-{
-    struct peri_slice reason = peri_json_get_string(candidate, "reason");
-    bool is_chosen = !reason.ptr;
-    printf("%s  %s ", is_chosen ? peri_cli_color(stdout, "32") : "", is_chosen ? ">" : " ");
-    put_member("", candidate, "route", " (");
-    put_match(peri_json_get(candidate, "match"));
-    fputs("): ", stdout);
-    put_reason(is_chosen ? PERI_SLICE("matches") : reason);
-    printf("%s\n", is_chosen ? peri_cli_color(stdout, "0") : "");
-}
-
-static void print_candidates(const struct peri_json *candidates)
-{
-    put_title("\nRoutes");
-    printf(", in the order in which they are tried\n");
-    for (size_t i = 0; i < peri_json_count(candidates); i++)
-        print_candidate(peri_json_at(candidates, i));
-    if (peri_json_count(candidates) == 0)
-        printf("    there are none\n");
-}
-
-static void print_captures(const struct peri_json *captures)
-{
-    void *cursor = NULL;
-    struct peri_slice name;
-    const struct peri_json *value;
-    while (peri_json_next(captures, &cursor, &name, &value)) {
-        fputs("  capture   ", stdout);
-        put(name);
-        fputs(" = ", stdout);
-        put(peri_json_string(value));
-        putchar('\n');
-    }
-}
-
-static void print_policy(const struct peri_json *policy)
-{
-    const struct peri_json *hooks = peri_json_get(policy, "hooks");
-    put_member("  policy    ", policy, "name", ": ");
-    for (size_t i = 0; i < peri_json_count(hooks); i++) {
-        fputs(i ? ", " : "", stdout);
-        put(peri_json_string(peri_json_at(hooks, i)));
-    }
-    if (peri_json_count(hooks) == 0)
-        fputs("no hook", stdout);
-    if (peri_json_get_bool(policy, "when", false))
-        fputs("; only when its condition holds", stdout);
-    if (peri_json_get_bool(policy, "dry_run", false))
-        fputs("; dry run", stdout);
-    put_member("; fails ", policy, "on_failure", "\n");
-}
-
-static void print_edit(const struct peri_json *edit)
-{
-    put_member("  edit      ", edit, "on", ": ");
-    put_member("", edit, "op", " ");
-    put_member("", edit, "name", "");
-    if (peri_json_get(edit, "value"))
-        put_member(": ", edit, "value", "");
-    putchar('\n');
-}
-
-static void print_list(const struct peri_json *list, void (*print)(const struct peri_json *item))
-{
-    for (size_t i = 0; i < peri_json_count(list); i++)
-        print(peri_json_at(list, i));
-}
-
-static void print_upstream(const struct peri_json *upstream)
-{
-    const struct peri_json *endpoints = peri_json_get(upstream, "endpoints");
-    put_member("  upstream  ", upstream, "name", "");
-    printf(", weight %lld", (long long)peri_json_get_integer(upstream, "weight", 1));
-    put_member(", ", upstream, "balance", "\n");
-    for (size_t i = 0; i < peri_json_count(endpoints); i++) {
-        put_member("    endpoint  ", peri_json_at(endpoints, i), "address", "");
-        printf(", weight %lld\n", (long long)peri_json_get_integer(peri_json_at(endpoints, i), "weight", 1));
-    }
-}
-
-static void print_target(const struct peri_json *target)
-{
-    struct peri_slice kind = peri_json_get_string(target, "kind");
-    int64_t status = peri_json_get_integer(target, "status", 0);
-    if (peri_slice_eq(kind, PERI_SLICE("handler"))) {
-        printf("  target    a handler in Lua answers\n");
-    } else if (peri_slice_eq(kind, PERI_SLICE("lua"))) {
-        printf("  target    a function in Lua chooses the upstream\n");
-    } else if (peri_slice_eq(kind, PERI_SLICE("redirect"))) {
-        printf("  target    redirect %lld", (long long)status);
-        put_member(" to ", target, "location", "\n");
-    } else if (peri_slice_eq(kind, PERI_SLICE("reply"))) {
-        printf("  target    reply %lld, %zu bytes\n", (long long)status, peri_json_get_string(target, "body").len);
-    } else {
-        print_list(peri_json_get(target, "upstreams"), print_upstream);
-    }
-}
-
-static void print_route(const struct peri_json *answer)
-{
-    const struct peri_json *route = peri_json_get(answer, "route"), *rewrite = peri_json_get(answer, "rewrite");
-    put_title("\nRoute");
-    put_member(" ", route, "name", "\n");
-    print_captures(peri_json_get(route, "captures"));
-    print_list(peri_json_get(answer, "policies"), print_policy);
-    print_list(peri_json_get(answer, "edits"), print_edit);
-    if (peri_json_get_string(rewrite, "to").ptr) {
-        put_member("  rewrite   ", rewrite, "from", " -> ");
-        put_member("", rewrite, "to", "\n");
-    }
-    print_target(peri_json_get(answer, "target"));
-    if (peri_json_get_bool(answer, "lua", false))
-        printf("\nNothing in Lua was run: it may answer, or change the headers, the path or the upstream.\n");
-}
-
-static void print_answer(const struct peri_json *answer)
-{
-    const struct peri_json *error = peri_json_get(answer, "answer");
-    print_request(peri_json_get(answer, "request"));
-    print_candidates(peri_json_get(answer, "candidates"));
-    if (peri_json_type(peri_json_get(answer, "route")) == PERI_JSON_OBJECT)
-        print_route(answer);
-    if (peri_json_type(error) != PERI_JSON_OBJECT)
-        return;
-    printf("\n%sThe answer is %lld ", peri_cli_color(stdout, "31"),
-           (long long)peri_json_get_integer(error, "status", 0));
-    put_member("", error, "error", ".");
-    printf("%s\n", peri_cli_color(stdout, "0"));
-}
-
-// ---- the command ----
-
-static int print(const struct peri_json *answer, bool is_json)
-{
-    char *text = is_json ? peri_json_format(answer, true) : NULL;
-    bool has_route = peri_json_type(peri_json_get(answer, "route")) == PERI_JSON_OBJECT;
+    char *text = is_json ? peri_json_format(view, true) : NULL;
+    bool has_route = peri_json_type(peri_json_get(view, "route")) == PERI_JSON_OBJECT;
     if (text)
         puts(text);
     else
-        print_answer(answer);
+        peri_cli_print_explanation(view);
     free(text);
     return has_route ? PERI_EXIT_OK : PERI_EXIT_FAILED;
 }
 
-static int explain(struct peri_exchange *x, const struct arguments *arguments, struct peri_generation *generation)
+// ---- a proxy in memory ----
+
+struct run {
+    const struct arguments *arguments;
+    struct peri_loop *loop;
+    struct peri_shm *shm;
+    bool is_done;
+    int status;
+};
+
+static void on_done(void *data, struct peri_json *view)
 {
-    struct peri_json *answer = peri_explain(generation, x);
-    int status = print(answer, arguments->is_json);
-    peri_json_free(answer);
-    peri_generation_unref(generation);
-    return status;
+    struct run *run = data;
+    run->is_done = true;
+    run->status = view ? print(view, run->arguments->is_json) : PERI_EXIT_FAILED;
 }
 
-// What the routes themselves refuse is told with the file, as errors of the evaluation are.
+// Nobody is there: whatever a policy asks of others fails.
+static struct peri_stream *refuse_connection(void *data, struct peri_slice address)
+{
+    PERI_UNUSED(data);
+    PERI_UNUSED(address);
+    return NULL;
+}
+
+static void explain(struct run *run, struct peri_server *server)
+{
+    char message[512];
+    struct peri_explain_request request = request_of(run->arguments);
+    if (!peri_explain_start(server, &request, on_done, run, message, sizeof(message))) {
+        peri_cli_error("%s", message);
+        return;
+    }
+    while (!run->is_done) {
+        uint64_t now = peri_loop_now_ms(run->loop), next = peri_loop_next_ms(run->loop);
+        if (!peri_loop_turn(run->loop) && !run->is_done)
+            peri_loop_advance(run->loop, next > now && next != UINT64_MAX ? next - now : 1);
+    }
+}
+
+// What only the building of a generation refuses is told with the file, as errors of the evaluation are.
 static void print_errors(const char *file, char *errors)
 {
     const char *slash = strrchr(file, '/');
@@ -335,58 +214,139 @@ static void print_errors(const char *file, char *errors)
     free(errors);
 }
 
-// Takes the normalised configuration. What a generation needs beside it is there, but idle.
-static int build(struct peri_exchange *x, const struct arguments *arguments, char *config)
+static void serve(struct run *run, struct peri_server *server, struct peri_snapshot *snapshot)
 {
     char *errors = NULL;
-    int status = PERI_EXIT_FAILED;
-    struct peri_loop *loop = peri_loop_new(false);
-    struct peri_shm *shm = peri_shm_create(&(struct peri_shm_options){.workers = 1, .dict_bytes = 1});
-    struct peri_pools *pools = loop ? peri_pools_new(&(struct peri_pools_options){.loop = loop}) : NULL;
-    struct peri_generation *generation = NULL;
-    if (pools && shm)
-        generation =
-            peri_generation_new(NULL, config, 1, PERI_SLICE(""), pools, shm, peri_shm_metrics(shm, 0), &errors);
-    else
-        free(config);
-    if (generation)
-        status = explain(x, arguments, generation);
-    else
-        print_errors(arguments->words[0], errors);
-    if (pools)
-        peri_pools_free(pools);
-    peri_shm_close(shm);
-    if (loop)
-        peri_loop_free(loop);
-    return status;
+    peri_err_t err = peri_server_build(server, peri_snapshot_source(snapshot), peri_snapshot_entry(snapshot), 1,
+                                       peri_snapshot_digest(snapshot), &errors);
+    if (err != PERI_OK) {
+        print_errors(run->arguments->words[0], errors);
+        return;
+    }
+    peri_server_switch(server);
+    explain(run, server);
 }
 
-static int load(struct peri_exchange *x, const struct arguments *arguments)
+static int explain_snapshot(const struct arguments *arguments, struct peri_snapshot *snapshot)
+{
+    struct run run = {.arguments = arguments, .status = PERI_EXIT_FAILED};
+    struct peri_server *server = NULL;
+    run.loop = peri_loop_new(true);
+    run.shm = peri_shm_create(&(struct peri_shm_options){.workers = 1});
+    if (run.loop && run.shm)
+        server = peri_server_new(&(struct peri_server_options){
+            .loop = run.loop, .shm = run.shm, .is_quiet = true, .connect = refuse_connection});
+    if (server) {
+        peri_loop_set_wall(run.loop, (uint64_t)time(NULL) * 1000); // tokens and the like expire by it
+        serve(&run, server, snapshot);
+        peri_server_free(server);
+    } else {
+        peri_cli_error("the proxy in memory could not be set up; the log says why");
+    }
+    peri_exchange_pool_close();
+    if (run.loop)
+        peri_loop_free(run.loop);
+    peri_shm_close(run.shm);
+    return run.status;
+}
+
+static int explain_file(const struct arguments *arguments)
 {
     struct peri_check_result result;
     if (!peri_cli_load(arguments->words[0], &result))
         return PERI_EXIT_FAILED;
-    char *config = result.config;
-    result.config = NULL;
+    int status = explain_snapshot(arguments, result.snapshot);
     peri_check_result_close(&result);
-    return build(x, arguments, config);
+    return status;
+}
+
+// ---- a running proxy ----
+
+static struct peri_slice name_of(struct peri_slice line)
+{
+    const char *colon = memchr(line.ptr, ':', line.len);
+    return peri_slice(line.ptr, (size_t)(colon - line.ptr));
+}
+
+// The values of all headers with the name of header `first`; NULL when an earlier one has it.
+static struct peri_json *values_of(const struct arguments *arguments, uint32_t first)
+{
+    struct peri_slice name = name_of(arguments->headers[first]);
+    for (uint32_t i = 0; i < first; i++)
+        if (peri_slice_ieq(name_of(arguments->headers[i]), name))
+            return NULL;
+    struct peri_json *list = peri_json_new_array();
+    for (uint32_t i = first; i < arguments->header_count; i++) {
+        struct peri_slice line = arguments->headers[i];
+        if (peri_slice_ieq(name_of(line), name))
+            peri_json_append(list, peri_json_new_string(
+                                       peri_slice_trim(peri_slice(line.ptr + name.len + 1, line.len - name.len - 1))));
+    }
+    return list;
+}
+
+// The request was checked: every header has a name.
+static char *format_request(const struct arguments *arguments)
+{
+    struct peri_json *json = peri_json_new_object(), *headers = peri_json_new_object();
+    peri_json_set(json, "method", peri_json_new_string(peri_slice_from(arguments->words[1])));
+    peri_json_set(json, "url", peri_json_new_string(peri_slice_from(arguments->words[2])));
+    for (uint32_t i = 0; i < arguments->header_count; i++) {
+        char name[256];
+        struct peri_slice text = name_of(arguments->headers[i]);
+        struct peri_json *values = values_of(arguments, i);
+        snprintf(name, sizeof(name), "%.*s", (int)text.len, text.ptr);
+        if (values)
+            peri_json_set(headers, name, values);
+    }
+    peri_json_set(json, "headers", headers);
+    if (arguments->body)
+        peri_json_set(json, "body", peri_json_new_string(peri_slice_from(arguments->body)));
+    if (arguments->client)
+        peri_json_set(json, "client", peri_json_new_string(peri_slice_from(arguments->client)));
+    char *text = peri_json_format(json, false);
+    peri_json_free(json);
+    return text;
+}
+
+static int print_reply(const struct peri_admin_reply *reply, bool is_json)
+{
+    struct peri_json *json = peri_json_parse(peri_slice_from(reply->body), false, NULL, 0);
+    struct peri_slice detail = peri_json_get_string(json, "detail");
+    int status = PERI_EXIT_FAILED;
+    if (reply->status == 200)
+        status = print(json, is_json);
+    else if (detail.len > 0)
+        peri_cli_error("%.*s", (int)detail.len, detail.ptr);
+    else
+        peri_cli_error("the admin interface answered with status %d", reply->status);
+    peri_json_free(json);
+    return status;
+}
+
+static int explain_running(const struct arguments *arguments)
+{
+    struct peri_admin_reply reply;
+    char message[512] = "out of memory";
+    char *body = format_request(arguments);
+    if (!body || peri_admin_post(arguments->admin, "/explain", body, &reply, message, sizeof(message)) != PERI_OK) {
+        free(body);
+        peri_cli_error("%s", message);
+        return PERI_EXIT_FAILED;
+    }
+    int status = print_reply(&reply, arguments->is_json);
+    free(body);
+    free(reply.body);
+    return status;
 }
 
 int peri_cli_explain(int argc, char **argv)
 {
     struct arguments arguments = {0};
     int status = parse(&arguments, argc, argv);
+    if (status == PERI_EXIT_OK)
+        status = check_request(&arguments);
     if (status != PERI_EXIT_OK)
         return status;
-    struct peri_exchange *x = peri_exchange_new();
-    if (!x) {
-        peri_cli_error("out of memory");
-        return PERI_EXIT_FAILED;
-    }
-    status = read_request(x, &arguments);
-    if (status == PERI_EXIT_OK)
-        status = load(x, &arguments);
-    peri_exchange_free(x);
-    peri_exchange_pool_close();
-    return status;
+    return arguments.admin ? explain_running(&arguments) : explain_file(&arguments);
 }

@@ -2,9 +2,10 @@
 // What the supervisor and its children say to each other over a socket pair: whole messages with a type, a number, some
 // bytes and descriptors. Both ends are the same binary, so there is no version; every size is bounded all the same.
 //
-//   supervisor -> worker    START · BUILD n · SWITCH n · CANARY n · DROP n · DRAIN ms · RECORD
+//   supervisor -> worker    START · BUILD n · SWITCH n · CANARY n · DROP n · EXPLAIN id request · DRAIN ms · RECORD
 //   worker -> supervisor    READY n | FAILED n errors      answer to BUILD
 //                           SWITCHED n                     answer to SWITCH
+//                           EXPLAINED id answer            answer to EXPLAIN
 //   check -> supervisor     TESTING spec …, then ACCEPTED config | REFUSED errors
 //   workers -> supervisor   RECORDED dropped line          on a socket of the recording's own, which all workers share
 //
@@ -32,10 +33,12 @@ enum peri_control_type {
     PERI_CONTROL_READY,    ///< number: generation
     PERI_CONTROL_FAILED,   ///< number: generation; text: JSON array of errors
     PERI_CONTROL_SWITCHED, ///< number: generation
-    PERI_CONTROL_TESTING,  ///< number: time of all specs in ms; text: JSON object of the one that begins (app/gate.h)
-    PERI_CONTROL_ACCEPTED, ///< text: normalised configuration; fd: snapshot
-    PERI_CONTROL_REFUSED,  ///< text: JSON array of errors; fd: snapshot, or none
-    PERI_CONTROL_RECORDED, ///< number: exchanges dropped since the last one; text: a line, or nothing
+    PERI_CONTROL_EXPLAIN,  ///< number: of the request; text: JSON (proxy/explain.h)
+    PERI_CONTROL_EXPLAINED, ///< number: of the request; text: JSON
+    PERI_CONTROL_TESTING,   ///< number: time of all specs in ms; text: JSON object of the one that begins (app/gate.h)
+    PERI_CONTROL_ACCEPTED,  ///< text: normalised configuration; fd: snapshot
+    PERI_CONTROL_REFUSED,   ///< text: JSON array of errors; fd: snapshot, or none
+    PERI_CONTROL_RECORDED,  ///< number: exchanges dropped since the last one; text: a line, or nothing
     PERI_CONTROL_COUNT
 };
 

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/slice.h"
 
 struct peri_children;
 struct peri_link;
@@ -27,6 +28,8 @@ struct peri_link_ops {
     void (*canary)(struct peri_link *link, uint64_t number, uint32_t share);
     /// Drop the candidate `number`. Not answered.
     void (*drop)(struct peri_link *link, uint64_t number);
+    /// Explain the request `id` (JSON, borrowed) with the generation that answers. Answered by on_explained.
+    void (*explain)(struct peri_link *link, uint64_t id, struct peri_slice request);
     /// Finish what is open, at most `ms`, and end. Answered by on_end.
     void (*drain)(struct peri_link *link, uint64_t ms);
     /// Record exchanges as `settings` (borrowed) say and send the lines to `fd` (borrowed); with NULL: stop. Not answered.
@@ -41,6 +44,8 @@ struct peri_link_events {
     /// `errors` (app/errors.h) is borrowed for the call.
     void (*on_failed)(struct peri_link *link, uint64_t number, const char *errors);
     void (*on_switched)(struct peri_link *link, uint64_t number);
+    /// `answer` (JSON, borrowed for the call) is what is to be told of the request `id`.
+    void (*on_explained)(struct peri_link *link, uint64_t id, struct peri_slice answer);
     /// The worker has ended; `how` says it in words, borrowed for the call. The link is freed afterwards. Last event.
     void (*on_end)(struct peri_link *link, const char *how);
 };

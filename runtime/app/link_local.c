@@ -71,6 +71,19 @@ static void on_drop(struct peri_link *link, uint64_t number)
     self->ready = 0;
 }
 
+static void on_explained(void *data, uint64_t id, struct peri_slice answer)
+{
+    struct local_link *self = data;
+    self->base.events->on_explained(&self->base, id, answer);
+}
+
+static void on_explain(struct peri_link *link, uint64_t id, struct peri_slice request)
+{
+    struct local_link *self = self_of(link);
+    if (!self->is_ending)
+        peri_worker_explain(self->worker, id, request, on_explained, self);
+}
+
 static void on_kill(struct peri_link *link)
 {
     struct local_link *self = self_of(link);
@@ -103,6 +116,7 @@ static const struct peri_link_ops ops = {
     .switch_to = on_switch_to,
     .canary = on_canary,
     .drop = on_drop,
+    .explain = on_explain,
     .drain = on_drain,
     .record = on_record,
     .kill = on_kill,

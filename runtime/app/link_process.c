@@ -79,6 +79,11 @@ static void on_drop(struct peri_link *link, uint64_t number)
     send_order(link, &(struct peri_control_message){.type = PERI_CONTROL_DROP, .number = number});
 }
 
+static void on_explain(struct peri_link *link, uint64_t id, struct peri_slice request)
+{
+    send_order(link, &(struct peri_control_message){.type = PERI_CONTROL_EXPLAIN, .number = id, .text = request});
+}
+
 static void on_drain(struct peri_link *link, uint64_t ms)
 {
     send_order(link, &(struct peri_control_message){.type = PERI_CONTROL_DRAIN, .number = ms});
@@ -97,6 +102,7 @@ static const struct peri_link_ops ops = {
     .switch_to = on_switch_to,
     .canary = on_canary,
     .drop = on_drop,
+    .explain = on_explain,
     .drain = on_drain,
     .record = on_record,
     .kill = on_kill,
@@ -109,6 +115,7 @@ static void tell(struct process_link *self, const struct peri_control_message *m
     case PERI_CONTROL_READY: link->events->on_ready(link, message->number); break;
     case PERI_CONTROL_FAILED: link->events->on_failed(link, message->number, message->text.ptr); break;
     case PERI_CONTROL_SWITCHED: link->events->on_switched(link, message->number); break;
+    case PERI_CONTROL_EXPLAINED: link->events->on_explained(link, message->number, message->text); break;
     default: peri_error("worker %u sent an answer that is none: killed", link->index); on_kill(link);
     }
 }

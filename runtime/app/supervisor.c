@@ -90,6 +90,7 @@ static bool open(struct peri_supervisor *supervisor)
         return false;
     supervisor->started_ms = peri_loop_now_ms(supervisor->loop);
     peri_supervisor_init_reload(supervisor);
+    peri_list_init(&supervisor->explanations.waiters);
     for (int i = 0; i < PERI_SUPERVISOR_SIGNALS; i++) {
         supervisor->signals[i] = peri_signal_open(supervisor->loop, numbers[i], on_signal, supervisor);
         if (!supervisor->signals[i])

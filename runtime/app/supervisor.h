@@ -12,6 +12,9 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/list.h"
+#include "base/slice.h"
+#include "event/timer.h"
 #include "shared/metrics.h"
 
 struct peri_canary_case;
@@ -51,6 +54,16 @@ struct peri_reload_waiter {
     void (*on_done)(struct peri_reload_waiter *waiter, const struct peri_reload_outcome *outcome);
 };
 
+/// Who waits for an explanation; embedded in its owner.
+struct peri_explain_waiter {
+    struct peri_list link; ///< among the waiters
+    struct peri_timer timer;
+    uint64_t id;
+    uint32_t worker;
+    /// Called once from the loop: JSON (proxy/explain.h), borrowed for the call; ptr is NULL when the worker has ended, or does not answer.
+    void (*on_done)(struct peri_explain_waiter *waiter, struct peri_slice answer);
+};
+
 /// Runs until a signal or /drain ends it. Returns the exit status: 0, or 1 when it could not start (errors on stderr).
 int peri_supervisor_run(const struct peri_supervisor_options *options);
 
@@ -77,6 +90,14 @@ void peri_supervisor_record_resume(struct peri_supervisor *supervisor);
 
 /// Ends the recording, if there is one.
 void peri_supervisor_record_stop(struct peri_supervisor *supervisor);
+
+/// Lets a worker explain `request` (JSON, borrowed for the call). `waiter` (borrowed until on_done or
+/// peri_supervisor_forget_explain) is told. PERI_ERR_DRAINING when no worker serves.
+peri_err_t peri_supervisor_explain(struct peri_supervisor *supervisor, struct peri_slice request,
+                                   struct peri_explain_waiter *waiter);
+
+/// The waiter is not told any more.
+void peri_supervisor_forget_explain(struct peri_explain_waiter *waiter);
 
 /// Begins to drain, as SIGTERM does.
 void peri_supervisor_drain(struct peri_supervisor *supervisor);

@@ -30,8 +30,8 @@ bool peri_supervisor_canary(void *data)
     struct peri_edition *edition = supervisor->candidate;
     if (edition->config->reload.canary == 0)
         return false;
-    supervisor->canary_ms = peri_loop_now_ms(supervisor->loop);
-    supervisor->canary_deaths = 0;
+    supervisor->canary.began_ms = peri_loop_now_ms(supervisor->loop);
+    supervisor->canary.deaths = 0;
     peri_chronicle_set(&supervisor->chronicle, supervisor->entry, PERI_CHRONICLE_CANARY, NULL);
     peri_workers_each(supervisor->workers, order_one, edition);
     peri_workers_hold(supervisor->workers, false);
@@ -57,10 +57,10 @@ bool peri_supervisor_canary_case(const struct peri_supervisor *supervisor, struc
     const struct peri_config_reload *wanted = &supervisor->candidate->config->reload;
     *c = (struct peri_canary_case){
         .serving = peri_history_current(&supervisor->history)->number,
-        .deaths = supervisor->canary_deaths,
+        .deaths = supervisor->canary.deaths,
         .max_errors = wanted->max_errors,
         .max_slowdown = wanted->max_slowdown,
-        .is_over = peri_loop_now_ms(supervisor->loop) - supervisor->canary_ms >= wanted->window_ms,
+        .is_over = peri_loop_now_ms(supervisor->loop) - supervisor->canary.began_ms >= wanted->window_ms,
     };
     peri_canary_sum(supervisor->shm, supervisor->candidate->number, &c->counts);
     return true;
@@ -86,5 +86,5 @@ const struct peri_edition *peri_supervisor_candidate(const struct peri_superviso
 
 uint64_t peri_supervisor_canary_ms(const struct peri_supervisor *supervisor)
 {
-    return peri_loop_now_ms(supervisor->loop) - supervisor->canary_ms;
+    return peri_loop_now_ms(supervisor->loop) - supervisor->canary.began_ms;
 }

@@ -24,6 +24,18 @@ struct peri_workers_ops;
 
 #define PERI_SUPERVISOR_SIGNALS 3 ///< SIGTERM, SIGINT, SIGHUP
 
+/// The canary that is on.
+struct peri_supervisor_canary {
+    uint64_t began_ms; ///< loop time
+    uint32_t deaths;   ///< workers that ended since
+};
+
+/// Requests for an explanation that workers have not answered.
+struct peri_supervisor_explanations {
+    struct peri_list waiters; ///< peri_explain_waiter
+    uint64_t last_id;
+};
+
 struct peri_supervisor {
     const struct peri_supervisor_options *options;
     enum peri_supervisor_state state;
@@ -40,10 +52,10 @@ struct peri_supervisor {
     struct peri_check *check;           ///< under way; NULL for none
     struct peri_reload reload;
     struct peri_edition *candidate; ///< owned; of the reload under way
-    uint64_t canary_ms;             ///< loop time at which the canary began
-    uint32_t canary_deaths;         ///< workers that ended since
-    struct peri_defer revive;       ///< a rollback's candidate waits to be prepared
+    struct peri_supervisor_canary canary;
+    struct peri_defer revive; ///< a rollback's candidate waits to be prepared
     struct peri_reload_waiter *waiter;
+    struct peri_supervisor_explanations explanations;
     bool wants_reload;            ///< a signal or a change of files asked for one while another was under way
     struct peri_watcher *watcher; ///< NULL unless the configuration is watched
     struct peri_listening *admin_socket;
@@ -72,6 +84,10 @@ void peri_supervisor_init_reload(struct peri_supervisor *supervisor);
 
 /// Reloads because of a signal or a change of files: now, or after the reload under way.
 void peri_supervisor_reload_soon(struct peri_supervisor *supervisor);
+
+/// A worker answered the request `id` for an explanation; a worker has ended: its requests get none (supervisor_explain.c).
+void peri_supervisor_explained(struct peri_supervisor *supervisor, uint64_t id, struct peri_slice answer);
+void peri_supervisor_unexplained(struct peri_supervisor *supervisor, uint32_t worker);
 
 /// Watches the files of `snapshot`, or nothing when the current configuration does not want it.
 void peri_supervisor_watch(struct peri_supervisor *supervisor, struct peri_snapshot *snapshot);

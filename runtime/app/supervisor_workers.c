@@ -39,10 +39,16 @@ static void on_switched(void *data, uint32_t worker, uint64_t number)
         peri_reload_switched(&supervisor->reload, worker);
 }
 
+static void on_explained(void *data, uint64_t id, struct peri_slice answer)
+{
+    peri_supervisor_explained(data, id, answer);
+}
+
 static void on_lost(void *data, uint32_t worker)
 {
     struct peri_supervisor *supervisor = data;
-    supervisor->canary_deaths++;
+    supervisor->canary.deaths++;
+    peri_supervisor_unexplained(supervisor, worker);
     peri_reload_lost(&supervisor->reload, worker);
 }
 
@@ -94,6 +100,7 @@ const struct peri_workers_ops peri_supervisor_workers_ops = {
     .brief = on_brief,
     .on_built = on_built,
     .on_switched = on_switched,
+    .on_explained = on_explained,
     .on_lost = on_lost,
     .on_serving = on_serving,
     .on_hopeless = on_hopeless,

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "app/explainer.h"
 #include "app/listen_plan.h"
 #include "app/recording_feed.h"
 #include "app/snapshot.h"
@@ -23,6 +24,7 @@ struct peri_worker {
     struct peri_worker_settings settings;
     struct peri_timer beat;
     struct peri_recording_feed *feed; ///< NULL when nothing is recorded
+    struct peri_explainer explainer;
 };
 
 static void on_beat(struct peri_timer *timer)
@@ -50,6 +52,7 @@ struct peri_worker *peri_worker_new(struct peri_loop *loop, struct peri_shm *shm
     worker->index = index;
     worker->settings = *settings;
     peri_timer_init(&worker->beat, on_beat);
+    peri_explainer_init(&worker->explainer);
     worker->server = peri_server_new(&(struct peri_server_options){
         .loop = loop,
         .shm = shm,
@@ -94,6 +97,13 @@ void peri_worker_canary(struct peri_worker *worker, uint32_t share)
     peri_server_canary(worker->server, share);
 }
 
+void peri_worker_explain(struct peri_worker *worker, uint64_t id, struct peri_slice request,
+                         void (*on_done)(void *data, uint64_t id, struct peri_slice answer), void *data)
+{
+    struct peri_explainer_job job = {.id = id, .request = request, .on_done = on_done, .data = data};
+    peri_explainer_start(&worker->explainer, worker->server, worker->loop, &job);
+}
+
 void peri_worker_drop(struct peri_worker *worker)
 {
     peri_server_drop(worker->server);
@@ -118,6 +128,7 @@ void peri_worker_free(struct peri_worker *worker)
         return;
     peri_timer_stop(&worker->beat);
     peri_recording_feed_close(worker->feed);
+    peri_explainer_close(&worker->explainer);
     peri_server_free(worker->server);
     free(worker);
 }

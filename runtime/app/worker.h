@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/slice.h"
 #include "proxy/mask.h"
 
 struct peri_listen_plan;
@@ -54,6 +55,11 @@ void peri_worker_drop(struct peri_worker *worker);
 
 /// Records exchanges as `settings` (borrowed) say and sends the lines to `fd` (taken); with NULL: stops.
 void peri_worker_record(struct peri_worker *worker, const struct peri_recording_settings *settings, int fd);
+
+/// Explains the request in `request` (JSON, borrowed for the call; proxy/explain.h). Calls on_done(data, id, answer) once from the loop:
+/// JSON, borrowed for the call; { "refused": sentence } for what is no request.
+void peri_worker_explain(struct peri_worker *worker, uint64_t id, struct peri_slice request,
+                         void (*on_done)(void *data, uint64_t id, struct peri_slice answer), void *data);
 
 /// Stops accepting and calls on_drained(data) once, when the last connection is gone or after `ms`.
 void peri_worker_drain(struct peri_worker *worker, uint64_t ms, void (*on_drained)(void *data), void *data);

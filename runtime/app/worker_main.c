@@ -142,6 +142,17 @@ static void on_record(struct process *process, struct peri_control_message *mess
     }
 }
 
+static void on_explained(void *data, uint64_t id, struct peri_slice text)
+{
+    struct process *process = data;
+    struct peri_control_message message = {.type = PERI_CONTROL_EXPLAINED, .number = id, .text = text};
+    peri_err_t err = peri_control_send(PERI_CONTROL_CHILD_FD, &message);
+    if (err == PERI_OK || err == PERI_ERR_CLOSED)
+        return;
+    peri_error("cannot answer the supervisor");
+    end(process, 1);
+}
+
 static void carry_out(struct process *process, struct peri_control_message *message)
 {
     if (message->type == PERI_CONTROL_START) {
@@ -157,6 +168,9 @@ static void carry_out(struct process *process, struct peri_control_message *mess
     case PERI_CONTROL_DROP:
         peri_worker_drop(process->worker);
         process->ready = 0;
+        break;
+    case PERI_CONTROL_EXPLAIN:
+        peri_worker_explain(process->worker, message->number, message->text, on_explained, process);
         break;
     case PERI_CONTROL_DRAIN: drain(process, message->number); break;
     case PERI_CONTROL_RECORD: on_record(process, message); break;

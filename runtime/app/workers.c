@@ -156,6 +156,12 @@ static void on_switched(struct peri_link *link, uint64_t number)
         tell_serving(workers);
 }
 
+static void on_explained(struct peri_link *link, uint64_t id, struct peri_slice answer)
+{
+    struct seat *seat = link->data;
+    seat->workers->options.ops->on_explained(seat->workers->options.data, id, answer);
+}
+
 static bool is_empty(const struct peri_workers *workers)
 {
     for (uint32_t i = 0; i < workers->options.count; i++)
@@ -205,6 +211,7 @@ static const struct peri_link_events events = {
     .on_ready = on_ready,
     .on_failed = on_failed,
     .on_switched = on_switched,
+    .on_explained = on_explained,
     .on_end = on_end,
 };
 
@@ -313,6 +320,14 @@ void peri_workers_each(struct peri_workers *workers, void (*each)(void *data, st
 struct peri_link *peri_workers_link(const struct peri_workers *workers, uint32_t index)
 {
     return index < workers->options.count ? workers->seats[index].link : NULL;
+}
+
+struct peri_link *peri_workers_serving(const struct peri_workers *workers)
+{
+    for (uint32_t i = 0; i < workers->options.count; i++)
+        if (workers->seats[i].link && workers->seats[i].is_serving)
+            return workers->seats[i].link;
+    return NULL;
 }
 
 void peri_workers_hold(struct peri_workers *workers, bool is_held)

@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/slice.h"
+
 struct peri_children;
 struct peri_link;
 struct peri_loop;
@@ -23,6 +25,8 @@ struct peri_workers_ops {
     void (*on_built)(void *data, uint32_t worker, uint64_t number, const char *errors);
     /// A worker switched to generation `number`.
     void (*on_switched)(void *data, uint32_t worker, uint64_t number);
+    /// A worker answered the request `id` for an explanation (JSON, borrowed).
+    void (*on_explained)(void *data, uint64_t id, struct peri_slice answer);
     /// A worker has ended.
     void (*on_lost)(void *data, uint32_t worker);
     /// Every worker serves: for the first time.
@@ -60,6 +64,9 @@ void peri_workers_each(struct peri_workers *workers, void (*each)(void *data, st
 
 /// The link of worker `index`; NULL while it does not run.
 struct peri_link *peri_workers_link(const struct peri_workers *workers, uint32_t index);
+
+/// The link of a worker that serves; NULL when there is none.
+struct peri_link *peri_workers_serving(const struct peri_workers *workers);
 
 /// While held, no worker is started; those that wait are when the hold ends.
 void peri_workers_hold(struct peri_workers *workers, bool is_held);

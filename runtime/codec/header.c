@@ -85,6 +85,25 @@ bool peri_header_is_value(struct peri_slice value)
     return true;
 }
 
+// Is `part`, in lower case, anywhere in `name`?
+static bool has_part(struct peri_slice name, struct peri_slice part)
+{
+    for (size_t i = 0; i + part.len <= name.len; i++)
+        if (peri_slice_ieq(peri_slice(name.ptr + i, part.len), part))
+            return true;
+    return false;
+}
+
+bool peri_header_is_secret(struct peri_slice name)
+{
+    static const char *const parts[] = {"authoriz", "x-auth", "cookie",  "key",        "token",
+                                        "secret",   "passw",  "session", "credential", "signature"};
+    for (size_t i = 0; i < PERI_COUNT(parts); i++)
+        if (has_part(name, peri_slice_from(parts[i])))
+            return true;
+    return false;
+}
+
 void peri_headers_init(struct peri_headers *headers, struct peri_arena *arena)
 {
     *headers = (struct peri_headers){.arena = arena};

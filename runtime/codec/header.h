@@ -90,6 +90,10 @@ bool peri_header_is_name(struct peri_slice name);
 /// Is `value` free of CR, LF, NUL and other control bytes but tab (RFC 9110 5.5)?
 bool peri_header_is_value(struct peri_slice value);
 
+/// Does the name of a field, a query parameter or a cookie say that its value is a secret (authorization, cookie, x-api-key …)? Rather
+/// too often than too seldom: for what shows requests to people.
+bool peri_header_is_secret(struct peri_slice name);
+
 /// Makes an empty list whose memory comes from `arena`.
 void peri_headers_init(struct peri_headers *headers, struct peri_arena *arena);
 

@@ -236,6 +236,11 @@ char *peri_json_format(const struct peri_json *json, bool is_pretty)
     return json_dumps(unwrap(json), JSON_ENCODE_ANY | (is_pretty ? JSON_INDENT(2) : JSON_COMPACT));
 }
 
+char *peri_json_format_ascii(const struct peri_json *json)
+{
+    return json_dumps(unwrap(json), JSON_ENCODE_ANY | JSON_COMPACT | JSON_ENSURE_ASCII);
+}
+
 const char *peri_json_version(void)
 {
     return jansson_version_str();

@@ -110,6 +110,9 @@ struct peri_json *peri_json_copy(const struct peri_json *json);
 /// NULL when out of memory.
 char *peri_json_format(const struct peri_json *json, bool is_pretty);
 
+/// The same without white space and with escapes for all that is not ASCII, so that it may be the value of a header.
+char *peri_json_format_ascii(const struct peri_json *json);
+
 /// Version of jansson as linked.
 const char *peri_json_version(void);
 

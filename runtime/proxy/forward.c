@@ -9,6 +9,7 @@
 #include "proxy/generation.h"
 #include "proxy/pipeline.h"
 #include "proxy/server_internal.h"
+#include "proxy/trace.h"
 
 uint32_t peri_forward_hooks(const struct peri_exchange *x)
 {
@@ -61,7 +62,7 @@ static void end_chunk(struct peri_exchange *x, enum peri_side side)
     flow->is_last_done = flow->chunk.is_last;
     if (side == PERI_SIDE_RESPONSE)
         send_response_bytes(x, flow->chunk.out);
-    else if (x->forward->is_around)
+    else if (x->forward->is_replayed)
         keep_filtered(x->forward, flow->chunk.out);
     else if (is_upstream_ready(x->forward))
         send_request_bytes(x->forward, flow->chunk.out);
@@ -131,7 +132,7 @@ bool peri_forward_filter_request(struct peri_exchange *x)
     struct peri_forward *f = x->forward;
     const struct peri_flow *flow = &f->flow[PERI_SIDE_REQUEST];
     bool has_hook = peri_forward_hooks(x) & PERI_HOOK(PERI_PHASE_REQUEST_BODY);
-    if (!has_hook || x->req.content_length == PERI_LENGTH_NONE || f->filtered.is_used)
+    if (!has_hook || !f->is_replayed || x->req.content_length == PERI_LENGTH_NONE || f->filtered.is_used)
         return true;
     if (!pump_hooks(x, PERI_SIDE_REQUEST) || !flow->is_last_done)
         return false;
@@ -167,13 +168,32 @@ static void pump_request_plain(struct peri_exchange *x)
     }
 }
 
+// A request that is only explained: its body passes the hooks, and that is the end of it. False when the exchange may be gone.
+static bool sink_request(struct peri_exchange *x)
+{
+    const struct peri_forward *f = x->forward;
+    bool has_hook = peri_forward_hooks(x) & PERI_HOOK(PERI_PHASE_REQUEST_BODY) && !f->is_replayed;
+    if (!x->trace->has_arrived || is_held(f, PERI_SIDE_REQUEST))
+        return true;
+    if (has_hook && x->req.content_length != PERI_LENGTH_NONE) {
+        if (!pump_hooks(x, PERI_SIDE_REQUEST))
+            return false;
+        if (!f->flow[PERI_SIDE_REQUEST].is_last_done)
+            return true; // a hook waits, or more of the body comes
+    }
+    peri_pipeline_complete(x);
+    return false;
+}
+
 bool peri_forward_pump_request(struct peri_exchange *x)
 {
     struct peri_forward *f = x->forward;
     bool has_hook = peri_forward_hooks(x) & PERI_HOOK(PERI_PHASE_REQUEST_BODY);
+    if (peri_trace_is_virtual(x->trace))
+        return sink_request(x);
     if (!is_upstream_ready(f) || f->attempt.has_no_body || is_held(f, PERI_SIDE_REQUEST))
         return true;
-    if (f->is_around) {
+    if (f->is_replayed) {
         replay_request(x);
         return true;
     }
@@ -203,7 +223,7 @@ void peri_forward_on_request_body(struct peri_exchange *x, struct peri_slice dat
     }
     if (f->flow[PERI_SIDE_REQUEST].is_replaced)
         return;
-    bool is_direct = is_upstream_ready(f) && !f->attempt.has_no_body && !f->is_around &&
+    bool is_direct = is_upstream_ready(f) && !f->attempt.has_no_body && !f->is_replayed &&
                      !f->flow[PERI_SIDE_REQUEST].is_blocked && x->req_body.queue.len == 0 &&
                      !is_held(f, PERI_SIDE_REQUEST) && !(peri_forward_hooks(x) & PERI_HOOK(PERI_PHASE_REQUEST_BODY));
     if (is_direct) {
@@ -289,7 +309,7 @@ void peri_forward_on_response_body(struct peri_exchange *x, struct peri_slice da
 void peri_forward_end_chunk(struct peri_exchange *x, enum peri_side side)
 {
     end_chunk(x, side);
-    if (side == PERI_SIDE_REQUEST && x->forward->is_around)
+    if (side == PERI_SIDE_REQUEST && x->forward->is_replayed)
         peri_pipeline_send_whole(x);
     else if (side == PERI_SIDE_REQUEST)
         peri_forward_pump_request(x);

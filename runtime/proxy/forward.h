@@ -56,13 +56,13 @@ struct peri_forward {
     bool is_attempt_over;        ///< on_end or on_error of the attempt came
     bool is_retried;             ///< the stale connection was replaced once
     bool is_rewritten;           ///< the path is the upstream's
-    bool is_around;              ///< around() took over
+    bool is_replayed;            ///< around() may ask again: the request body is kept whole
     bool is_answered;            ///< an error is the answer: verdicts of hooks that still run come too late
-    bool is_fetch;               ///< made by a script: not in the access log, not a request of a route
+    bool is_fetch;               ///< made by a script, or to explain: not in the access log, not a request of a route
     bool awaits_response;        ///< around() waits for the upstream's response
     bool has_sent_body;          ///< request body bytes left for an upstream
     bool has_sent_head;          ///< the client has the response head
-    bool has_run_response;       ///< the response hooks ran
+    bool has_run_response;       ///< the response hooks ran, or around() sees to them
 };
 
 /// The hooks of the exchange's route; 0 without one.

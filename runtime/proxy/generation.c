@@ -380,6 +380,7 @@ struct peri_generation *peri_generation_new(struct peri_script_generation *scrip
         err = read_routes(&b, peri_json_get(json, "routes"));
     if (err == PERI_OK)
         err = read_secrets(&b, peri_json_get(json, "routes"));
+    g->explain = keep(&b, peri_json_get_string(peri_json_get(json, "explain"), "digest"));
     peri_json_free(json);
     if (err == PERI_OK) {
         if (script)

@@ -20,7 +20,8 @@ struct peri_shm;
 
 struct peri_generation {
     uint64_t number;
-    struct peri_slice digest; ///< in the arena
+    struct peri_slice digest;  ///< in the arena
+    struct peri_slice explain; ///< digest of the token of the setting `explain`, in the arena; empty without it
     uint32_t references;
     struct peri_arena arena; ///< plans and texts
     char *config;            ///< normalised JSON, owned

@@ -18,6 +18,7 @@
 #include "proxy/reply.h"
 #include "proxy/server_internal.h"
 #include "proxy/tap.h"
+#include "proxy/trace.h"
 #include "route/rewrite.h"
 #include "route/table.h"
 #include "shared/metrics.h"
@@ -60,9 +61,9 @@ static void finish(struct peri_exchange *x)
     peri_chain_end(x);
     peri_exchange_set_state(x, PERI_X_DONE);
     peri_list_remove(&f->link);
-    bool is_fetch = f->is_fetch;
+    bool has_generation = !f->is_fetch || peri_trace_is_virtual(x->trace); // a fetch leaves it to its caller
     x->client->release(x);
-    if (!is_fetch)
+    if (has_generation)
         peri_generation_unref(generation);
 }
 
@@ -95,7 +96,7 @@ void peri_pipeline_complete(struct peri_exchange *x)
         return;
     end_attempt(x->forward);
     peri_exchange_set_state(x, PERI_X_LOG);
-    if (peri_forward_hooks(x) & PERI_HOOK(PERI_PHASE_LOG))
+    if (peri_forward_hooks(x) & PERI_HOOK(PERI_PHASE_LOG) && !peri_trace_is_virtual(x->trace))
         run_phase(x, PERI_PHASE_LOG);
     else
         finish(x);
@@ -136,6 +137,12 @@ static bool has_response_body(const struct peri_exchange *x)
     return x->res.content_length > 0 || x->res.content_length == PERI_LENGTH_UNKNOWN || x->res_body.queue.len > 0;
 }
 
+// May a hook of `phase` change the body on its way? Not when all are `dry`.
+static bool changes_body(const struct peri_exchange *x, enum peri_phase phase, uint32_t dry)
+{
+    return (peri_forward_hooks(x) & (PERI_HOOK(phase) | dry)) == PERI_HOOK(phase);
+}
+
 static void send_response(struct peri_exchange *x)
 {
     struct peri_forward *f = x->forward;
@@ -147,10 +154,12 @@ static void send_response(struct peri_exchange *x)
     }
     if (x->route)
         run_edits(&x->res.headers, x->route->response_edits, x->route->response_edit_count);
-    if (has_body && peri_forward_hooks(x) & PERI_HOOK(PERI_PHASE_RESPONSE_BODY))
+    if (has_body && changes_body(x, PERI_PHASE_RESPONSE_BODY, PERI_HOOK_RESPONSE_BODY_DRY))
         x->res.content_length = PERI_LENGTH_UNKNOWN;
     if (!f->is_started || f->is_attempt_over)
         peri_reply_add_date(f->server->loop, x);
+    if (PERI_UNLIKELY(x->trace != NULL) && !x->trace->is_virtual)
+        peri_trace_put_header(x);
     f->has_sent_head = true;
     peri_exchange_set_state(x, x->res.is_upgrade ? PERI_X_TUNNEL : PERI_X_SENDING);
     x->client->send_head(x, !has_body && !x->res.is_upgrade);
@@ -174,7 +183,7 @@ static void on_response_ready(struct peri_exchange *x, peri_err_t err)
         enum peri_verdict verdict = peri_chain_resume_response(x, err);
         if (verdict != PERI_VERDICT_PENDING)
             peri_pipeline_on_verdict(x, PERI_PHASE_REQUEST, verdict);
-    } else if (peri_forward_hooks(x) & PERI_HOOK(PERI_PHASE_RESPONSE) && !f->has_run_response && !f->is_around) {
+    } else if (peri_forward_hooks(x) & PERI_HOOK(PERI_PHASE_RESPONSE) && !f->has_run_response) {
         f->has_run_response = true;
         run_phase(x, PERI_PHASE_RESPONSE);
     } else {
@@ -189,6 +198,8 @@ void peri_pipeline_fail(struct peri_exchange *x, peri_err_t err)
         return;
     x->facts.err = err;
     f->is_answered = !f->awaits_response;
+    if (PERI_UNLIKELY(x->trace != NULL))
+        peri_trace_result(x, 0, err);
     end_attempt(f);
     if (f->has_sent_head) {
         x->client->reset(x, err);
@@ -254,6 +265,7 @@ static void begin_attempt(struct peri_exchange *x, bool wants_fresh)
     struct peri_forward *f = x->forward;
     peri_debug_assert(f->endpoint && f->upstream && !f->attempt.connection);
     peri_debug_assert(x->state == PERI_X_FORWARD);
+    bool has_no_body = x->req.content_length == PERI_LENGTH_NONE;
     f->attempt = (struct peri_attempt){
         .events = f->tap ? peri_tap_attempt(f->tap, &attempt_events) : &attempt_events,
         .data = x,
@@ -262,8 +274,18 @@ static void begin_attempt(struct peri_exchange *x, bool wants_fresh)
         .res = &x->res,
         .connect_ms = f->upstream->connect_ms,
         .wants_fresh = wants_fresh,
-        .has_no_body = x->req.content_length == PERI_LENGTH_NONE,
+        .has_no_length =
+            !has_no_body && !f->is_replayed && changes_body(x, PERI_PHASE_REQUEST_BODY, PERI_HOOK_REQUEST_BODY_DRY),
+        .has_no_body = has_no_body,
     };
+    if (PERI_UNLIKELY(x->trace != NULL)) {
+        peri_trace_attempt(x);
+        if (x->trace->is_virtual) {
+            x->trace->has_arrived = true;
+            peri_forward_pump_request(x);
+            return;
+        }
+    }
     f->is_started = true;
     f->is_attempt_over = f->flow[PERI_SIDE_REQUEST].is_blocked = false;
     x->facts.upstream_ns = peri_loop_now_ns(f->server->loop);
@@ -297,6 +319,8 @@ static void count_attempt(struct peri_exchange *x, int status)
     struct peri_forward *f = x->forward;
     peri_metrics_attempt(f->server->page, f->upstream->metrics, status,
                          peri_loop_now_ns(f->server->loop) - x->facts.upstream_ns);
+    if (PERI_UNLIKELY(x->trace != NULL) && status > 0)
+        peri_trace_result(x, status, PERI_OK);
 }
 
 static void on_head(struct peri_attempt *attempt)
@@ -356,6 +380,8 @@ static void on_error(struct peri_attempt *attempt, peri_err_t err)
     if (can_retry(x)) {
         f->is_retried = true;
         counts->retries++;
+        if (PERI_UNLIKELY(x->trace != NULL))
+            peri_trace_result(x, 0, err);
         begin_attempt(x, true);
         return;
     }
@@ -412,8 +438,12 @@ static peri_err_t rewrite_path(struct peri_exchange *x)
     struct peri_forward *f = x->forward;
     if (f->is_rewritten || !x->route || !x->route->rewrite)
         return PERI_OK;
+    struct peri_slice from = x->req.path;
     f->is_rewritten = true;
-    return peri_rewrite_apply(x->route->rewrite, x, &x->req.path);
+    peri_err_t err = peri_rewrite_apply(x->route->rewrite, x, &x->req.path);
+    if (PERI_UNLIKELY(x->trace != NULL))
+        peri_trace_rewrite(x, from, err);
+    return err;
 }
 
 static void forward(struct peri_exchange *x)
@@ -498,14 +528,15 @@ static void forward_again(struct peri_exchange *x)
 {
     struct peri_forward *f = x->forward;
     peri_debug_assert(!f->has_sent_head && !f->awaits_response);
-    f->is_around = f->awaits_response = true;
+    f->has_run_response = f->awaits_response = true;
+    f->is_replayed = !(peri_forward_hooks(x) & PERI_HOOK_AROUND_DRY);
     if (x->state == PERI_X_RESPONSE) {
         end_attempt(f);
         peri_reply_reset(x);
         f->flow[PERI_SIDE_RESPONSE].is_replaced = false;
         f->broken = PERI_OK;
     }
-    if (x->req.content_length != PERI_LENGTH_NONE && !x->req_body.is_ended) {
+    if (f->is_replayed && x->req.content_length != PERI_LENGTH_NONE && !x->req_body.is_ended) {
         peri_err_t err = peri_forward_read_body(x, PERI_SIDE_REQUEST, 1024 * 1024);
         if (err == PERI_ERR_AGAIN)
             return; // on_body_end comes back to `forward`
@@ -526,7 +557,7 @@ static void on_request_verdict(struct peri_exchange *x, enum peri_verdict verdic
     switch (verdict) {
     case PERI_VERDICT_FORWARD: forward_again(x); return;
     case PERI_VERDICT_FAIL:
-        f->is_around = f->is_around || has_response;
+        f->has_run_response = f->has_run_response || has_response;
         peri_pipeline_fail(x, x->facts.err != PERI_OK ? x->facts.err : PERI_ERR_POLICY);
         return;
     case PERI_VERDICT_REPLY:
@@ -633,10 +664,18 @@ static void on_request(struct peri_exchange *x)
         drop(x);
         return;
     }
-    x->generation = peri_generation_ref(server->canary.share ? peri_canary_choose(server, x) : server->current);
-    if (server->tap)
+    bool is_virtual = peri_trace_is_virtual(x->trace);
+    bool is_tried = server->canary.share && !is_virtual;
+    x->generation = peri_generation_ref(is_tried ? peri_canary_choose(server, x) : server->current);
+    if (server->tap && !is_virtual)
         peri_tap_begin(server->tap, x);
+    if (PERI_UNLIKELY(x->generation->explain.len > 0))
+        peri_trace_admit(x);
     x->route = peri_route_table_find(x->generation->table, x);
+    if (PERI_UNLIKELY(x->trace != NULL)) {
+        peri_trace_route(x);
+        x->forward->is_fetch = x->trace->is_virtual;
+    }
     if (!x->route) {
         peri_pipeline_fail(x, PERI_ERR_NO_ROUTE);
         return;

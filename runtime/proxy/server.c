@@ -9,29 +9,12 @@
 #include "event/dns.h"
 #include "event/loop.h"
 #include "proxy/accesslog.h"
-#include "proxy/fetch.h"
-#include "proxy/forward.h"
 #include "proxy/pipeline.h"
 #include "proxy/tap.h"
 #include "script/vm.h"
 #include "shared/metrics.h"
 #include "shared/shm.h"
 #include "upstream/pool.h"
-
-static const struct peri_script_host script_host = {
-    .on_verdict = peri_pipeline_on_verdict,
-    .read_body = peri_forward_read_body,
-    .set_body = peri_forward_set_body,
-    .limit_body = peri_forward_limit_body,
-    .choose_upstream = peri_pipeline_choose,
-    .fetch_start = peri_fetch_start,
-    .fetch_cancel = peri_fetch_cancel,
-};
-
-const struct peri_script_host *peri_server_script_host(void)
-{
-    return &script_host;
-}
 
 static void on_idle(void *data)
 {
@@ -43,7 +26,7 @@ static bool server_open_vm(struct peri_server *server, const struct peri_server_
     struct peri_vm_options vm_options = {
         .loop = options->loop,
         .shm = options->shm,
-        .host = &script_host,
+        .host = peri_server_script_host(),
         .memory_limit = options->lua_memory,
         .worker = options->worker,
         .role = options->role,
@@ -79,6 +62,7 @@ struct peri_server *peri_server_new(const struct peri_server_options *options)
     server->page = peri_shm_metrics(options->shm, (uint32_t)options->worker);
     peri_listeners_init(server);
     peri_list_init(&server->exchanges);
+    server->is_quiet = options->is_quiet;
     if (!server_open_pools(server, options) || !server_open_vm(server, options)) {
         peri_server_free(server);
         return NULL;
@@ -146,7 +130,7 @@ static void server_switch_log(struct peri_server *server, const struct peri_json
         return;
     if (server->log)
         peri_accesslog_close(server->log);
-    server->log = path.len > 0 ? peri_accesslog_open(server->loop, path, server->page) : NULL;
+    server->log = path.len > 0 && !server->is_quiet ? peri_accesslog_open(server->loop, path, server->page) : NULL;
 }
 
 void peri_server_switch(struct peri_server *server)

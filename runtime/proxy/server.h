@@ -26,6 +26,7 @@ struct peri_server_options {
     struct peri_vm *vm;     ///< borrowed when given (test kit); NULL: the server makes and owns its own
     int worker;             ///< index of the worker in shared memory
     uint64_t lua_memory;    ///< bytes of Lua heap; 0 for the default
+    bool is_quiet;          ///< writes no access log, whatever the configuration says
     const char *role;       ///< default of the setting "role"; borrowed; NULL for "gateway"
     /// Opens memory streams to upstreams in place of sockets (test kit): NULL when nobody is at `address`, PERI_STREAM_SILENCE
     /// when nothing comes of it. NULL for sockets.

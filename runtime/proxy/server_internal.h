@@ -31,6 +31,7 @@ struct peri_server {
     struct peri_shm *shm;
     struct peri_vm *vm;
     bool owns_vm;
+    bool is_quiet; ///< no access log
     int worker;
     struct peri_dns *dns;
     struct peri_pools *pools;

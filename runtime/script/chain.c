@@ -68,11 +68,20 @@ static enum peri_verdict out_of_memory(struct peri_exchange *x)
     return PERI_VERDICT_FAIL;
 }
 
+// Pushes the function for exchanges with a trace and its arguments but the last chunk; returns their number.
+static int push_traced(struct peri_fiber *fiber, const struct peri_script_chain *chain)
+{
+    lua_rawgeti(fiber->co, LUA_REGISTRYINDEX, chain->traced);
+    lua_pushinteger(fiber->co, fiber->slot->ffi.id);
+    lua_pushinteger(fiber->co, (lua_Integer)fiber->phase + 1);
+    return 2;
+}
+
 enum peri_verdict peri_chain_run(struct peri_script_generation *script, struct peri_exchange *x, uint32_t chain,
                                  enum peri_phase phase, struct peri_chain_chunk *chunk)
 {
     peri_assert(chain < script->chain_count && phase < PERI_PHASE_COUNT);
-    int entry = script->chains[chain].entries[phase];
+    int entry = script->chains[chain].entries[phase], count = 1;
     if (chunk)
         chunk->out = chunk->in;
     if (entry == LUA_NOREF)
@@ -85,14 +94,19 @@ enum peri_verdict peri_chain_run(struct peri_script_generation *script, struct p
     slot->runs[phase] = fiber;
     fiber->phase = phase;
     fiber->chunk = chunk;
-    lua_rawgeti(fiber->co, LUA_REGISTRYINDEX, entry);
-    lua_pushinteger(fiber->co, slot->ffi.id);
+    if (PERI_LIKELY(!x->trace)) {
+        lua_rawgeti(fiber->co, LUA_REGISTRYINDEX, entry);
+        lua_pushinteger(fiber->co, slot->ffi.id);
+    } else {
+        count = push_traced(fiber, &script->chains[chain]);
+    }
     if (chunk) {
         slot->ffi.ptr = chunk->in.ptr;
         slot->ffi.len = chunk->in.len;
         lua_pushboolean(fiber->co, chunk->is_last);
+        count++;
     }
-    return phase_rest(fiber, peri_fiber_resume(fiber, chunk ? 2 : 1));
+    return phase_rest(fiber, peri_fiber_resume(fiber, count));
 }
 
 enum peri_verdict peri_chain_resume_response(struct peri_exchange *x, peri_err_t err)

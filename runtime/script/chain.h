@@ -45,6 +45,11 @@ enum peri_phase {
 #define PERI_HOOK(phase) (1u << (phase))
 /// The route has around(): REQUEST covers the response too, RESPONSE is never run apart.
 #define PERI_HOOK_AROUND (1u << PERI_PHASE_COUNT)
+/// Every around() of the route is a dry run: it asks for FORWARD once, so that the request need not be kept.
+#define PERI_HOOK_AROUND_DRY (1u << (PERI_PHASE_COUNT + 1))
+/// Every on_response_body, or on_request_body, is a dry run: the length of the body stays.
+#define PERI_HOOK_RESPONSE_BODY_DRY (1u << (PERI_PHASE_COUNT + 2))
+#define PERI_HOOK_REQUEST_BODY_DRY (1u << (PERI_PHASE_COUNT + 3))
 
 enum peri_verdict {
     PERI_VERDICT_CONTINUE,
@@ -96,6 +101,8 @@ struct peri_script_host {
     peri_err_t (*choose_upstream)(struct peri_exchange *x, struct peri_slice upstream, struct peri_slice endpoint);
     /// Starts an HTTP request for a script (see script/fetch.h).
     struct peri_fetch *(*fetch_start)(struct peri_fetch_request *request, peri_err_t *err);
+    /// A decision of a hook, as a JSON object (borrowed for the call), for the trace of the exchange.
+    void (*trace)(struct peri_exchange *x, struct peri_slice json);
     /// Cancels a fetch; its completion is not called any more.
     void (*fetch_cancel)(struct peri_fetch *fetch);
 };

@@ -90,6 +90,7 @@ PERI_EXPORT double peri_ffi_number(struct peri_ffi_slot *slot, int32_t which)
     case PERI_FFI_DURATION: return duration(slot);
     case PERI_FFI_BYTES_IN: return (double)x->facts.bytes_in;
     case PERI_FFI_BYTES_OUT: return (double)x->facts.bytes_out;
+    case PERI_FFI_LENGTH: return (double)x->req.content_length;
     default: return 0;
     }
 }

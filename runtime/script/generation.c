@@ -62,6 +62,13 @@ static int read_file(lua_State *L)
     return 1;
 }
 
+// A reference to the function at `index` of the table on top of the stack; LUA_NOREF when there is none.
+static int keep_entry(lua_State *L, int index)
+{
+    lua_rawgeti(L, -1, index);
+    return lua_isnil(L, -1) ? (lua_pop(L, 1), LUA_NOREF) : luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
 // Keeps the entry functions of the generation at `index`.
 static void keep_entries(lua_State *L, int index, struct peri_script_generation *script)
 {
@@ -70,17 +77,17 @@ static void keep_entries(lua_State *L, int index, struct peri_script_generation 
     script->chains = count ? malloc(count * sizeof(*script->chains)) : NULL;
     if (count && !script->chains)
         luaL_error(L, "out of memory");
-    for (uint32_t i = 0; i < count; i++)
+    for (uint32_t i = 0; i < count; i++) {
         for (int phase = 0; phase < PERI_PHASE_COUNT; phase++)
             script->chains[i].entries[phase] = LUA_NOREF;
+        script->chains[i].traced = LUA_NOREF;
+    }
     script->chain_count = count;
     for (uint32_t i = 0; i < count; i++) {
         lua_rawgeti(L, -1, (int)i + 1);
-        for (int phase = 0; phase < PERI_PHASE_COUNT; phase++) {
-            lua_rawgeti(L, -1, phase + 1);
-            script->chains[i].entries[phase] =
-                lua_isnil(L, -1) ? (lua_pop(L, 1), LUA_NOREF) : luaL_ref(L, LUA_REGISTRYINDEX);
-        }
+        for (int phase = 0; phase < PERI_PHASE_COUNT; phase++)
+            script->chains[i].entries[phase] = keep_entry(L, phase + 1);
+        script->chains[i].traced = keep_entry(L, PERI_PHASE_COUNT + 1);
         lua_pop(L, 1);
     }
     lua_pop(L, 1);
@@ -118,9 +125,11 @@ static int build(lua_State *L)
 static void script_free(struct peri_script_generation *script)
 {
     lua_State *L = script->vm->work;
-    for (uint32_t i = 0; i < script->chain_count; i++)
+    for (uint32_t i = 0; i < script->chain_count; i++) {
         for (int phase = 0; phase < PERI_PHASE_COUNT; phase++)
             luaL_unref(L, LUA_REGISTRYINDEX, script->chains[i].entries[phase]);
+        luaL_unref(L, LUA_REGISTRYINDEX, script->chains[i].traced);
+    }
     luaL_unref(L, LUA_REGISTRYINDEX, script->self);
     script->vm->script_count--;
     free(script->chains);

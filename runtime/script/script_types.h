@@ -21,6 +21,7 @@
 struct peri_exchange;
 struct peri_fetch;
 struct peri_fetch_result;
+struct peri_heads;
 struct peri_shm;
 
 /// Places on the stack of vm->anchor, a coroutine that never runs: its stack keeps these tables at fixed places, whatever the
@@ -69,6 +70,7 @@ struct peri_vm {
 
 struct peri_script_chain {
     int entries[PERI_PHASE_COUNT]; ///< references in the Lua registry; LUA_NOREF for none
+    int traced;                    ///< function of slot, phase and is_last, for exchanges with a trace; likewise
 };
 
 struct peri_script_generation {
@@ -94,7 +96,8 @@ struct peri_slot {
     struct peri_list fibers;                   ///< all fibers of this exchange
     struct peri_list tasks;
     uint32_t task_count;
-    struct peri_list link; ///< free list
+    struct peri_heads *heads; ///< copies for dry runs, in the exchange's arena; NULL before the first
+    struct peri_list link;    ///< free list
 };
 
 /// How a resumption came to rest.

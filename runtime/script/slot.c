@@ -72,6 +72,7 @@ void peri_slot_release(struct peri_slot *slot)
     slot->x = NULL;
     slot->script = NULL;
     slot->ffi.gen = random_gen();
+    slot->heads = NULL;
     slot->ffi.ptr = NULL;
     slot->ffi.len = 0;
     peri_list_prepend(&free_slots, &slot->link);

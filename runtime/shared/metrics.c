@@ -201,6 +201,8 @@ void peri_metrics_sum_policy(const struct peri_shm *shm, uint32_t row, struct pe
         out->quarantined += is_quarantined(shm, worker, &page->policies[row]);
         ticks += load(&page->policies[row].ticks);
         waits += load(&page->policies[row].waits);
+        for (unsigned i = 0; i < PERI_WOULD_COUNT; i++)
+            out->would[i] += load(&page->dry_runs[row][i]);
     }
     out->cpu_seconds = (double)ticks / peri_metrics_ticks_per_second(shm);
     out->duration_seconds = out->cpu_seconds + (double)waits / peri_metrics_ticks_per_second(shm);

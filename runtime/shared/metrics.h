@@ -57,6 +57,14 @@ struct peri_metrics_policy {
     uint32_t quarantined; ///< generation in which this worker does not ask it any more; 0: none
 };
 
+/// What a policy in a dry run would have done.
+enum peri_metrics_would {
+    PERI_WOULD_ANSWER, ///< replied
+    PERI_WOULD_FAIL,   ///< failed
+    PERI_WOULD_CHANGE, ///< changed the request, the response or the upstream
+    PERI_WOULD_COUNT = 4,
+};
+
 /// What one worker counts. Zero at the start; only its worker writes it, with plain stores.
 struct peri_metrics_page {
     int64_t connections; ///< gauge: open client connections
@@ -74,6 +82,7 @@ struct peri_metrics_page {
     struct peri_metrics_latency upstreams[PERI_METRICS_UPSTREAMS];
     struct peri_metrics_upstream upstream_connections[PERI_METRICS_UPSTREAMS];
     struct peri_metrics_policy policies[PERI_METRICS_POLICIES];
+    uint64_t dry_runs[PERI_METRICS_POLICIES][PERI_WOULD_COUNT];
     double cells[PERI_METRICS_CELLS];
     struct peri_metrics_codes route_codes[PERI_METRICS_ROUTES];
     struct peri_metrics_codes upstream_codes[PERI_METRICS_UPSTREAMS];
@@ -106,7 +115,8 @@ struct peri_metrics_policy_sum {
     uint64_t trips;
     uint32_t quarantined; ///< workers that do not ask it any more
     double cpu_seconds;
-    double duration_seconds; ///< with the time spent waiting
+    double duration_seconds;          ///< with the time spent waiting
+    uint64_t would[PERI_WOULD_COUNT]; ///< of its dry runs
 };
 
 /// The Lua heap of one worker and its garbage.
@@ -196,6 +206,13 @@ static inline void peri_metrics_gc(struct peri_metrics_page *page, uint64_t tick
     page->lua_full += is_full;
     if (ticks > page->gc_longest)
         page->gc_longest = ticks;
+}
+
+/// Counts what a policy in a dry run would have done.
+static inline void peri_metrics_policy_would(struct peri_metrics_page *page, int32_t policy,
+                                             enum peri_metrics_would would)
+{
+    page->dry_runs[(uint32_t)policy < PERI_METRICS_POLICIES ? (uint32_t)policy : 0][would]++;
 }
 
 /// CLOCK_MONOTONIC in nanoseconds.

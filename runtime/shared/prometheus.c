@@ -318,6 +318,24 @@ static void write_policies(struct writer *w)
     write_policy_metric(w, POLICY_QUARANTINED, "perigee_policy_quarantined");
 }
 
+static void write_dry_runs(struct writer *w)
+{
+    static const char name[] = "perigee_policy_dry_run_total";
+    static const char *const would[] = {"answer", "fail", "change"};
+    put_head(w, name, "counter", "What policies in a dry run would have done.");
+    for (uint32_t row = 0; row < peri_metrics_policy_count(w->shm); row++) {
+        struct peri_metrics_policy_sum sum;
+        peri_metrics_sum_policy(w->shm, row, &sum);
+        for (unsigned i = 0; i < PERI_COUNT(would); i++) {
+            if (sum.would[i] == 0)
+                continue;
+            policy_begin(w, name, &sum);
+            sample_label(w, PERI_SLICE("would"), peri_slice_from(would[i]));
+            sample_count(w, sum.would[i]);
+        }
+    }
+}
+
 // ---- processes
 
 static void write_process(struct writer *w)
@@ -526,7 +544,8 @@ static void write_families(struct writer *w)
 peri_err_t peri_metrics_write(const struct peri_shm *shm, struct peri_text *out)
 {
     static void (*const sections[])(struct writer *) = {
-        write_routes, write_upstreams, write_policies, write_process, write_workers, write_shared, write_families,
+        write_routes,  write_upstreams, write_policies, write_dry_runs,
+        write_process, write_workers,   write_shared,   write_families,
     };
     struct writer w = {shm, out, false};
     for (size_t i = 0; i < PERI_COUNT(sections); i++)

@@ -53,7 +53,7 @@ static void attempt_write_head(struct peri_attempt *attempt)
     const struct peri_request *req = attempt->req;
     struct peri_stream *stream = attempt->connection->stream;
     struct peri_h1_head head = {.framing = PERI_H1_NO_BODY, .length = -1};
-    if (!attempt->has_no_body && req->content_length >= 0) {
+    if (!attempt->has_no_body && req->content_length >= 0 && !attempt->has_no_length) {
         head.framing = PERI_H1_LENGTH;
         head.length = req->content_length;
     } else if (!attempt->has_no_body) {

@@ -45,6 +45,7 @@ struct peri_attempt {
     struct peri_response *res;      ///< borrowed; its header lists have their arena
     uint64_t connect_ms;            ///< 0 for no limit
     bool wants_fresh;               ///< do not use a pooled connection
+    bool has_no_length;             ///< hooks may change the body on its way: its length is not announced
     bool has_no_body;               ///< the request ends with its head
 
     struct peri_upstream_connection *connection; ///< NULL before the start and after the end

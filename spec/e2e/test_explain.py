@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: MIT
-"""`perigee explain`: the way of a request through a configuration, told without sending it."""
+"""`perigee explain`, POST /explain and `x-perigee-explain`: the way of a request and what is decided about it."""
 
 import json
 import os
 import pty
 import re
 import subprocess
+import time
 
 import pytest
 
+from support import client, wait
 from support.gateway import BINARY, run
 
 CONFIG = """
@@ -47,7 +49,8 @@ return {
 }
 """
 
-SHAPE = ["request", "candidates", "route", "policies", "lua", "edits", "rewrite", "target", "answer"]
+SHAPE = ["generation", "request", "candidates", "route", "policies", "lua", "edits", "target", "decisions", "rewrite", "sent", "answer",
+         "late", "cut"]
 
 
 @pytest.fixture
@@ -57,7 +60,8 @@ def config(folder):
 
 def explain(config, *arguments, status=0):
     result = run("explain", config, *arguments, "--json")
-    assert (result.returncode, result.stderr) == (status, ""), result.stderr
+    assert result.returncode == status, result.stderr
+    assert "perigee: " not in result.stderr
     answer = json.loads(result.stdout)
     assert list(answer) == SHAPE
     return answer
@@ -141,14 +145,14 @@ def test_without_a_route_the_reasons_are_told_and_the_status_is_1(folder):
     answer = explain(path, "GET", "/nowhere", status=1)
     assert reasons(answer) == {"edited": "path", "broken": "path", "slow": "path", "slow_too": "query"}
     assert (answer["route"], answer["policies"], answer["rewrite"], answer["target"]) == (None, [], None, None)
-    assert answer["answer"] == {"status": 404, "error": "no_route"}
+    assert (answer["answer"]["status"], answer["answer"]["error"]) == (404, "no_route")
     assert "The answer is 404 no_route." in run("explain", path, "GET", "/nowhere").stdout
 
 
 def test_a_rewrite_that_makes_no_path_is_told(folder):
     answer = explain(folder.write("gateway.lua", PLAIN), "GET", "/broken/%c3%a9")
     assert answer["rewrite"] == {"from": "/broken/%C3%A9", "to": None}
-    assert answer["answer"] == {"status": 400, "error": "bad_path"}
+    assert (answer["answer"]["status"], answer["answer"]["error"], answer["sent"]) == (400, "bad_path", None)
 
 
 def test_an_expression_that_costs_too_much_lets_no_other_route_match(folder):
@@ -160,14 +164,14 @@ def test_an_expression_that_costs_too_much_lets_no_other_route_match(folder):
 
 def test_people_read_the_same(config):
     result = run("explain", config, "GET", "http://shop.example/users/7?x=1")
-    assert (result.returncode, result.stderr) == (0, "")
+    assert result.returncode == 0, result.stderr
     for line in ["  host      shop.example", "  path      /users/7", "  query     x=1", "  > user (/users/{id}): matches",
                  "    write (POST,PUT /users/{id}): another method", "    rest (any path): a route before it matched", "  capture   id = 7",
                  "  policy    request_id: on_request, on_response; fails open",
                  "  policy    body_limit: on_request; only when its condition holds; dry run; fails open",
-                 "  rewrite   /users/7 -> /v2/people/7", "    endpoint  127.0.0.1:9001, weight 2"]:
-        assert line in result.stdout.splitlines()
-    assert "Nothing in Lua was run" in result.stdout
+                 "Rewrite /users/7 -> /v2/people/7", "    endpoint  127.0.0.1:9001, weight 2", "  body_limit when: holds: it runs",
+                 "  GET /v2/people/7?x=1", "  x-forwarded-host: shop.example"]:
+        assert any(shown == line or shown.startswith(line + ",") for shown in result.stdout.splitlines()), line
     assert "\033" not in result.stdout
 
 
@@ -182,18 +186,117 @@ def test_colour_is_for_a_terminal_only(config):
     assert b"\033[32m" in shown
 
 
-def test_nothing_is_run(folder):
-    folder.write("policies/loud/init.lua", """
+LOUD = """
 local perigee = require "perigee"
 local Loud = perigee.policy { name = "loud", stage = "traffic" }
-function Loud:init() error("init ran") end
-function Loud:on_request() error("a hook ran") end
+%s
 return Loud
-""")
+"""
+
+
+def loud(folder, code, route='handler = function(req) return reply(200, "body " .. (req.body:read() or "")) end', top=""):
+    folder.write("policies/loud/init.lua", LOUD % code)
+    return folder.write("gateway.lua", """return {
+        listeners = { { address = "127.0.0.1:0" } }, upstreams = { api = { endpoints = { "127.0.0.1:9001" } } }, %s
+        routes = { { name = "r", policies = { "loud" }, %s } },
+    }""" % (top, route))
+
+
+def hooks(answer):
+    return [(d.get("policy"), d["hook"], d["result"]) for d in answer["decisions"]]
+
+
+def test_each_decision_is_told(folder):
+    path = loud(folder, """function Loud:on_request(req) req.headers["x-a"] = "1" req.headers.authorization = "Bearer hunter2" end
+        function Loud:on_response(req, res) res.status = 201 end""")
+    answer = explain(path, "POST", "/", "-d", "hello")
+    assert hooks(answer) == [("loud", "on_request", "continue"), (None, "handler", "answer"), ("loud", "on_response", "continue")]
+    assert answer["decisions"][0]["changes"] == [{"what": "req.headers.authorization", "to": "(masked)"}, {"what": "req.headers.x-a", "to": "1"}]
+    assert all(d["us"] >= 0 for d in answer["decisions"])
+    assert (answer["answer"]["status"], answer["answer"]["body"], answer["answer"]["error"]) == (201, "body hello", None)
+    assert answer["sent"] is None
+
+
+def test_what_the_upstream_would_get_is_told(folder):
+    path = loud(folder, """function Loud:on_request(req) req.path, req.query = "/x", "token=hunter2" end
+        function Loud:on_upstream(req, attempt) req.headers["x-number"] = attempt.number end
+        function Loud:on_request_body(req, chunk, last) if last then req.ctx.seen = true end return chunk:upper() end
+        function Loud:on_log() error "it is not logged" end""", 'upstream = "api"')
+    answer = explain(path, "POST", "http://a.example/", "-dhello", "-H", "Cookie: hunter2", "--client", "203.0.113.9")
+    assert hooks(answer) == [("loud", "on_request", "continue"), ("loud", "on_upstream", "continue"), ("loud", "on_request_body", "replace")]
+    sent = answer["sent"]
+    assert (sent["upstream"], sent["endpoint"], sent["method"], sent["host"], sent["path"]) == ("api", "127.0.0.1:9001", "POST", "a.example", "/x")
+    headers = {h["name"]: h["value"] for h in sent["headers"]}
+    assert (headers["x-number"], headers["cookie"], headers["x-forwarded-for"]) == ("1", "(masked)", "203.0.113.9")
+    assert answer["answer"] is None
+    assert "not logged" not in run("explain", path, "GET", "/").stderr
+
+
+def test_around_is_told_up_to_next(folder):
+    path = loud(folder, 'function Loud:around(req, next) req.path = "/y" return next(req) end', 'upstream = "api"')
+    answer = explain(path, "POST", "/", "-d", "hello")
+    assert hooks(answer) == [("loud", "around", "next")]
+    assert answer["sent"]["path"] == "/y"
+
+
+def test_a_failure_is_told_with_its_place(folder):
+    answer = explain(loud(folder, "function Loud:on_request(req) error 'no' end"), "GET", "/")
+    assert answer["decisions"][0]["result"] == "fail"
+    assert answer["decisions"][0]["message"] == "policies/loud/init.lua:4: no"
+    assert (answer["answer"]["status"], answer["answer"]["error"]) == (503, "policy_failed")
+
+
+def test_time_stands_still_for_those_who_wait(folder):
+    answer = explain(loud(folder, "function Loud:on_request(req) perigee.sleep(9) return perigee.reply(202) end"), "GET", "/")
+    assert (answer["answer"]["status"], answer["late"]) == (202, False)
+
+
+def test_a_hook_that_never_decides_is_told(folder):
+    path = loud(folder, "function Loud:on_request(req) perigee.sleep(1000) end")
+    answer = explain(path, "GET", "/")
+    assert (answer["late"], answer["answer"], answer["sent"]) == (True, None, None)
+    assert "still waits" in run("explain", path, "GET", "/").stdout
+
+
+def test_nothing_leaves_the_process(folder, origin):
+    code = """function Loud:on_request(req)
+        local res, message = perigee.http.fetch("http://%s/")
+        return perigee.reply(200, tostring(res) .. " " .. tostring(message))
+    end""" % origin.address
+    answer = explain(loud(folder, code), "GET", "/")
+    assert answer["answer"]["body"].startswith("nil "), answer["answer"]
+    assert origin.heads == []
+
+
+def test_no_file_is_written(folder):
+    log = folder.path / "access.log"
+    explain(loud(folder, "function Loud:on_request() end", top='access_log = "%s",' % log), "GET", "/")
+    assert not log.exists()
+
+
+def test_tokens_are_held_against_the_clock_of_the_machine(folder):
+    answer = explain(loud(folder, "function Loud:on_request(req) return perigee.reply(200, tostring(perigee.time.now())) end"), "GET", "/")
+    assert abs(float(answer["answer"]["body"]) - time.time()) < 60
+
+
+def test_init_runs_and_may_refuse(folder):
+    path = loud(folder, "function Loud:init() error 'not today' end function Loud:on_request() end")
+    result = run("explain", path, "GET", "/")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "not today" in result.stderr
+
+
+def test_a_dry_run_says_what_it_would_have_done(folder):
+    folder.write("policies/loud/init.lua", LOUD % 'function Loud:on_request(req) req.path = "/x" return perigee.reply(403) end')
     path = folder.write("gateway.lua", """return {
-        listeners = { { address = "127.0.0.1:0" } }, routes = { { name = "r", policies = { "loud" }, handler = function() error("ran") end } },
+        listeners = { { address = "127.0.0.1:0" } }, routes = { { policies = { { "loud", dry_run = true } }, reply = "fine" } },
     }""")
-    assert explain(path, "GET", "/")["route"]["name"] == "r"
+    answer = explain(path, "GET", "/")
+    (decision,) = answer["decisions"]
+    assert decision["would"] == {"status": 403, "changes": [{"what": "req.path", "from": "/", "to": "/x"}]}
+    assert answer["answer"]["body"] == "fine"
+    shown = run("explain", path, "GET", "/").stdout
+    assert "would have answered 403" in shown and "req.path: / -> /x" in shown
 
 
 def test_a_refused_configuration_is_told_as_by_check(folder):
@@ -259,7 +362,10 @@ def test_two_hosts_are_refused(config):
 @pytest.mark.parametrize("arguments, says", [
     ([], "which configuration"), (["FILE"], "which method"), (["FILE", "GET"], "which URL"), (["FILE", "GET", "/", "more"], "one argument too many"),
     (["FILE", "GET", "/", "-H"], "-H needs a header"), (["FILE", "GET", "/", "--frobnicate"], "no option '--frobnicate'"),
-    (["FILE", "GET", "/"] + ["-H", "a: b"] * 101, "more than 100 headers"),
+    (["FILE", "GET", "/"] + ["-H", "a: b"] * 101, "more than 100 headers"), (["FILE", "GET", "/", "-d"], "-d needs a body"),
+    (["FILE", "GET", "/", "--client"], "--client needs an address"), (["FILE", "GET", "/", "--client", "ann"], "no IP address"),
+    (["--admin"], "--admin needs an address"), (["--admin", "127.0.0.1:1"], "which method"), (["--admin", "127.0.0.1:1", "GET"], "which URL"),
+    (["--admin=127.0.0.1:1", "FILE", "GET", "/"], "one argument too many"),
 ])
 def test_wrong_usage_is_status_2(config, arguments, says):
     result = run("explain", *[config if word == "FILE" else word for word in arguments])
@@ -274,3 +380,137 @@ def test_control_bytes_of_names_do_not_reach_the_terminal(folder):
     }""")
     result = run("explain", path, "GET", "/a")
     assert "\033" not in result.stdout + result.stderr
+
+
+# ---------------------------------------------------------------- a running proxy
+
+SERVED = """
+return {
+  listeners = { { address = "127.0.0.1:0" } }, admin = "unix:$dir/admin.sock", workers = $workers, access_log = "off",
+  explain = { token = "a-token-of-some-length" },
+  upstreams = { api = { endpoints = { "$origin" } } },
+  routes = {
+    { name = "limited", match = { path = "/limited" }, policies = { { "rate_limit", limit = 1, window = "1h", by = "route" } }, upstream = "api" },
+    { name = "waits", match = { path = "/waits" }, handler = function()
+        require("perigee").log.info("asked")
+        require("perigee").sleep(1000)
+    end },
+    { name = "api", upstream = "api" },
+  },
+}
+"""
+
+
+@pytest.fixture(params=[0, 2], ids=["single", "workers"])
+def served(request, launch, origin):
+    return launch(SERVED, values={"workers": str(request.param), "origin": origin.address})
+
+
+def post(gateway, text):
+    response = client.fetch(gateway.admin, "POST", "/explain", [("Host", "localhost")], text.encode())
+    return response.status, json.loads(response.body)
+
+
+def start_explain(gateway, url):
+    return subprocess.Popen([BINARY, "explain", "--admin", gateway.admin, "GET", url], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_running_proxy_explains(served, origin):
+    status, answer = post(served, json.dumps({"url": "http://a.example/x", "headers": {"x-a": ["1", "2"]}, "client": "203.0.113.9"}))
+    assert status == 200 and list(answer) == SHAPE
+    assert (answer["route"]["name"], answer["generation"], answer["request"]["method"]) == ("api", 1, "GET")
+    assert [h["value"] for h in answer["sent"]["headers"] if h["name"] == "x-a"] == ["1", "2"]
+    assert origin.heads == []
+
+
+def test_it_runs_for_real_in_there(served):
+    statuses = []
+    for _ in range(2):
+        answer = post(served, '{"url": "/limited"}')[1]
+        statuses.append(answer["answer"] and answer["answer"]["status"])
+    assert statuses == [None, 429]
+    assert served.get("/limited").status == 429
+
+
+def test_it_counts_as_no_request(served):
+    post(served, '{"url": "/x"}')
+    assert 'perigee_requests_total{route="api"' not in served.ask("GET", "/metrics").text()
+
+
+def test_the_command_asks_a_running_proxy(served):
+    arguments = ("GET", "http://a.example/x?y=1", "-H", "a: 1", "-H", "A: 2", "-d", "body")
+    result = run("explain", "--admin", served.admin, *arguments, "--json")
+    assert result.returncode == 0, result.stderr
+    answer = json.loads(result.stdout)
+    assert list(answer) == SHAPE
+    assert [h["value"] for h in answer["sent"]["headers"] if h["name"] == "a"] == ["1", "2"]
+    shown = run("explain", "--admin=" + served.admin, *arguments).stdout
+    assert "Upstream api at" in shown and "  > api (any path): matches" in shown
+
+
+def test_it_follows_a_reload(served):
+    served.reload(SERVED.replace('name = "api", upstream', 'name = "renamed", upstream'))
+    answer = post(served, '{"url": "/x"}')[1]
+    assert (answer["route"]["name"], answer["generation"]) == ("renamed", 2)
+
+
+WRONG = [
+    ("", "line 1"), ("{", "line 1"), ("[]", "expected a JSON object"), ("{}", "there is no 'url'"), ('{"url": 7}', "'url' is of another type"),
+    ('{"url": "/", "colour": "red"}', "'colour' is no member"), ('{"url": "/", "headers": ["a"]}', "'headers' is of another type"),
+    ('{"url": "/", "headers": {"a": 1}}', "values that are no strings"), ('{"url": "/", "headers": {"a b": "1"}}', "is no header"),
+    ('{"url": "/", "headers": {"a": "1\\r\\nb: 2"}}', "is no header"), ('{"url": "/%zz"}', "400 bad_path"), ('{"url": "/", "method": "G T"}', "is no method"),
+    ('{"url": "/", "client": "ann"}', "no IP address"), ('{"url": "/", "headers": {"a": [%s]}}' % ", ".join(['"x"'] * 101), "more than 100"),
+]
+
+
+def test_what_is_no_request_is_refused(served):
+    for text, says in WRONG:
+        status, problem = post(served, text)
+        assert (status, says in problem["detail"]) == (400, True), (text, problem)
+    assert post(served, '{"url": "/", "body": "%s"}' % ("x" * 70000))[0] == 413
+    assert post(served, '{"url": "/x"}')[0] == 200
+
+
+def test_the_command_tells_why_it_was_refused():
+    result = run("explain", "--admin", "127.0.0.1:1", "GET", "/")
+    assert result.returncode == 1
+    assert "cannot reach the admin interface" in result.stderr
+
+
+def test_a_worker_that_ends_is_told(launch, origin):
+    gateway = launch(SERVED, values={"workers": "1", "origin": origin.address})
+    waiting = start_explain(gateway, "/waits")
+    wait.until(lambda: "asked" in gateway.errors, "a worker was asked")
+    (pid,) = gateway.workers()
+    os.kill(pid, 9)
+    out, errors = waiting.communicate(timeout=wait.PATIENCE)
+    assert (waiting.returncode, out) == (1, "")
+    assert "has ended, or does not answer" in errors
+    gateway.wait_replaced(pid)
+    assert post(gateway, '{"url": "/x"}')[0] == 200
+
+
+def test_whoever_asks_may_go_away(served):
+    waiting = start_explain(served, "/waits")
+    wait.until(lambda: "asked" in served.errors, "a worker was asked")
+    waiting.kill()
+    waiting.communicate()
+    assert post(served, '{"url": "/x"}')[0] == 200
+
+
+def test_an_end_in_the_middle_is_clean(served):
+    waiting = start_explain(served, "/waits")
+    wait.until(lambda: "asked" in served.errors, "a worker was asked")
+    served.stop()
+    assert waiting.wait(wait.PATIENCE) == 1
+    waiting.communicate()
+
+
+def test_a_live_request_with_the_token_is_explained(served, origin):
+    response = served.get("/x", [("X-Perigee-Explain", "a-token-of-some-length")])
+    trace = json.loads(response.headers.get("x-perigee-explain"))
+    assert (trace["route"], trace["status"], trace["attempts"][0]["endpoint"]) == ("api", 200, origin.address)
+    assert served.get("/x", [("X-Perigee-Explain", "another")]).headers.get("x-perigee-explain") is None
+    assert len(origin.heads) == 2 and all(request.headers.get("x-perigee-explain") is None for request in origin.heads)
+    shown = served.ask("GET", "/routes").text() + served.ask("GET", "/generations").text() + served.errors
+    assert "a-token-of-some-length" not in shown

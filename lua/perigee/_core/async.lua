@@ -7,6 +7,7 @@
 local ffi = require "ffi"
 local current = require "perigee._core.current"
 local native = require "perigee._core.search_native"
+local shadow = require "perigee._core.shadow"
 
 local C, select, error, type, setmetatable = ffi.C, select, error, type, setmetatable
 local ffi_string = ffi.string
@@ -23,9 +24,15 @@ local own = setmetatable({}, { __mode = "k" }) -- READY or WAITS by coroutine th
 --- Yields to the runtime; a wake-up is armed.
 ---@return integer code why it goes on: 0 or an error code
 function async.pause()
-    local policy = current.policy
+    local policy, dry = current.policy, current.shadow
+    if dry then
+        shadow.pause(dry)
+    end
     yield(MARK)
     current.policy = policy
+    if dry then
+        shadow.resume(dry)
+    end
     return C.peri_ffi_woken()
 end
 

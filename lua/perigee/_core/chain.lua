@@ -8,11 +8,13 @@
 local ffi = require "ffi"
 local attempt = require "perigee.attempt"
 local current = require "perigee._core.current"
+local dry_run = require "perigee._core.dry_run"
 local onion = require "perigee._core.onion"
 local outcome = require "perigee._core.outcome"
 local request = require "perigee.request"
 local response = require "perigee.response"
 local slot = require "perigee._core.slot"
+local trace = require "perigee._core.trace"
 local watch = require "perigee._core.watch"
 
 local C, xpcall, type = ffi.C, xpcall, type
@@ -27,8 +29,8 @@ local chain = {}
 
 local STEPS_MAX = C.PERI_FFI_STEPS_MAX
 
---- Numbers of the phases in runtime/script/chain.h, plus 1.
-chain.PHASES = { request = 1, request_body = 2, upstream = 3, response = 4, response_body = 5, log = 6 }
+--- Numbers of the phases in runtime/script/chain.h, plus 1; behind them the entry for exchanges with a trace.
+chain.PHASES = { request = 1, request_body = 2, upstream = 3, response = 4, response_body = 5, log = 6, traced = 7 }
 
 -- The request object and the slot of the exchange that this entry is about.
 local function begin(id, this)
@@ -167,7 +169,7 @@ local function filter(this, k, s, hook, chunk, ok, a, b)
     local step = this.steps[k]
     if ok and b == nil and (a == nil or type(a) == "string") then
         C.peri_ffi_step(step.metric, 0)
-        return not step.dry_run and a or chunk
+        return a or chunk
     end
     local kind, value = classify(ok, a, b)
     local verdict
@@ -240,6 +242,7 @@ local HOOKS = {
 local function new_step(use, route)
     local step = {
         name = use.name,
+        route = route,
         instance = use.instance,
         when = use.when,
         is_open = use.on_failure == "open",
@@ -249,6 +252,9 @@ local function new_step(use, route)
     }
     for _, hook in ipairs(HOOKS) do
         step[hook] = not use.unused[hook] and use.definition[hook] or nil
+    end
+    if step.dry_run then
+        dry_run.apply(step)
     end
     return step
 end
@@ -268,6 +274,35 @@ local function has(this, hook)
         end
     end
     return false
+end
+
+-- Functions by number of phase.
+local function compile(this, cache)
+    local is_onion = has(this, "around")
+    this.has_request = is_onion or has(this, "on_request") or this.handler ~= nil or this.target ~= nil
+    local entries, phases = {}, chain.PHASES
+    if is_onion then
+        entries[phases.request] = onion.entry(this, begin)
+    elseif this.has_request then
+        entries[phases.request] = generate(this, emit_request, cache)
+    end
+    if has(this, "on_response") and not is_onion then
+        entries[phases.response] = generate(this, emit_response, cache)
+    end
+    entries[phases.log] = has(this, "on_log") and generate(this, emit_log, cache) or nil
+    entries[phases.upstream] = has(this, "on_upstream") and upstream_entry(this) or nil
+    entries[phases.request_body] = has(this, "on_request_body") and request_body_entry(this) or nil
+    entries[phases.response_body] = has(this, "on_response_body") and response_body_entry(this) or nil
+    return entries
+end
+
+-- The chain of exchanges with a trace is made when the first of them comes.
+local function traced_entry(this)
+    local entries
+    return function(id, phase, is_last)
+        entries = entries or compile(trace.watch(this), {})
+        return entries[phase](id, is_last)
+    end
 end
 
 --- Compiles a route's chain.
@@ -293,21 +328,8 @@ function chain.compile(described, captures, generation, cache)
         this.steps[k] = new_step(use, described.name)
         generation.metrics[#generation.metrics + 1] = this.steps[k].metric
     end
-    local is_onion = has(this, "around")
-    this.has_request = is_onion or has(this, "on_request") or this.handler ~= nil or this.target ~= nil
-    local entries, phases = {}, chain.PHASES
-    if is_onion then
-        entries[phases.request] = onion.entry(this, begin)
-    elseif this.has_request then
-        entries[phases.request] = generate(this, emit_request, cache)
-    end
-    if has(this, "on_response") and not is_onion then
-        entries[phases.response] = generate(this, emit_response, cache)
-    end
-    entries[phases.log] = has(this, "on_log") and generate(this, emit_log, cache) or nil
-    entries[phases.upstream] = has(this, "on_upstream") and upstream_entry(this) or nil
-    entries[phases.request_body] = has(this, "on_request_body") and request_body_entry(this) or nil
-    entries[phases.response_body] = has(this, "on_response_body") and response_body_entry(this) or nil
+    local entries = compile(this, cache)
+    entries[chain.PHASES.traced] = traced_entry(this)
     return entries
 end
 

@@ -202,6 +202,12 @@ local function write_reload(reload)
     }
 end
 
+-- The runtime compares digests: the token itself is in no dump.
+local function write_explain(explain)
+    local crypto = require "perigee.crypto"
+    return explain and { digest = crypto.to_hex(crypto.hash("sha256", explain.token)) }
+end
+
 local function normalize(conf, route_list)
     local log = conf.access_log.path
     return {
@@ -216,6 +222,7 @@ local function normalize(conf, route_list)
         keep_generations = conf.keep_generations,
         reload = write_reload(conf.reload),
         access_log = log ~= "off" and { path = log } or nil,
+        explain = write_explain(conf.explain),
         listeners = write_listeners(conf.listeners),
         upstreams = write_upstreams(conf.upstreams),
         routes = #route_list > 0 and route_list or nil,

@@ -16,6 +16,14 @@ contract.hooks = {
     around = 64 + 1,
 }
 
+--- Hooks that take something from an exchange just by being there: the bit of the hook, and the one that says that every policy
+--- of the route that has it is in a dry run, so that nothing must be taken.
+contract.marks = {
+    around = { hook = 64, dry = 128 },
+    on_response_body = { hook = 16, dry = 256 },
+    on_request_body = { hook = 2, dry = 512 },
+}
+
 --- Methods that the runtime calls outside of exchanges.
 contract.life_cycle = { init = true, save = true, restore = true, close = true, edits = true, unused = true }
 

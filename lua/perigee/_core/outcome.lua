@@ -9,6 +9,7 @@ local frozen = require "perigee._core.frozen"
 local quarantine = require "perigee._core.quarantine"
 local reply = require "perigee.reply"
 local response = require "perigee.response"
+local shadow = require "perigee._core.shadow"
 local watch = require "perigee._core.watch"
 
 local C, collectgarbage, xpcall, type, tostring = ffi.C, collectgarbage, xpcall, type, tostring
@@ -20,7 +21,7 @@ local outcome = {}
 
 local CONTINUE, REPLY, FAIL = 0, 1, 3 -- PERI_FFI_CONTINUE …
 local IDLE, ENTERED, SKIPPED = 0, 1, 2 -- PERI_FFI_STEP_IDLE …
-local WARN, INFO = 2, 1
+local WARN = 2
 local NO_MEMORY = "not enough memory"
 
 outcome.CONTINUE, outcome.REPLY, outcome.FAIL = CONTINUE, REPLY, FAIL
@@ -45,8 +46,9 @@ local function log(level, text)
     C.peri_ffi_log(level, text, #text)
 end
 
---- Logs what went wrong in a hook.
+--- Logs what went wrong in a hook, and ends the shadow of a dry run that it may have left.
 function outcome.report(chain, step, hook, message)
+    shadow.abandon()
     log(WARN, "policy '" .. step.name .. "' on route '" .. chain.name .. "' failed in " .. hook .. ": " .. message)
     if clock.is_spent ~= 0 then
         clock.is_spent = 0
@@ -98,7 +100,10 @@ end
 function outcome.failed(chain, k, s, hook, message)
     local step = chain.steps[k]
     report(chain, step, hook, message)
-    if step.is_open or step.dry_run then
+    if step.is_open then
+        if step.dry_run then
+            C.peri_ffi_policy_would(step.metric, C.PERI_FFI_WOULD_FAIL)
+        end
         s.steps[k - 1] = SKIPPED
         return nil
     end
@@ -108,15 +113,9 @@ end
 
 local failed = outcome.failed
 
---- A step answered: applies that, or in a dry run only says so. FAIL when it cannot be applied; true when it took effect.
+--- A step answered: applies that. FAIL, or nil when the step is open, when it cannot be applied; true when it took effect.
 function outcome.answered(chain, k, s, hook, answer)
     local step = chain.steps[k]
-    if step.dry_run then
-        C.peri_ffi_step(step.metric, 0)
-        log(INFO, "policy '" .. step.name .. "' on route '" .. chain.name .. "' would have answered " .. answer.status
-            .. " in " .. hook .. " (dry run)")
-        return nil
-    end
     local message = apply(step, s, answer)
     if message then
         return failed(chain, k, s, hook, message)
@@ -214,7 +213,7 @@ function outcome.requested(chain, k, s, req, ok, a, b)
     if kind == "reply" then
         local verdict = answered(chain, k, s, "on_request", value)
         if verdict == nil then
-            s.steps[k - 1] = chain.steps[k].dry_run and ENTERED or SKIPPED
+            s.steps[k - 1] = SKIPPED
         elseif verdict == true then
             return unwind(chain, k - 1, s, req)
         end

@@ -222,9 +222,15 @@ local function plan(chain, target)
     if edits then
         return 0, #edits > 0 and edits or nil
     end
-    local hooks = is_lua and contract.hooks.on_request or 0
+    local hooks, enforced = is_lua and contract.hooks.on_request or 0, 0
     for _, use in ipairs(chain) do
         hooks = bit.bor(hooks, use.hooks)
+        enforced = bit.bor(enforced, use.dry_run and 0 or use.hooks)
+    end
+    for _, mark in next, contract.marks do
+        if bit.band(hooks, mark.hook) ~= bit.band(enforced, mark.hook) then
+            hooks = bit.bor(hooks, mark.dry)
+        end
     end
     return hooks, nil
 end

@@ -386,6 +386,16 @@ function settings.fields(role)
             doc = "Snapshots kept for `perigee rollback`.",
         },
         access_log = access_log,
+        explain = {
+            type = "table", doc = "Lets a client ask why: a request with the token in `x-perigee-explain` gets the "
+                .. "decision trace in the header of that name.",
+            fields = {
+                token = {
+                    type = "string", required = true, min = 16, max = 1024, secret = true, check = check.header_value,
+                    doc = "The token, 16 characters or more.",
+                },
+            },
+        },
         reload = reload,
     }
 end

@@ -7,6 +7,7 @@ local ffi = require "ffi"
 local async = require "perigee._core.async"
 local current = require "perigee._core.current"
 local outcome = require "perigee._core.outcome"
+local shadow = require "perigee._core.shadow"
 local watch = require "perigee._core.watch"
 
 local C, xpcall, error, type, setmetatable, unpack = ffi.C, xpcall, error, type, setmetatable, unpack
@@ -25,7 +26,8 @@ local jobs = task.jobs
 local methods = {}
 local Task = { __index = methods, __metatable = "perigee.Task" }
 
--- Job of a task object: { id, call, arguments, is_repeated, policy, is_done, results }.
+-- Job of a task object: { id, call, arguments, is_repeated, policy, dry, is_done, results }. What a policy in a dry run starts
+-- is in its shadow too: `dry` is that shadow.
 local job_of = setmetatable({}, { __mode = "k" })
 
 local function check(self)
@@ -54,7 +56,7 @@ function task.start(what, delay, interval, is_exchange, call, ...)
     local object = setmetatable({}, Task)
     local job = {
         id = id, call = call, arguments = pack(...), is_repeated = interval > 0, policy = current.policy,
-        budget = current.task_budget or clock.budget,
+        budget = current.task_budget or clock.budget, dry = current.shadow,
     }
     jobs[id], job_of[object] = job, job
     return object
@@ -65,7 +67,13 @@ end
 function task.run(id)
     local job = jobs[id]
     current.policy, clock.budget = job.policy, job.budget
-    local results = pack(xpcall(job.call, outcome.trap, unpack(job.arguments, 1, job.arguments.n)))
+    local results
+    if job.dry and not shadow.reenter(job.dry) then
+        results = pack(false, "not enough memory for a dry run")
+    else
+        results = pack(xpcall(job.call, outcome.trap, unpack(job.arguments, 1, job.arguments.n)))
+        shadow.abandon()
+    end
     if not results[1] then
         local text = "task failed: " .. tostring(results[2])
         C.peri_ffi_log(2, text, #text)

@@ -87,15 +87,18 @@ static void gives_headers_to_the_request(void **state)
 {
     (void)state;
     assert_int_equal(read_one("GET", "/", "X-Version: 2"), PERI_OK);
-    assert_int_equal(x->req.headers.count, 1);
-    assert_text(peri_slice(x->req.headers.items[0].value, x->req.headers.items[0].value_len), "2");
+    unsigned at;
+    const struct peri_header *field = peri_headers_find_name(&x->req.headers, PERI_SLICE("x-version"), 0, &at);
+    assert_non_null(field);
+    assert_text(peri_slice(field->value, field->value_len), "2");
 }
 
 static void answers_what_a_listener_would_answer(void **state)
 {
     (void)state;
     assert_int_equal(read_one("GET", "/a/../../b", NULL), PERI_ERR_BAD_PATH);
-    assert_string_equal(message, "");
+    assert_string_equal(message,
+                        "such a request reaches no route; the answer is 400 bad_path: The request path is malformed.");
 }
 
 static void knows_the_asterisk_only_of_options(void **state)

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: MIT
+// What scripts may ask of the proxy.
+#include "proxy/fetch.h"
+#include "proxy/forward.h"
+#include "proxy/pipeline.h"
+#include "proxy/server.h"
+#include "proxy/trace.h"
+#include "script/vm.h"
+
+static const struct peri_script_host script_host = {
+    .on_verdict = peri_pipeline_on_verdict,
+    .read_body = peri_forward_read_body,
+    .set_body = peri_forward_set_body,
+    .limit_body = peri_forward_limit_body,
+    .choose_upstream = peri_pipeline_choose,
+    .trace = peri_trace_add,
+    .fetch_start = peri_fetch_start,
+    .fetch_cancel = peri_fetch_cancel,
+};
+
+const struct peri_script_host *peri_server_script_host(void)
+{
+    return &script_host;
+}
