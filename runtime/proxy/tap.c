@@ -238,8 +238,8 @@ static void on_error(struct peri_attempt *attempt, peri_err_t err)
     record_of(attempt)->attempt->on_error(attempt, err);
 }
 
-const struct peri_attempt_events *peri_tap_attempt(struct peri_tap_record *record,
-                                                   const struct peri_attempt_events *events)
+PERI_COLD const struct peri_attempt_events *peri_tap_attempt(struct peri_tap_record *record,
+                                                             const struct peri_attempt_events *events)
 {
     note_request(record, add_attempt(record));
     record->attempt = events;
@@ -267,7 +267,7 @@ static void stand_in(struct peri_tap_record *record)
     x->forward->tap = record;
 }
 
-void peri_tap_begin(struct peri_tap *tap, struct peri_exchange *x)
+PERI_COLD void peri_tap_begin(struct peri_tap *tap, struct peri_exchange *x)
 {
     if (!is_chosen(tap))
         return;
