@@ -167,6 +167,9 @@ void peri_ffi_step(int32_t policy, int32_t is_error);
 /** A sentence for an error code. */
 const char *peri_ffi_error_text(int32_t code);
 
+/** The reason phrase of a status (RFC 9110 15); "Unknown" for one without. */
+const char *peri_ffi_status_text(int32_t status);
+
 /* ---- dry runs and traces (script/ffi_head.c) --------------------------------------------------------------- */
 
 /** Most copies of the heads of one exchange at a time. */

@@ -28,6 +28,7 @@ local task = require "perigee._core.task"
 ---@field uri table
 ---@field worker integer number of this worker, from 0
 local perigee = {
+    problem = reply.problem,
     reply = reply.new,
     sleep = async.sleep,
     spawn = task.spawn,

@@ -6,7 +6,7 @@
 local ffi = require "ffi"
 
 local C, setmetatable, getmetatable, type, error = ffi.C, setmetatable, getmetatable, type, error
-local rawget = rawget
+local rawget, tostring = rawget, tostring
 local ffi_string = ffi.string
 
 local NONE = {}
@@ -58,6 +58,32 @@ function reply.new(status, body, headers)
         check_headers(headers)
     end
     return setmetatable({ status = status, body = body, headers = headers, text = text or "", kind = kind }, Reply)
+end
+
+local MEMBERS = { type = "string", title = "string", detail = "string", status = "number" }
+
+--- Makes an answer that says what went wrong, in the form of the proxy's own errors: a problem document (RFC 9457).
+---@param status integer 400 to 599
+---@param detail? string a sentence for the client about this very case
+---@param extra? table<string, any> further members of the document; `type` and `title` replace the defaults
+---@return perigee.Reply
+function reply.problem(status, detail, extra)
+    if type(status) ~= "number" or status % 1 ~= 0 or status < 400 or status > 599 then
+        error("perigee.problem: the status is a whole number from 400 to 599", 2)
+    elseif detail ~= nil and type(detail) ~= "string" then
+        error("perigee.problem: the detail is a string, not a " .. type(detail), 2)
+    elseif extra ~= nil and type(extra) ~= "table" then
+        error("perigee.problem: extra members are a table, not a " .. type(extra), 2)
+    end
+    local document = { type = "about:blank", title = ffi_string(C.peri_ffi_status_text(status)), detail = detail }
+    for name, value in next, extra or NONE do
+        if type(name) ~= "string" or MEMBERS[name] and type(value) ~= MEMBERS[name] then
+            error("perigee.problem: member '" .. tostring(name) .. "' cannot be a " .. type(value), 2)
+        end
+        document[name] = value
+    end
+    document.status = status
+    return reply.new(status, document, { ["content-type"] = "application/problem+json" })
 end
 
 --- Is the value an answer?

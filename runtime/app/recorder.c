@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 // The recording half of snapshots: reads files from disk, keeps each answer in a list ordered by path, and writes the list
 // down in the form of snapshot_format.h.
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -30,13 +32,15 @@ struct peri_recorder {
 
 static peri_err_t on_read(void *data, struct peri_slice path, struct peri_slice *bytes);
 static void on_secret(void *data, struct peri_slice path);
+static char *on_list(void *data, struct peri_slice path);
 
 struct peri_recorder *peri_recorder_new(const char *directory)
 {
     struct peri_recorder *recorder = calloc(1, sizeof(*recorder));
     if (!recorder)
         return NULL;
-    recorder->source = (struct peri_source){.read = on_read, .mark_secret = on_secret, .data = recorder};
+    recorder->source =
+        (struct peri_source){.read = on_read, .mark_secret = on_secret, .list = on_list, .data = recorder};
     recorder->directory = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     recorder->records = calloc(PERI_SNAPSHOT_FILES, sizeof(struct record *));
     if (recorder->directory < 0 || !recorder->records) {
@@ -171,6 +175,35 @@ static void on_secret(void *data, struct peri_slice path)
     uint32_t index = find(recorder, path, &is_found);
     if (is_found)
         recorder->records[index]->is_secret = true;
+}
+
+// Folders in an order that does not depend on the file system.
+static int is_folder(const struct dirent *entry)
+{
+    return entry->d_name[0] != '.' && (entry->d_type == DT_DIR || entry->d_type == DT_LNK);
+}
+
+static char *on_list(void *data, struct peri_slice path)
+{
+    const struct peri_recorder *recorder = data;
+    struct dirent **entries = NULL;
+    char name[PERI_SNAPSHOT_PATH];
+    char *names = NULL;
+    size_t len;
+    if (!peri_snapshot_is_path(path))
+        return NULL;
+    snprintf(name, sizeof(name), "%.*s", (int)path.len, path.ptr);
+    int count = scandirat(recorder->directory, name, &entries, is_folder, alphasort);
+    FILE *out = count > 0 ? open_memstream(&names, &len) : NULL;
+    for (int i = 0; i < count; i++) {
+        if (out)
+            fprintf(out, "%s\n", entries[i]->d_name);
+        free(entries[i]);
+    }
+    free(entries);
+    if (out)
+        fclose(out);
+    return names;
 }
 
 static void put(struct peri_slice part, char **at)

@@ -502,6 +502,11 @@ PERI_EXPORT void peri_ffi_step(int32_t policy, int32_t is_error)
         peri_watchdog.is_spent = 0;
 }
 
+PERI_EXPORT const char *peri_ffi_status_text(int32_t status)
+{
+    return peri_status_text(status);
+}
+
 PERI_EXPORT const char *peri_ffi_error_text(int32_t code)
 {
     switch (code) {

@@ -69,6 +69,18 @@ static int keep_entry(lua_State *L, int index)
     return lua_isnil(L, -1) ? (lua_pop(L, 1), LUA_NOREF) : luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
+// list(path) of the build, with the same upvalue: the names of folders as text, or nil.
+static int list_folders(lua_State *L)
+{
+    const struct peri_source **box = lua_touserdata(L, lua_upvalueindex(1));
+    struct peri_slice path;
+    path.ptr = luaL_checklstring(L, 1, &path.len);
+    char *names = *box && (*box)->list ? (*box)->list((*box)->data, path) : NULL;
+    lua_pushstring(L, names);
+    free(names);
+    return 1;
+}
+
 // Keeps the entry functions of the generation at `index`.
 static void keep_entries(lua_State *L, int index, struct peri_script_generation *script)
 {
@@ -104,7 +116,9 @@ static int build(lua_State *L)
     lua_pushlstring(L, call->entry.ptr, call->entry.len);
     lua_pushvalue(L, 2);
     lua_pushcclosure(L, read_file, 1);
-    int status = lua_pcall(L, 3, 2, 0);
+    lua_pushvalue(L, 2);
+    lua_pushcclosure(L, list_folders, 1);
+    int status = lua_pcall(L, 4, 2, 0);
     *box = NULL;
     if (status != 0)
         return lua_error(L);

@@ -24,6 +24,9 @@ struct peri_source {
     peri_err_t (*read)(void *data, struct peri_slice path, struct peri_slice *bytes);
     /// The bytes of `path`, which has just been read, are a secret: nobody is shown them. NULL: not of interest.
     void (*mark_secret)(void *data, struct peri_slice path);
+    /// Names of the folders in `path`, each with a line break behind it, malloc'ed; NULL when there are none. For suggestions in
+    /// messages only, so not recorded. NULL when the source cannot tell.
+    char *(*list)(void *data, struct peri_slice path);
     void *data;
 };
 

@@ -147,6 +147,14 @@ def test_check_finds_what_only_the_routes_themselves_refuse(folder):
     assert result.stderr.startswith(f"{path}:3: routes[1].rewrite: ") and "'$' in '/$9'" in result.stderr
 
 
+def test_check_suggests_the_policies_beside_the_file_too(folder):
+    folder.write("policies/greeting/init.lua", "return {}")
+    path = folder.write("gateway.lua", 'return { routes = { { reply = "x", policies = { "greting" } } } }')
+    result = run("check", path)
+    assert result.returncode == 1
+    assert "there is no policy 'greting'; did you mean 'greeting'?" in result.stderr
+
+
 def test_check_names_the_line_of_a_syntax_error(folder):
     path = folder.write("gateway.lua", "return {\n  routes = {\n    { match = },\n  },\n}\n")
     result = run("check", path)

@@ -69,6 +69,20 @@ function checks.header_name(text)
     return nil
 end
 
+-- What says where a message ends, or is about one connection (RFC 9110 7.6.1), is written by the proxy itself.
+local FRAMING = {
+    ["connection"] = true, ["content-length"] = true, ["keep-alive"] = true, ["proxy-connection"] = true, ["te"] = true,
+    ["trailer"] = true, ["transfer-encoding"] = true, ["upgrade"] = true,
+}
+
+--- Names of headers of an answer.
+function checks.reply_header_name(text)
+    if FRAMING[text:lower()] then
+        return "'" .. text:lower() .. "' is about the connection or the length of the message: the proxy writes it itself"
+    end
+    return checks.header_name(text)
+end
+
 function checks.header_value(text)
     if text:find("[%z\1-\8\10-\31\127]") then
         return "the value of a header field has no control characters"

@@ -76,9 +76,12 @@ local function env_reader(build)
     end
 end
 
--- Names of the shipped policies.
-local function shipped()
+-- Names of the policies beside the configuration, as far as the source can tell, and of the shipped ones.
+local function policy_names(build)
     local names = {}
+    for name in (build.list and build.list "policies" or ""):gmatch("[^\n]+") do
+        names[#names + 1] = name
+    end
     for _, path in ipairs(native.list("policies/")) do
         names[#names + 1] = path:match("^policies/([^/]+)/init%.lua$")
     end
@@ -143,7 +146,7 @@ local function compile(build)
         load_policy = policy_loader(build),
         role = native.role,
         secrets = build.secrets,
-        policy_names = shipped(),
+        policy_names = policy_names(build),
         read_file = build.read_file,
         env = build.env,
         null = json.null,
@@ -166,8 +169,8 @@ local function compile_chains(this, build, result)
     end
 end
 
-local function new_build(entry, read, adapt)
-    local build = { entry = entry, read = read, adapt = adapt, secrets = {}, loader = loader.new(read) }
+local function new_build(entry, read, list, adapt)
+    local build = { entry = entry, read = read, list = list, adapt = adapt, secrets = {}, loader = loader.new(read) }
     build.read_file, build.env = reader(build), env_reader(build)
     return build
 end
@@ -181,13 +184,14 @@ generation.override = nil
 ---@param number integer
 ---@param entry string file of the configuration
 ---@param read fun(path: string, is_secret: boolean|nil): string|nil its files
+---@param list fun(path: string): string|nil names of the folders in a folder, one per line
 ---@return perigee.Generation|nil
 ---@return string json normalised configuration, or the errors
-function generation.build(number, entry, read)
+function generation.build(number, entry, read, list)
     current.policy = false
     local override = generation.override or {}
     generation.override = nil
-    local build = new_build(entry, override.read or read, override.adapt)
+    local build = new_build(entry, override.read or read, list, override.adapt)
     local result, errors = compile(build)
     build.is_over = true
     local this = { number = number, entries = {}, metrics = {} }

@@ -98,7 +98,7 @@ settings.reply = {
         doc = "Text, or a table sent as JSON.",
     },
     headers = {
-        type = "map", keys = { type = "string", check = check.header_name },
+        type = "map", keys = { type = "string", check = check.reply_header_name },
         values = { type = "one_of", of = { header_value, "number", { type = "list", items = header_value } } },
         doc = "Header fields: a value, or a list of values.",
     },
