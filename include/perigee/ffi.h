@@ -140,6 +140,9 @@ int32_t peri_ffi_reply(struct peri_ffi_slot *slot, int32_t status, const char *b
 /** Notes why the exchange fails: a policy's fault, or with `is_handler` the handler's. */
 void peri_ffi_fail(struct peri_ffi_slot *slot, int32_t is_handler);
 
+/** Says what made the exchange fail, for whoever develops the script; not for clients. */
+void peri_ffi_failure(struct peri_ffi_slot *slot, const char *text, size_t len);
+
 /** Chooses the upstream and, when not empty, the endpoint. 0, or an error code. */
 int32_t peri_ffi_choose(struct peri_ffi_slot *slot, const char *upstream, size_t upstream_len, const char *endpoint,
                         size_t endpoint_len);

@@ -28,6 +28,7 @@ struct peri_check_options {
     const char *role; ///< default of the setting "role": "gateway" or "sidecar"; borrowed likewise
     /// Where the specs that run are told (app/gate.h); NULL: they are not run, whatever the configuration says.
     void (*on_spec)(const char *spec, uint64_t limit_ms);
+    const char *text; ///< taken for the text of the file by peri_check_run; NULL: it is read
 };
 
 /// What a check found. The receiver owns the members and frees them with peri_check_result_close.

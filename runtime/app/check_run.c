@@ -124,7 +124,9 @@ static void record(const struct peri_check_options *options, const struct place 
         return;
     }
     const struct peri_source *source = peri_recorder_source(recorder);
-    if (is_readable(options, source, place->name, result))
+    if (options->text && peri_recorder_put(recorder, peri_slice_from(place->name), options->text) != PERI_OK)
+        result->errors = peri_errors_new(NULL, "out of memory");
+    else if (is_readable(options, source, place->name, result))
         run_vm(options, source, place->name, result);
     if (!result->errors && result->test_ms > 0 && options->on_spec)
         result->errors = peri_gate_run(&(struct peri_gate_options){.directory = place->directory,

@@ -31,6 +31,14 @@ static const struct command commands[] = {
     {"gateway", peri_cli_run, "FILE", "the same: serve at the edge", RUN_HELP},
     {"sidecar", peri_cli_run, "FILE", "serve beside a service: one process, relaxed limits",
      RUN_HELP "\nOnly the defaults of settings differ from 'perigee run'.\n"},
+    {"dev", peri_cli_dev, "FILE", "serve a configuration while it is being written",
+     "As 'perigee run', in one process that reloads whenever a file is saved, writes a line for each request, and "
+     "runs\n"
+     "the specs in spec/ beside FILE again. A browser that asks gets a page with what is wrong, its place and the "
+     "lines\n"
+     "around it: a configuration that is refused, a policy or handler that failed; others get a problem document.\n"
+     "Starts with a broken FILE, too. Ctrl-C ends it.\n\n"
+     "For your own machine: the pages show source code to whoever reaches a listener.\n"},
     {"check", peri_cli_check, "FILE", "validate a configuration without serving it",
      "Prints every error as file:line: path: message. Exit status 1 when there is one.\n"},
     {"test", peri_test_main, "[PATH...] [OPTION...]", "run busted specs inside the runtime",
@@ -110,6 +118,7 @@ static const struct command commands[] = {
     {"version", peri_cli_version, "", "print the versions of Perigee and its libraries", ""},
     {"_worker", peri_cli_worker, NULL, NULL, NULL},
     {"_check", peri_cli_check_child, NULL, NULL, NULL},
+    {"_specs", peri_cli_specs, NULL, NULL, NULL},
 };
 
 // ---- output ----

@@ -38,6 +38,7 @@ void peri_cli_print_explanation(const struct peri_json *view);
 
 /// Commands; `argv[0]` is the command's name.
 int peri_cli_run(int argc, char **argv);
+int peri_cli_dev(int argc, char **argv);
 int peri_cli_check(int argc, char **argv);
 int peri_cli_explain(int argc, char **argv);
 int peri_cli_new(int argc, char **argv);
@@ -49,8 +50,9 @@ int peri_cli_drain(int argc, char **argv);
 int peri_cli_record(int argc, char **argv);
 int peri_cli_version(int argc, char **argv);
 
-/// Commands that the program itself uses: a worker process, and the child that checks a configuration.
+/// Commands that the program itself uses: a worker process, and the children that check a configuration and run specs.
 int peri_cli_worker(int argc, char **argv);
 int peri_cli_check_child(int argc, char **argv);
+int peri_cli_specs(int argc, char **argv);
 
 #endif

@@ -10,6 +10,7 @@
 #include "app/check.h"
 #include "app/cli.h"
 #include "app/config.h"
+#include "app/dev_specs.h"
 #include "app/errors.h"
 #include "app/snapshot.h"
 #include "app/supervisor.h"
@@ -59,6 +60,24 @@ int peri_cli_run(int argc, char **argv)
     options.role = strcmp(argv[0], "sidecar") == 0 ? "sidecar" : "gateway";
     prepare_descriptors();
     return peri_supervisor_run(&options);
+}
+
+int peri_cli_dev(int argc, char **argv)
+{
+    struct peri_supervisor_options options = {.file = file_argument(argc, argv), .role = "gateway", .is_dev = true};
+    if (!options.file)
+        return PERI_EXIT_USAGE;
+    prepare_descriptors();
+    int status;
+    do
+        status = peri_supervisor_run(&options);
+    while (status == PERI_SUPERVISOR_AGAIN);
+    return status;
+}
+
+int peri_cli_specs(int argc, char **argv)
+{
+    return argc == 2 ? peri_dev_specs_child(argv[1]) : PERI_EXIT_USAGE;
 }
 
 // ", 1 route", ", 2 routes": how many there are of what `plural` names.

@@ -15,6 +15,7 @@ struct peri_link;
 struct peri_listen_plan;
 struct peri_loop;
 struct peri_recording_settings;
+struct peri_server_dev;
 struct peri_shm;
 struct peri_snapshot;
 struct peri_worker_settings;
@@ -63,6 +64,7 @@ struct peri_link_options {
     struct peri_shm *shm;                        ///< borrowed
     struct peri_children *children;              ///< borrowed; for processes only
     const struct peri_worker_settings *settings; ///< borrowed for the call
+    const struct peri_server_dev *dev;           ///< borrowed; for local links only; NULL unless this is `perigee dev`
     const struct peri_link_events *events;       ///< borrowed
     void *data;                                  ///< borrowed
     uint32_t index;

@@ -167,7 +167,7 @@ struct peri_link *peri_link_open_local(const struct peri_link_options *options)
         (struct peri_link){.ops = &ops, .events = options->events, .data = options->data, .index = options->index};
     self->loop = options->loop;
     peri_defer_init(&self->answer, on_answer);
-    self->worker = peri_worker_new(options->loop, options->shm, options->index, options->settings);
+    self->worker = peri_worker_new(options->loop, options->shm, options->index, options->settings, options->dev);
     if (!self->worker) {
         free(self);
         return NULL;

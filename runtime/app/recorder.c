@@ -12,6 +12,7 @@
 #include "app/memfd.h"
 #include "app/snapshot.h"
 #include "app/snapshot_format.h"
+#include "base/assert.h"
 #include "script/vm.h"
 
 struct record {
@@ -175,6 +176,22 @@ static void on_secret(void *data, struct peri_slice path)
     uint32_t index = find(recorder, path, &is_found);
     if (is_found)
         recorder->records[index]->is_secret = true;
+}
+
+peri_err_t peri_recorder_put(struct peri_recorder *recorder, struct peri_slice path, const char *text)
+{
+    bool is_found;
+    char *copy = strdup(text);
+    uint32_t index = find(recorder, path, &is_found);
+    peri_assert(!is_found);
+    struct record *record = copy ? add(recorder, index, path) : NULL;
+    if (!record) {
+        free(copy);
+        return PERI_ERR_NOMEM;
+    }
+    record->bytes = peri_slice_from(copy);
+    recorder->total += record->bytes.len;
+    return PERI_OK;
 }
 
 // Folders in an order that does not depend on the file system.

@@ -31,6 +31,9 @@ struct peri_recorder *peri_recorder_new(const char *directory);
 /// be read. Every answer is remembered and given again.
 const struct peri_source *peri_recorder_source(const struct peri_recorder *recorder);
 
+/// Records `text` (copied) as what `path`, which was not asked for yet, holds. PERI_ERR_NOMEM.
+peri_err_t peri_recorder_put(struct peri_recorder *recorder, struct peri_slice path, const char *text);
+
 /// Seals what was recorded, with the name of the configuration file in it. Owned descriptor, or -1 with errno.
 int peri_recorder_finish(const struct peri_recorder *recorder, struct peri_slice entry);
 

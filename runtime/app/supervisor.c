@@ -10,13 +10,13 @@
 #include "app/check.h"
 #include "app/child.h"
 #include "app/config.h"
+#include "app/dev.h"
 #include "app/listening.h"
 #include "app/supervisor_internal.h"
 #include "app/watcher.h"
 #include "app/workers.h"
 #include "base/assert.h"
 #include "base/log.h"
-#include "event/loop.h"
 #include "event/signal.h"
 
 #define TO(state) (1u << (state))
@@ -72,6 +72,8 @@ void peri_supervisor_drain(struct peri_supervisor *supervisor)
 static void on_signal(void *data, int number)
 {
     struct peri_supervisor *supervisor = data;
+    if (number != SIGHUP && supervisor->status == PERI_SUPERVISOR_AGAIN)
+        supervisor->status = 0; // to end is newer than to start again
     if (number == SIGHUP)
         peri_supervisor_reload_soon(supervisor);
     else if (supervisor->state == PERI_SUPERVISOR_DRAINING)
@@ -81,6 +83,12 @@ static void on_signal(void *data, int number)
 }
 
 // ---- the whole ----
+
+static bool open_dev(struct peri_supervisor *supervisor)
+{
+    supervisor->dev = peri_dev_new(supervisor->loop, supervisor->children, supervisor->options->file);
+    return supervisor->dev != NULL;
+}
 
 static bool open(struct peri_supervisor *supervisor)
 {
@@ -97,7 +105,7 @@ static bool open(struct peri_supervisor *supervisor)
             return false;
     }
     supervisor->children = peri_children_new(supervisor->loop);
-    return supervisor->children != NULL;
+    return supervisor->children && (!supervisor->options->is_dev || open_dev(supervisor));
 }
 
 static void close_all(struct peri_supervisor *supervisor)
@@ -105,6 +113,7 @@ static void close_all(struct peri_supervisor *supervisor)
     if (supervisor->check)
         peri_check_cancel(supervisor->check);
     peri_watcher_free(supervisor->watcher);
+    peri_dev_stop(supervisor->dev);
     peri_admin_close(supervisor->admin);
     peri_listeners_keep(&supervisor->listeners, NULL);
     peri_children_free(supervisor->children);
@@ -118,6 +127,7 @@ static void close_all(struct peri_supervisor *supervisor)
     peri_history_close(&supervisor->history);
     peri_chronicle_close(&supervisor->chronicle);
     peri_shm_close(supervisor->shm);
+    peri_dev_free(supervisor->dev);
 }
 
 int peri_supervisor_run(const struct peri_supervisor_options *options)

@@ -38,7 +38,11 @@ enum peri_supervisor_state {
 struct peri_supervisor_options {
     const char *file; ///< the configuration; borrowed
     const char *role; ///< default of the setting "role": "gateway" or "sidecar"; borrowed
+    bool is_dev;      ///< `perigee dev`: one process, for people, that starts whatever the files hold
 };
+
+/// Result of peri_supervisor_run besides exit statuses, in `perigee dev` only: run again, a setting changed that needs it.
+#define PERI_SUPERVISOR_AGAIN (-1)
 
 /// How a reload or rollback ended.
 struct peri_reload_outcome {
@@ -64,7 +68,8 @@ struct peri_explain_waiter {
     void (*on_done)(struct peri_explain_waiter *waiter, struct peri_slice answer);
 };
 
-/// Runs until a signal or /drain ends it. Returns the exit status: 0, or 1 when it could not start (errors on stderr).
+/// Runs until a signal or /drain ends it. Returns the exit status: 0, or 1 when it could not start (errors on stderr); or
+/// PERI_SUPERVISOR_AGAIN.
 int peri_supervisor_run(const struct peri_supervisor_options *options);
 
 /// Starts a reload from the files. It is told once the canary is on, when there is one. `waiter` (borrowed until on_done or peri_supervisor_forget; may be NULL) is told.

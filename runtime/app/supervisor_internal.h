@@ -14,6 +14,7 @@ struct peri_admin;
 struct peri_check;
 struct peri_check_result;
 struct peri_children;
+struct peri_dev;
 struct peri_link;
 struct peri_listening;
 struct peri_recording;
@@ -58,6 +59,7 @@ struct peri_supervisor {
     struct peri_supervisor_explanations explanations;
     bool wants_reload;            ///< a signal or a change of files asked for one while another was under way
     struct peri_watcher *watcher; ///< NULL unless the configuration is watched
+    struct peri_dev *dev;         ///< NULL unless this is `perigee dev`
     struct peri_listening *admin_socket;
     struct peri_admin *admin;
     struct peri_recording *recording; ///< NULL when nothing is recorded
@@ -78,6 +80,10 @@ bool peri_supervisor_load(struct peri_supervisor *supervisor);
 
 /// Tells on stderr why the process does not start.
 void peri_supervisor_refuse(struct peri_supervisor *supervisor, const char *errors);
+
+/// peri_edition_new, under the settings of `perigee dev` where that runs.
+struct peri_edition *peri_supervisor_make_edition(struct peri_supervisor *supervisor, struct peri_check_result *result,
+                                                  char **errors);
 
 /// Prepares what reloads need in a supervisor that has a loop.
 void peri_supervisor_init_reload(struct peri_supervisor *supervisor);

@@ -6,6 +6,7 @@
 
 #include "app/check.h"
 #include "app/config.h"
+#include "app/dev.h"
 #include "app/errors.h"
 #include "app/link.h"
 #include "app/listen_plan.h"
@@ -56,6 +57,30 @@ static void note_result(struct peri_supervisor *supervisor, enum peri_reload_res
     supervisor->entry = NULL;
 }
 
+struct peri_edition *peri_supervisor_make_edition(struct peri_supervisor *supervisor, struct peri_check_result *result,
+                                                  char **errors)
+{
+    struct peri_edition *edition = peri_edition_new(&supervisor->history, result->snapshot, result->config, errors);
+    result->snapshot = NULL;
+    result->config = NULL;
+    if (edition && supervisor->dev)
+        peri_dev_adapt(edition->config);
+    return edition;
+}
+
+// `perigee dev` starts again by itself when the candidate cannot be taken over otherwise.
+static bool starts_again(struct peri_supervisor *supervisor)
+{
+    const char *fixed =
+        peri_config_fixed_change(peri_history_current(&supervisor->history)->config, supervisor->candidate->config);
+    if (!supervisor->dev || !fixed)
+        return false;
+    peri_info("the setting '%s' has changed: starting again", fixed);
+    supervisor->status = PERI_SUPERVISOR_AGAIN;
+    peri_supervisor_drain(supervisor);
+    return true;
+}
+
 static void on_checked(void *data, struct peri_check_result *result)
 {
     struct peri_supervisor *supervisor = data;
@@ -65,12 +90,13 @@ static void on_checked(void *data, struct peri_check_result *result)
     if (result->snapshot)
         peri_supervisor_watch(supervisor, result->snapshot);
     note_attempt(supervisor, result->snapshot);
-    if (!errors) {
-        supervisor->candidate = peri_edition_new(&supervisor->history, result->snapshot, result->config, &errors);
-        result->snapshot = NULL;
-        result->config = NULL;
-    }
+    if (supervisor->dev)
+        peri_dev_set_snapshot(supervisor->dev, result->snapshot);
+    if (!errors)
+        supervisor->candidate = peri_supervisor_make_edition(supervisor, result, &errors);
     note_candidate(supervisor);
+    if (!errors && starts_again(supervisor))
+        return;
     if (!errors)
         errors = prepare(supervisor);
     peri_reload_checked(&supervisor->reload, errors);
@@ -151,6 +177,8 @@ static void commit(void *data)
     peri_listeners_keep(&supervisor->listeners, edition->config);
     peri_metrics_set_generation(supervisor->shm, edition->number);
     peri_supervisor_watch(supervisor, edition->snapshot);
+    if (supervisor->dev)
+        peri_dev_set_snapshot(supervisor->dev, edition->snapshot);
 }
 
 static void drop_one(void *data, struct peri_link *link)
@@ -220,6 +248,8 @@ static void done(void *data, enum peri_reload_result result, const char *errors)
     peri_metrics_reload(supervisor->shm, result);
     note_result(supervisor, result, outcome.errors);
     log_outcome(&outcome);
+    if (supervisor->dev)
+        peri_dev_set_errors(supervisor->dev, outcome.errors);
     peri_workers_hold(supervisor->workers, false);
     if (supervisor->reload.is_stopped)
         outcome.errors = NULL; // who waits is who wanted it
@@ -281,8 +311,9 @@ peri_err_t peri_supervisor_rollback(struct peri_supervisor *supervisor, uint64_t
     const struct peri_edition *edition = peri_history_find(&supervisor->history, number);
     if (!edition)
         return PERI_ERR_NOT_FOUND;
-    supervisor->candidate =
-        peri_edition_new(&supervisor->history, peri_snapshot_ref(edition->snapshot), strdup(edition->text), &errors);
+    struct peri_check_result again = {.snapshot = peri_snapshot_ref(edition->snapshot),
+                                      .config = strdup(edition->text)};
+    supervisor->candidate = peri_supervisor_make_edition(supervisor, &again, &errors);
     free(errors);
     if (!supervisor->candidate)
         return PERI_ERR_NOMEM;
@@ -327,8 +358,11 @@ void peri_supervisor_abandon_reload(struct peri_supervisor *supervisor)
 
 static void on_change(void *data)
 {
+    struct peri_supervisor *supervisor = data;
     peri_info("a file of the configuration has changed");
-    peri_supervisor_reload_soon(data);
+    peri_supervisor_reload_soon(supervisor);
+    if (supervisor->dev)
+        peri_dev_run_specs(supervisor->dev);
 }
 
 static struct peri_watcher *make_watcher(struct peri_supervisor *supervisor)

@@ -7,6 +7,7 @@
 #include "app/admin.h"
 #include "app/check.h"
 #include "app/config.h"
+#include "app/dev.h"
 #include "app/errors.h"
 #include "app/listening.h"
 #include "app/supervisor_internal.h"
@@ -59,6 +60,7 @@ static char *make_workers(struct peri_supervisor *supervisor, const struct peri_
         .lua_memory = config->lua_memory,
         .watchdog_ms = config->watchdog_ms,
         .role = supervisor->options->role,
+        .dev = supervisor->dev ? peri_dev_server(supervisor->dev) : NULL,
         .ops = &peri_supervisor_workers_ops,
         .data = supervisor,
     });
@@ -74,18 +76,34 @@ static char *open_all(struct peri_supervisor *supervisor, const struct peri_conf
     return errors ? errors : make_workers(supervisor, config);
 }
 
+// `perigee dev` starts with files that cannot be used, too: on a configuration of its own, which answers with the errors.
+static void take_placeholder(struct peri_supervisor *supervisor, struct peri_check_result *result)
+{
+    const char *file = supervisor->options->file;
+    const char *slash = strrchr(file, '/');
+    result->errors = peri_errors_locate(result->errors, peri_slice_from(slash ? slash + 1 : file));
+    peri_errors_print(stderr, file, result->errors);
+    peri_dev_set_errors(supervisor->dev, result->errors);
+    peri_check_result_close(result);
+    char *text = peri_dev_make_placeholder(supervisor->dev);
+    struct peri_check_options options = {.file = file, .role = supervisor->options->role, .text = text};
+    peri_check_run(&options, result);
+    free(text);
+}
+
 static void on_loaded(void *data, struct peri_check_result *result)
 {
     struct peri_supervisor *supervisor = data;
-    char *errors = result->errors;
     struct peri_edition *edition = NULL;
     supervisor->check = NULL;
+    if (supervisor->dev)
+        peri_dev_set_snapshot(supervisor->dev, result->snapshot);
+    if (supervisor->dev && result->errors)
+        take_placeholder(supervisor, result);
+    char *errors = result->errors;
     result->errors = NULL;
-    if (!errors) {
-        edition = peri_edition_new(&supervisor->history, result->snapshot, result->config, &errors);
-        result->snapshot = NULL;
-        result->config = NULL;
-    }
+    if (!errors)
+        edition = peri_supervisor_make_edition(supervisor, result, &errors);
     if (!errors) {
         supervisor->entry = peri_chronicle_add(&supervisor->chronicle, 0, NULL, edition->snapshot);
         if (supervisor->entry)

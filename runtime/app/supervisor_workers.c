@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "app/config.h"
+#include "app/dev.h"
 #include "app/link.h"
 #include "app/listen_plan.h"
 #include "app/listening.h"
@@ -76,7 +77,8 @@ static void on_serving(void *data)
     peri_chronicle_set(&supervisor->chronicle, supervisor->entry, PERI_CHRONICLE_SERVES, NULL);
     supervisor->entry = NULL;
     print_ready(supervisor);
-    peri_supervisor_watch(supervisor, edition->snapshot);
+    struct peri_snapshot *newest = supervisor->dev ? peri_dev_snapshot(supervisor->dev) : NULL;
+    peri_supervisor_watch(supervisor, newest ? newest : edition->snapshot);
     if (supervisor->wants_reload)
         peri_supervisor_reload_soon(supervisor);
 }

@@ -42,7 +42,7 @@ static void start_beat(struct peri_worker *worker)
 }
 
 struct peri_worker *peri_worker_new(struct peri_loop *loop, struct peri_shm *shm, uint32_t index,
-                                    const struct peri_worker_settings *settings)
+                                    const struct peri_worker_settings *settings, const struct peri_server_dev *dev)
 {
     struct peri_worker *worker = calloc(1, sizeof(*worker));
     if (!worker)
@@ -59,6 +59,7 @@ struct peri_worker *peri_worker_new(struct peri_loop *loop, struct peri_shm *shm
         .worker = (int)index,
         .lua_memory = settings->lua_memory,
         .role = worker->settings.role,
+        .dev = dev,
     });
     if (!worker->server) {
         free(worker);

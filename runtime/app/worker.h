@@ -12,6 +12,7 @@
 
 struct peri_listen_plan;
 struct peri_loop;
+struct peri_server_dev;
 struct peri_shm;
 struct peri_snapshot;
 struct peri_worker;
@@ -34,9 +35,10 @@ struct peri_recording_settings {
     char names[PERI_RECORDING_NAMES]; ///< "header:NAME" …, separated by commas, NUL-terminated
 };
 
-/// A worker in slot `index` of `shm`. Borrows loop and shm. NULL when memory is out or the VM cannot start (logged).
+/// A worker in slot `index` of `shm`. Borrows loop, shm and dev. NULL when memory is out or the VM cannot start (logged).
+/// `dev` is NULL unless this is `perigee dev`.
 struct peri_worker *peri_worker_new(struct peri_loop *loop, struct peri_shm *shm, uint32_t index,
-                                    const struct peri_worker_settings *settings);
+                                    const struct peri_worker_settings *settings, const struct peri_server_dev *dev);
 
 /// Builds generation `number` from `snapshot` (borrowed for the call) as the candidate. PERI_OK, or PERI_ERR_INVALID with a malloc'ed
 /// list of errors in *errors.

@@ -77,7 +77,7 @@ static void on_start(struct process *process, struct peri_control_message *messa
     settings.role[sizeof(settings.role) - 1] = '\0';
     process->shm = peri_shm_attach(fd);
     if (process->shm && message->number < peri_shm_workers(process->shm))
-        process->worker = peri_worker_new(process->loop, process->shm, (uint32_t)message->number, &settings);
+        process->worker = peri_worker_new(process->loop, process->shm, (uint32_t)message->number, &settings, NULL);
     if (!process->worker)
         end(process, 1);
 }

@@ -75,6 +75,7 @@ static void start(struct seat *seat)
         .shm = workers->options.shm,
         .children = workers->options.children,
         .settings = &workers->settings,
+        .dev = workers->options.dev,
         .events = &events,
         .data = seat,
         .index = seat->index,

@@ -14,6 +14,7 @@
 struct peri_children;
 struct peri_link;
 struct peri_loop;
+struct peri_server_dev;
 struct peri_shm;
 struct peri_workers;
 
@@ -46,6 +47,7 @@ struct peri_workers_options {
     uint64_t lua_memory;                ///< bytes of Lua heap of each
     uint64_t watchdog_ms;               ///< a worker without a heartbeat for this long is killed; 0: never
     const char *role;                   ///< default of the setting "role"; borrowed
+    const struct peri_server_dev *dev;  ///< borrowed; NULL unless this is `perigee dev`, whose worker is local
     const struct peri_workers_ops *ops; ///< borrowed
     void *data;                         ///< borrowed
 };

@@ -98,6 +98,8 @@ struct peri_exchange_facts {
     peri_err_t err;             ///< PERI_OK, or why the proxy itself answered or broke off
     struct peri_slice upstream; ///< name of the upstream; empty for none
     struct peri_slice endpoint; ///< text of the endpoint; empty for none
+    struct peri_slice
+        failure; ///< what failed in a script, in the arena; only kept where somebody shows it (`perigee dev`)
 };
 
 struct peri_exchange {

@@ -24,6 +24,8 @@
 #include "shared/metrics.h"
 #include "upstream/upstream.h"
 
+#define PERI_FAILURE_TEXT 4096 ///< bytes kept of what failed in a script
+
 static const struct peri_attempt_events attempt_events;
 
 static void run_phase(struct peri_exchange *x, enum peri_phase phase)
@@ -41,6 +43,14 @@ static bool is_over(const struct peri_exchange *x)
 
 // ---- the end ----
 
+static void tell_end(struct peri_server *server, const struct peri_exchange *x, int status, uint64_t ns)
+{
+    if (server->log)
+        peri_accesslog_add(server->log, x, status, ns);
+    else if (server->dev)
+        server->dev->on_end(server->dev->data, x, status, ns);
+}
+
 static void finish(struct peri_exchange *x)
 {
     struct peri_forward *f = x->forward;
@@ -52,8 +62,8 @@ static void finish(struct peri_exchange *x)
     int status = x->facts.err != PERI_OK && !f->has_sent_head ? peri_err_info(x->facts.err)->status : x->res.status;
     if (!f->is_fetch)
         peri_metrics_request(server->page, x->route ? x->route->metrics : 0, status, ns);
-    if (server->log && !f->is_fetch)
-        peri_accesslog_add(server->log, x, status, ns);
+    if (!f->is_fetch)
+        tell_end(server, x, status, ns);
     peri_defer_cancel(&f->pump);
     if (f->canary)
         peri_canary_count(server, x, status, ns);
@@ -211,6 +221,9 @@ void peri_pipeline_fail(struct peri_exchange *x, peri_err_t err)
         peri_pipeline_complete(x);
         return;
     }
+    const struct peri_server_dev *dev = f->server->dev;
+    if (dev && !f->is_fetch)
+        dev->explain(dev->data, x, err);
     on_response_ready(x, err);
 }
 
@@ -523,6 +536,14 @@ void peri_pipeline_send_whole(struct peri_exchange *x)
         go_to_target(x);
 }
 
+void peri_pipeline_note_failure(struct peri_exchange *x, struct peri_slice text)
+{
+    if (text.len > PERI_FAILURE_TEXT)
+        text.len = PERI_FAILURE_TEXT;
+    if (x->forward->server->dev)
+        x->facts.failure = peri_arena_copy(&x->arena, text);
+}
+
 // around() asked for the upstream's response, maybe again: the last one is dropped, the request body must be whole.
 static void forward_again(struct peri_exchange *x)
 {
@@ -671,6 +692,10 @@ static void on_request(struct peri_exchange *x)
         peri_tap_begin(server->tap, x);
     if (PERI_UNLIKELY(x->generation->explain.len > 0))
         peri_trace_admit(x);
+    if (PERI_UNLIKELY(server->dev != NULL) && !is_virtual && server->dev->is_refused(server->dev->data)) {
+        peri_pipeline_fail(x, PERI_ERR_INVALID);
+        return;
+    }
     x->route = peri_route_table_find(x->generation->table, x);
     if (PERI_UNLIKELY(x->trace != NULL)) {
         peri_trace_route(x);
@@ -739,8 +764,7 @@ static void on_refused(struct peri_exchange *x, peri_err_t err)
     uint64_t ns = peri_loop_now_ns(server->loop) - x->facts.start_ns;
     x->facts.err = err;
     peri_metrics_request(server->page, 0, status, ns);
-    if (server->log)
-        peri_accesslog_add(server->log, x, status, ns);
+    tell_end(server, x, status, ns);
 }
 
 static void on_abort(struct peri_exchange *x, peri_err_t err)

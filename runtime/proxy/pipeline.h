@@ -18,6 +18,9 @@ extern const struct peri_owner_ops peri_pipeline_owner;
 /// A run of the chain came to a verdict (peri_script_host.on_verdict).
 void peri_pipeline_on_verdict(struct peri_exchange *x, enum peri_phase phase, enum peri_verdict verdict);
 
+/// A script says what failed (peri_script_host.note_failure).
+void peri_pipeline_note_failure(struct peri_exchange *x, struct peri_slice text);
+
 /// The script chose an upstream (peri_script_host.choose_upstream).
 peri_err_t peri_pipeline_choose(struct peri_exchange *x, struct peri_slice upstream, struct peri_slice endpoint);
 

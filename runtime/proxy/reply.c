@@ -23,6 +23,14 @@ static peri_err_t set_body(struct peri_exchange *x, struct peri_slice body)
     return peri_body_set(&x->res_body, body);
 }
 
+peri_err_t peri_reply_document(struct peri_exchange *x, int status, struct peri_slice type, struct peri_slice body)
+{
+    peri_reply_reset(x);
+    x->res.status = status;
+    peri_err_t err = peri_headers_append_known(&x->res.headers, PERI_H_CONTENT_TYPE, type);
+    return err == PERI_OK ? set_body(x, body) : err;
+}
+
 // A request id may come from a client: only what needs no escaping is shown.
 static bool is_plain(struct peri_slice text)
 {
@@ -36,16 +44,13 @@ peri_err_t peri_reply_error(struct peri_exchange *x, peri_err_t err)
 {
     const struct peri_err_info *info = peri_err_info(err);
     struct peri_slice id = peri_slice("", 0);
-    peri_reply_reset(x);
-    x->res.status = info->status;
     if (is_plain(x->request_id))
         id = peri_arena_printf(&x->arena, ",\"request_id\":\"%.*s\"", (int)x->request_id.len, x->request_id.ptr);
     struct peri_slice body = peri_arena_printf(
         &x->arena, "{\"type\":\"urn:perigee:%s\",\"title\":\"%s\",\"status\":%d,\"detail\":\"%s\"%.*s}\n", info->name,
         peri_status_text(info->status), info->status, info->text, (int)id.len, id.ptr ? id.ptr : "");
-    peri_err_t failed =
-        peri_headers_append_known(&x->res.headers, PERI_H_CONTENT_TYPE, PERI_SLICE("application/problem+json"));
-    return failed == PERI_OK && body.ptr ? set_body(x, body) : PERI_ERR_NOMEM;
+    return body.ptr ? peri_reply_document(x, info->status, PERI_SLICE("application/problem+json"), body)
+                    : PERI_ERR_NOMEM;
 }
 
 peri_err_t peri_reply_plan(struct peri_exchange *x, const struct peri_route *route)

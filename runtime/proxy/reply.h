@@ -13,6 +13,9 @@ struct peri_route;
 /// Makes the problem document of `err` the response. PERI_ERR_NOMEM.
 peri_err_t peri_reply_error(struct peri_exchange *x, peri_err_t err);
 
+/// Makes `body` (copied) of the media type `type` (borrowed until the response is sent) the response. PERI_ERR_NOMEM.
+peri_err_t peri_reply_document(struct peri_exchange *x, int status, struct peri_slice type, struct peri_slice body);
+
 /// Makes the route's redirect or fixed reply the response. `{name}`s are not filled in. PERI_ERR_NOMEM.
 peri_err_t peri_reply_plan(struct peri_exchange *x, const struct peri_route *route);
 

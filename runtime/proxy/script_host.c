@@ -13,6 +13,7 @@ static const struct peri_script_host script_host = {
     .set_body = peri_forward_set_body,
     .limit_body = peri_forward_limit_body,
     .choose_upstream = peri_pipeline_choose,
+    .note_failure = peri_pipeline_note_failure,
     .trace = peri_trace_add,
     .fetch_start = peri_fetch_start,
     .fetch_cancel = peri_fetch_cancel,

@@ -59,6 +59,7 @@ struct peri_server *peri_server_new(const struct peri_server_options *options)
     server->loop = options->loop;
     server->shm = options->shm;
     server->worker = options->worker;
+    server->dev = options->dev;
     server->page = peri_shm_metrics(options->shm, (uint32_t)options->worker);
     peri_listeners_init(server);
     peri_list_init(&server->exchanges);
@@ -141,7 +142,8 @@ void peri_server_switch(struct peri_server *server)
     server->candidate = NULL;
     server->canary.share = 0;
     struct peri_json *config = peri_json_parse(peri_slice_from(server->current->config), false, NULL, 0);
-    server_switch_log(server, config);
+    if (!server->dev)
+        server_switch_log(server, config);
     peri_listeners_apply(server, config);
     peri_json_free(config);
     if (old)

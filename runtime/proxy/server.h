@@ -11,6 +11,7 @@
 #include "base/err.h"
 #include "base/slice.h"
 
+struct peri_exchange;
 struct peri_loop;
 struct peri_script_host;
 struct peri_server;
@@ -19,6 +20,17 @@ struct peri_source;
 struct peri_stream;
 struct peri_tap_options;
 struct peri_vm;
+
+/// What `perigee dev` wants to know and to say. All are called from the loop.
+struct peri_server_dev {
+    /// An exchange has ended; in the place of the access log, which is off.
+    void (*on_end)(void *data, const struct peri_exchange *x, int status, uint64_t ns);
+    /// Are requests refused, because the newest configuration cannot be used?
+    bool (*is_refused)(void *data);
+    /// The answer in x->res is the problem document of `err`: may put another in its place (peri_reply_document).
+    void (*explain)(void *data, struct peri_exchange *x, peri_err_t err);
+    void *data;
+};
 
 struct peri_server_options {
     struct peri_loop *loop; ///< borrowed
@@ -31,7 +43,8 @@ struct peri_server_options {
     /// Opens memory streams to upstreams in place of sockets (test kit): NULL when nobody is at `address`, PERI_STREAM_SILENCE
     /// when nothing comes of it. NULL for sockets.
     struct peri_stream *(*connect)(void *data, struct peri_slice address);
-    void *connect_data; ///< for `connect`
+    void *connect_data;                ///< for `connect`
+    const struct peri_server_dev *dev; ///< borrowed; NULL unless this is `perigee dev`
 };
 
 /// What a VM that is given to servers is made with (peri_vm_options.host).

@@ -36,8 +36,9 @@ struct peri_server {
     struct peri_dns *dns;
     struct peri_pools *pools;
     struct peri_metrics_page *page;
-    struct peri_accesslog *log; ///< NULL when off
-    struct peri_tap *tap;       ///< NULL when nobody records
+    struct peri_accesslog *log;        ///< NULL when off
+    struct peri_tap *tap;              ///< NULL when nobody records
+    const struct peri_server_dev *dev; ///< NULL unless this is `perigee dev`
     struct peri_generation *current;
     struct peri_generation *candidate;
     struct peri_canary canary; ///< of the candidate

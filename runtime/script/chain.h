@@ -99,6 +99,8 @@ struct peri_script_host {
     void (*limit_body)(struct peri_exchange *x, uint64_t limit);
     /// The script chose the upstream (and, when not empty, the endpoint) of the exchange by name. PERI_ERR_NOT_FOUND.
     peri_err_t (*choose_upstream)(struct peri_exchange *x, struct peri_slice upstream, struct peri_slice endpoint);
+    /// A script failed the exchange because of `text` (borrowed for the call).
+    void (*note_failure)(struct peri_exchange *x, struct peri_slice text);
     /// Starts an HTTP request for a script (see script/fetch.h).
     struct peri_fetch *(*fetch_start)(struct peri_fetch_request *request, peri_err_t *err);
     /// A decision of a hook, as a JSON object (borrowed for the call), for the trace of the exchange.

@@ -430,6 +430,11 @@ PERI_EXPORT void peri_ffi_fail(struct peri_ffi_slot *slot, int32_t is_handler)
     exchange_of(slot)->facts.err = is_handler ? PERI_ERR_HANDLER : PERI_ERR_POLICY;
 }
 
+PERI_EXPORT void peri_ffi_failure(struct peri_ffi_slot *slot, const char *text, size_t len)
+{
+    host_of(slot)->note_failure(exchange_of(slot), peri_slice(text, len));
+}
+
 PERI_EXPORT int32_t peri_ffi_choose(struct peri_ffi_slot *slot, const char *upstream, size_t upstream_len,
                                     const char *endpoint, size_t endpoint_len)
 {

@@ -23,11 +23,12 @@ describe("perigee.problem", function()
 
     it("takes further members, and another type and title, but no other status", function()
         local res = answer(402, "Too little.", {
-            type = "https://example.com/credit", title = "No credit", status = 200, balance = 3, accounts = { "a", "b" },
+            type = "https://example.com/credit", title = "No credit", status = 200, balance = 3,
+            accounts = { "a", "b" },
         })
         assert.response(res).has.json {
-            type = "https://example.com/credit", title = "No credit", status = 402, detail = "Too little.", balance = 3,
-            accounts = { "a", "b" },
+            type = "https://example.com/credit", title = "No credit", status = 402, detail = "Too little.",
+            balance = 3, accounts = { "a", "b" },
         }
     end)
 
@@ -53,7 +54,9 @@ describe("perigee.problem", function()
 end)
 
 describe("the headers of a fixed answer", function()
-    for _, name in ipairs { "Content-Length", "transfer-encoding", "Connection", "upgrade", "trailer", "TE", "keep-alive" } do
+    for _, name in ipairs {
+        "Content-Length", "transfer-encoding", "Connection", "upgrade", "trailer", "TE", "keep-alive",
+    } do
         it("leave " .. name .. " to the proxy", function()
             local errors = test.errors { routes = { { reply = { body = "x", headers = { [name] = "1" } } } } }
             assert.matches("^routes%[1%]%.reply%.headers", errors[1].path)

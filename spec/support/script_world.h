@@ -51,6 +51,7 @@ struct world {
     char fetch_headers[256];
     char fetch_body[128];
     int fetches;
+    char failure[512]; // what a script failed with last
     int cancelled;
 };
 
@@ -121,6 +122,12 @@ static struct peri_fetch *host_fetch_start(struct peri_fetch_request *request, p
     return (struct peri_fetch *)&world.fetch;
 }
 
+static void host_note_failure(struct peri_exchange *x, struct peri_slice text)
+{
+    (void)x;
+    snprintf(world.failure, sizeof(world.failure), "%.*s", (int)text.len, text.ptr);
+}
+
 static void host_fetch_cancel(struct peri_fetch *fetch)
 {
     (void)fetch;
@@ -133,6 +140,7 @@ static const struct peri_script_host world_host = {
     .set_body = host_set_body,
     .limit_body = host_limit_body,
     .choose_upstream = host_choose,
+    .note_failure = host_note_failure,
     .fetch_start = host_fetch_start,
     .fetch_cancel = host_fetch_cancel,
 };

@@ -78,7 +78,8 @@ local FRAMING = {
 --- Names of headers of an answer.
 function checks.reply_header_name(text)
     if FRAMING[text:lower()] then
-        return "'" .. text:lower() .. "' is about the connection or the length of the message: the proxy writes it itself"
+        return "'" .. text:lower() .. "' is about the connection or the length of the message: "
+            .. "the proxy writes it itself"
     end
     return checks.header_name(text)
 end

@@ -46,14 +46,16 @@ local function log(level, text)
     C.peri_ffi_log(level, text, #text)
 end
 
---- Logs what went wrong in a hook, and ends the shadow of a dry run that it may have left.
+--- Logs what went wrong in a hook, and ends the shadow of a dry run that it may have left; the text of it.
 function outcome.report(chain, step, hook, message)
     shadow.abandon()
-    log(WARN, "policy '" .. step.name .. "' on route '" .. chain.name .. "' failed in " .. hook .. ": " .. message)
+    local text = "policy '" .. step.name .. "' on route '" .. chain.name .. "' failed in " .. hook .. ": " .. message
+    log(WARN, text)
     if clock.is_spent ~= 0 then
         clock.is_spent = 0
         quarantine.note(chain, step, hook)
     end
+    return text
 end
 
 local report = outcome.report
@@ -99,7 +101,7 @@ end
 --- A step failed: FAIL, or nil when the exchange goes on without it.
 function outcome.failed(chain, k, s, hook, message)
     local step = chain.steps[k]
-    report(chain, step, hook, message)
+    local text = report(chain, step, hook, message)
     if step.is_open then
         if step.dry_run then
             C.peri_ffi_policy_would(step.metric, C.PERI_FFI_WOULD_FAIL)
@@ -107,6 +109,7 @@ function outcome.failed(chain, k, s, hook, message)
         s.steps[k - 1] = SKIPPED
         return nil
     end
+    C.peri_ffi_failure(s, text, #text)
     C.peri_ffi_fail(s, 0)
     return FAIL
 end
@@ -227,6 +230,7 @@ local function handler_failed(chain, s, what, message)
     clock.is_spent = 0
     local text = what .. " of route '" .. chain.name .. "' failed: " .. message
     log(WARN, text)
+    C.peri_ffi_failure(s, text, #text)
     C.peri_ffi_fail(s, 1)
     return FAIL
 end

@@ -66,6 +66,7 @@ static void an_error_in_a_closed_policy_fails_the_exchange_with_a_traceback_in_t
     struct peri_exchange *x = world_request();
     assert_int_equal(run(x, PERI_PHASE_REQUEST), PERI_VERDICT_FAIL);
     assert_int_equal(x->facts.err, PERI_ERR_POLICY);
+    assert_non_null(strstr(world.failure, "failed in on_request"));
     assert_logged("policy 'p' on route 'r' failed in on_request: policies/p/init.lua:4: boom");
     assert_logged("in function 'deep'");
     assert_logged("policies/p/init.lua:5:");
