@@ -16,6 +16,7 @@ max_line_length = 120
 max_comment_line_length = 130
 self = false
 cache = false
+exclude_files = { "tools/templates/stubs/**" } -- declarations for editors
 std = "luajit"
 
 files["policies/**/*.lua"] = { std = "policy" }

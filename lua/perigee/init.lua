@@ -37,7 +37,7 @@ local perigee = {
 }
 
 --- Declares a policy; see perigee/policy.lua.
----@param declared table
+---@param declared perigee.Declaration
 ---@return perigee.Policy
 function perigee.policy(declared)
     return policy(declared)

@@ -75,6 +75,10 @@ static const struct command commands[] = {
      "that\n"
      "of the configuration. The spec passes as it is. Nothing that is there already is changed.\n\n"
      "NAME begins with a lower-case letter; lower-case letters, digits and '_' follow.\n"},
+    {"stubs", peri_cli_stubs, "[DIR]", "let editors know the SDK",
+     "Writes declarations of the SDK, the configuration and the test kit to DIR/.perigee/stubs, and settings for\n"
+     "lua-language-server to DIR/.luarc.json unless there are some (default: the current folder). Editors that use it\n"
+     "then complete, explain and check policies, configurations and specs.\n"},
     {"reload", peri_cli_reload, "[--no-wait] [--admin ADDRESS]",
      "take over the changed files, in all workers or in none",
      "Prints the errors and keeps the old generation when the new one is refused (exit status 1). When the\n"

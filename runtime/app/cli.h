@@ -42,6 +42,7 @@ int peri_cli_dev(int argc, char **argv);
 int peri_cli_check(int argc, char **argv);
 int peri_cli_explain(int argc, char **argv);
 int peri_cli_new(int argc, char **argv);
+int peri_cli_stubs(int argc, char **argv);
 int peri_cli_reload(int argc, char **argv);
 int peri_cli_rollback(int argc, char **argv);
 int peri_cli_generations(int argc, char **argv);

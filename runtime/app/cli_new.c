@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "app/cli.h"
+#include "app/files.h"
 #include "base/assert.h"
 #include "base/embed.h"
 
@@ -56,25 +57,13 @@ static bool is_name(const char *name)
 
 // ---- files ----
 
-static bool make_parents(char *path)
-{
-    for (char *slash = strchr(path, '/'); slash; slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
-        bool is_there = mkdir(path, 0777) == 0 || errno == EEXIST;
-        *slash = '/';
-        if (!is_there)
-            return false;
-    }
-    return true;
-}
-
 static bool create(const struct scaffold *scaffold, const char *name)
 {
     char path[PATH_SIZE];
     const struct peri_embed *template = peri_embed_find(scaffold->template_path);
     peri_assert(template != NULL);
     format_path(path, scaffold->to, name);
-    int fd = make_parents(path) ? open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666) : -1;
+    int fd = peri_files_make_parents(path) ? open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666) : -1;
     FILE *out = fd >= 0 ? fdopen(fd, "w") : NULL;
     bool is_written = out && write_named(out, (const char *)template->data, name);
     if (out && fclose(out) == 0 && is_written)
@@ -128,7 +117,8 @@ static void print_next(const char *name)
     printf("\nNext:\n"
            "  perigee test spec/%s_spec.lua    runs its spec, which passes\n"
            "  policies = { \"%s\" }    in a route of the configuration in this folder puts it to work\n"
-           "  perigee check FILE    says whether the configuration is fine\n",
+           "  perigee dev FILE    serves it while you write; 'perigee check FILE' says whether it is fine\n"
+           "  perigee stubs    lets an editor with lua-language-server complete and check it\n",
            name, name);
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// Files that are part of the binary: the Lua SDK, the shipped policies, the templates of new ones and the FFI header. The
+// Files that are part of the binary: the Lua SDK, the shipped policies, the templates of new ones, the editor stubs and the FFI header. The
 // build makes the table from lua/, policies/, tools/templates/ and include/perigee/ffi.h (tools/embed); specs are left out.
 // Everything here is constant and lives as long as the process.
 

@@ -12,7 +12,7 @@ import pytest
 from support import wait
 from support.gateway import BINARY, Gateway, run
 
-COMMANDS = ["run", "gateway", "sidecar", "dev", "check", "test", "explain", "new", "reload", "rollback", "generations", "status", "drain", "record", "replay", "version"]
+COMMANDS = ["run", "gateway", "sidecar", "dev", "check", "test", "explain", "new", "stubs", "reload", "rollback", "generations", "status", "drain", "record", "replay", "version"]
 
 GOOD = """
 return {

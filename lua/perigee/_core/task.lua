@@ -129,6 +129,7 @@ end
 --- Waits for the end of a task; as task:wait(seconds).
 ---@param object perigee.Task
 ---@param seconds? number
+---@return any ... as task:wait(seconds)
 function task.wait(object, seconds)
     check(object)
     return object:wait(seconds)

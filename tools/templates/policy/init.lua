@@ -11,12 +11,14 @@ local Policy = perigee.policy {
     },
 }
 
+---@param req perigee.Request
 function Policy:on_request(req)
     if req.path == self.conf.closed then
         return perigee.reply(403, "closed\n")
     end
 end
 
+---@param res perigee.Response
 function Policy:on_response(_, res)
     res.headers:set("x-policy", self.conf.value)
 end

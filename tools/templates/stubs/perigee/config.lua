@@ -1,0 +1,147 @@
+---@meta
+-- Made by tools/gen_config_stub.lua from lua/perigee/_core/settings.lua. Editors read it; it is never run.
+--
+-- The table that a configuration returns:
+--
+--     ---@type perigee.Config
+--     local config = { … }
+--     return config
+
+---@class perigee.Config
+---@field access_log? perigee.AccessLog|string Where the access log goes. A string is the path.
+---@field admin? string Address of the admin API: a loopback address or `unix:/path`. Without it: none.
+---@field drain? string|number How long exchanges may finish after SIGTERM.
+---@field keep_generations? integer Snapshots kept for `perigee rollback`.
+---@field listeners? (perigee.Listener|string)[] Addresses that are served.
+---@field lua_memory? string|integer Largest Lua heap of a worker.
+---@field policies? (string|perigee.Use)[] Policies that run on every route, in order.
+---@field reload? perigee.Reload What a reload must pass.
+---@field role? "gateway"|"sidecar" What the proxy is used as: changes defaults, nothing else.
+---@field routes perigee.Route[] What is done with which requests. A request without a route is answered 404.
+---@field shared_memory? string|integer Memory of `perigee.shared`. What is not used costs nothing.
+---@field upstreams? table<string, perigee.Upstream> Servers that requests are passed to, by name.
+---@field watch? boolean Reload when a file changes.
+---@field watchdog? string|number A worker stuck for this long is replaced.
+---@field workers? integer|"auto" Worker processes; `"auto"`: one for each CPU; 0: a single process without a supervisor.
+
+---@class perigee.AccessLog
+---@field path string `"stdout"`, `"stderr"`, `"off"` or a file.
+
+---@class perigee.Listener
+---@field address string IP address and port, `[IPv6]:port` or `unix:/path`. `*` is every IPv4 address; port 0 lets the system choose.
+---@field limits? perigee.Listener.Limits Limits on requests.
+---@field protocol? "http" What it speaks.
+---@field timeouts? perigee.Listener.Timeouts Timeouts towards the clients; `"0s"` switches one off.
+---@field trusted_hops? integer Proxies in front whose entries in X-Forwarded-For are believed.
+
+---@class perigee.Listener.Limits
+---@field body? string|integer Bytes of a request's body; more: 413. Without it: no limit.
+---@field connections? integer Open connections of a worker.
+---@field header_bytes? string|integer Bytes of the request line and header; more: 431.
+---@field headers? integer Header fields of a request; more: 431.
+---@field uri_bytes? string|integer Bytes of the request target; more: 414.
+
+---@class perigee.Listener.Timeouts
+---@field headers? string|number From the first byte of a request to the end of its header.
+---@field idle? string|number Between two requests of a connection.
+---@field request? string|number Until the request is complete.
+---@field stream_idle? string|number Without a byte in either direction of an exchange.
+
+---@class perigee.Reload
+
+---@class perigee.Route
+---@field handler? fun(req: perigee.Request): any Lua function of the request that returns the answer.
+---@field match? perigee.Route.Match Which requests the route takes. Without conditions: all.
+---@field name? string Name in metrics and logs. Without it: `route-` and its number.
+---@field policies? (string|perigee.Use)[] Policies of this route, run in order after those of all routes.
+---@field redirect? perigee.Route.Redirect|string Answers with a redirect. A string is the location.
+---@field reply? string|table A fixed answer: text, `{ status, body, headers }` or `reply(…)`.
+---@field rewrite? perigee.Route.Rewrite Changes the path that the upstream sees: one of `prefix`, `path`, or `regex` with `to`.
+---@field timeouts? perigee.Route.Timeouts Timeouts that differ from the upstream's.
+---@field upstream? string|(perigee.Route.Upstream|string)[]|(fun(req: perigee.Request): any) Name; or shares: `{ { "v1", weight = 9 }, { "v2", weight = 1 } }`; or a function of the request that returns a name.
+
+---@class perigee.Route.Match
+---@field headers? table<string, perigee.Route.Match.Headers|string> By name: the exact value, `{ present = true }` or `{ regex = "…" }`.
+---@field host? string Host name: exact, or `"*.suffix"` for every name below it.
+---@field methods? string[] Methods, in upper case. Without it: all.
+---@field path? string `"/a"` exact; `"/a/*"` the path and all below it; `"/a/{name}/b"` captures one segment.
+---@field path_regex? string PCRE2 pattern for the path, instead of `path`.
+---@field query? table<string, perigee.Route.Match.Query|string> Query parameters, as for `headers`.
+
+---@class perigee.Route.Match.Headers
+---@field present? boolean `true`: any value will do.
+---@field regex? string PCRE2 pattern found anywhere in the value.
+---@field value? string The exact value.
+
+---@class perigee.Route.Match.Query
+---@field present? boolean `true`: any value will do.
+---@field regex? string PCRE2 pattern found anywhere in the value.
+---@field value? string The exact value.
+
+---@class perigee.Route.Redirect
+---@field location string URL to go to.
+---@field status? integer 301, 302, 303, 307 or 308.
+
+---@class perigee.Route.Rewrite
+---@field path? string New path; `{name}` is a captured segment.
+---@field prefix? string Replaces what the path of the match stands for before its `"*"`.
+---@field regex? string PCRE2 pattern; what it finds in the path becomes `to`.
+---@field to? string Replacement for `regex`; `$1` is its first group.
+
+---@class perigee.Route.Timeouts
+---@field request? string|number From the complete request to the response. To switch it off, do so at the upstream.
+
+---@class perigee.Route.Upstream
+---@field upstream string Name of the upstream.
+---@field weight? integer Share of the requests, relative to the others.
+
+---@class perigee.Upstream
+---@field balance? "round_robin"|"random"|"least_request" How a server is chosen.
+---@field dns? string One `host:port`; all addresses of the name are servers.
+---@field endpoints? (perigee.Upstream.Endpoint|string)[] Addresses of the servers.
+---@field pool? perigee.Upstream.Pool Idle connections kept for later requests.
+---@field protocol? "auto"|"h1" Protocol of the servers. This version speaks HTTP/1.1.
+---@field timeouts? perigee.Upstream.Timeouts Timeouts towards the servers; `"0s"` switches one off.
+
+---@class perigee.Upstream.Endpoint
+---@field address string `host:port`, `[IPv6]:port` or `unix:/path`.
+---@field weight? integer Share of the requests.
+
+---@class perigee.Upstream.Pool
+---@field idle? string|number How long one is kept.
+---@field max_idle? integer Per worker and server.
+---@field max_requests? integer Requests on one connection before it is closed; 0 for no limit.
+
+---@class perigee.Upstream.Timeouts
+---@field connect? string|number Until the connection stands.
+---@field idle? string|number Without a byte in either direction.
+---@field request? string|number From the complete request to the response.
+
+---@class perigee.FixedReply
+---@field body? string|table Text, or a table sent as JSON.
+---@field headers? table<string, string|number|string[]> Header fields: a value, or a list of values.
+---@field status? integer Status.
+
+---@class perigee.Use
+---@field [1] string name of the policy; its own settings stand beside it
+---@field dry_run? boolean Decide, log and count, but do not enforce.
+---@field on_failure? "closed"|"open" When the policy fails: answer 503 (closed) or go on without it (open). The default is the policy's.
+---@field policy? string Name of the policy, when it is not the first item.
+---@field when? (fun(req: perigee.Request): any)|table Function of the request, or a match table: the policy runs only if it holds.
+
+--- The value of an environment variable, in configurations only. It is never shown.
+---@param name string
+---@return string|nil
+function env(name) end
+
+--- The text of a file, in configurations only. It is never shown.
+---@param path string absolute, or relative to the configuration
+---@return string
+function file(path) end
+
+--- As perigee.reply.
+---@param status integer 200 to 599
+---@param body? string|table
+---@param headers? table<string, string|number|(string|number)[]>
+---@return perigee.Reply
+function reply(status, body, headers) end

@@ -1,0 +1,25 @@
+---@meta
+-- Made by tools/stubs.py from the annotations in lua/perigee/. Editors read it; it is never run.
+--
+-- The request as policies and handlers see it. Strings are made when asked for; parts (headers, body …) on first use. A
+-- field that does not exist is an error, so that a misspelt one cannot pass for an absent one.
+
+---@class perigee.Request
+---@field method string "GET" …; may be set before the request is sent on
+---@field scheme "http"|"https" may be set
+---@field host string lower case, without port; may be set (with a port, if need be)
+---@field path string normalised; may be set
+---@field query perigee.Query a string may be assigned
+---@field headers perigee.Headers
+---@field trailers perigee.Headers
+---@field cookies perigee.Cookies
+---@field body perigee.Body
+---@field client perigee.Client
+---@field params table<string, string> captures of the route's path
+---@field route string name of the route
+---@field consumer string|nil who was authenticated; may be set
+---@field id string|nil request id; may be set
+---@field version "1.0"|"1.1"|"2"
+---@field duration number seconds since the first byte of the request
+---@field ctx table room for policies, for as long as the exchange lasts
+local Request = {}
