@@ -39,8 +39,10 @@ static const struct command commands[] = {
      "around it: a configuration that is refused, a policy or handler that failed; others get a problem document.\n"
      "Starts with a broken FILE, too. Ctrl-C ends it.\n\n"
      "For your own machine: the pages show source code to whoever reaches a listener.\n"},
-    {"check", peri_cli_check, "FILE", "validate a configuration without serving it",
-     "Prints every error as file:line: path: message. Exit status 1 when there is one.\n"},
+    {"check", peri_cli_check, "[--jit] FILE", "validate a configuration without serving it",
+     "Prints every error as file:line: path: message. Exit status 1 when there is one.\n\n"
+     "  --jit              also run the specs in spec/ beside FILE and print the lines of hooks and handlers that\n"
+     "                     LuaJIT does not compile, and why; exit status 1 when there is one\n"},
     {"test", peri_test_main, "[PATH...] [OPTION...]", "run busted specs inside the runtime",
      "PATH is a spec file or a folder of them (default: spec). Exit status: 0 all passed, 1 something failed, 2 "
      "nothing\n"

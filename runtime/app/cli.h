@@ -29,6 +29,9 @@ void peri_cli_error(const char *format, ...) PERI_PRINTF(1, 2);
 /// Writes what was not understood to stderr and how to get help for `command`. Returns PERI_EXIT_USAGE.
 int peri_cli_usage(const char *command, const char *format, ...) PERI_PRINTF(2, 3);
 
+/// The one argument of a command that takes a configuration, borrowed from `argv`; NULL after a message.
+const char *peri_cli_file(int argc, char **argv);
+
 /// Evaluates the configuration `file` in this process and within the time limit of a check; its errors are written to stderr.
 /// False when it is refused; otherwise the result is the caller's (peri_check_result_close).
 bool peri_cli_load(const char *file, struct peri_check_result *result);

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: MIT
+// `perigee check`: evaluates a configuration in this process; with --jit also runs its specs and says what LuaJIT does not
+// compile (lua/perigee/test/jit.lua).
+#include <errno.h>
+#include <libgen.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "app/check.h"
+#include "app/cli.h"
+#include "app/errors.h"
+#include "app/test_command.h"
+#include "codec/json.h"
+
+// ", 1 route", ", 2 routes": how many there are of what `plural` names.
+static void print_count(const struct peri_json *json, const char *plural)
+{
+    size_t count = peri_json_count(peri_json_get(json, plural));
+    printf(", %zu %.*s", count, (int)strlen(plural) - (count == 1), plural);
+}
+
+static void print_summary(const char *file, const char *text)
+{
+    struct peri_json *json = peri_json_parse(peri_slice_from(text), false, NULL, 0);
+    printf("%s: %sok%s", file, peri_cli_color(stdout, "32"), peri_cli_color(stdout, "0"));
+    print_count(json, "listeners");
+    print_count(json, "routes");
+    print_count(json, "upstreams");
+    printf("\n");
+    peri_json_free(json);
+}
+
+static void on_late(int number)
+{
+    static const char text[] = "perigee: " PERI_CHECK_LATE "\n";
+    PERI_UNUSED(number);
+    ssize_t written = write(STDERR_FILENO, text, sizeof(text) - 1);
+    PERI_UNUSED(written); // the exit status tells too
+    _exit(PERI_EXIT_FAILED);
+}
+
+bool peri_cli_load(const char *file, struct peri_check_result *result)
+{
+    struct peri_check_options options = {.file = file, .role = "gateway"};
+    signal(SIGALRM, on_late);
+    alarm(PERI_CHECK_MS / 1000);
+    peri_check_run(&options, result);
+    alarm(0);
+    if (!result->errors)
+        return true;
+    peri_errors_print(stderr, file, result->errors);
+    peri_check_result_close(result);
+    return false;
+}
+
+// The specs stand in spec/ beside the configuration.
+static bool enter_project(const char *file)
+{
+    struct stat info;
+    char *copy = strdup(file);
+    bool is_there = copy && chdir(dirname(copy)) == 0;
+    free(copy);
+    if (!is_there) {
+        peri_cli_error("the folder of %s cannot be entered: %s", file, strerror(errno));
+        return false;
+    }
+    if (stat("spec", &info) == 0 && S_ISDIR(info.st_mode))
+        return true;
+    peri_cli_error("--jit runs the specs in spec/ beside %s, and there is no such folder", file);
+    return false;
+}
+
+static int check_jit(const char *file)
+{
+    char *words[] = {(char *)"test", (char *)"-o", (char *)"perigee.test.jit", NULL};
+    return enter_project(file) ? peri_test_main(3, words) : PERI_EXIT_FAILED;
+}
+
+int peri_cli_check(int argc, char **argv)
+{
+    struct peri_check_result result;
+    bool wants_jit = argc > 1 && strcmp(argv[1], "--jit") == 0;
+    if (wants_jit) {
+        argv[1] = argv[0];
+        argc--;
+        argv++;
+    }
+    const char *file = peri_cli_file(argc, argv);
+    if (!file)
+        return PERI_EXIT_USAGE;
+    if (!peri_cli_load(file, &result))
+        return PERI_EXIT_FAILED;
+    print_summary(file, result.config);
+    peri_check_result_close(&result);
+    fflush(stdout);
+    return wants_jit ? check_jit(file) : PERI_EXIT_OK;
+}
