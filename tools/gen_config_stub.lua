@@ -50,7 +50,7 @@ local SCALARS = {
 
 -- Names where the path of the setting would be a bad one.
 local NAMES = {
-    listeners = "Listener", upstreams = "Upstream", routes = "Route", endpoints = "Endpoint", certificates = "Certificate",
+    listeners = "Listener", upstreams = "Upstream", routes = "Route", endpoints = "Endpoint",
 }
 
 local classes = {}

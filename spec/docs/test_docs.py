@@ -50,10 +50,10 @@ def perigee(*arguments):
 
 
 class Gateway:
-    """`perigee run` on a file, until the end of the with block."""
+    """`perigee run` (or another command) on a file, until the end of the with block."""
 
-    def __init__(self, path):
-        self.process = subprocess.Popen([PERIGEE, "run", path], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    def __init__(self, path, command="run"):
+        self.process = subprocess.Popen([PERIGEE, command, path], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
         self.log, self.ready = [], threading.Event()
         self.reader = threading.Thread(target=self.read, daemon=True)
         self.reader.start()
@@ -149,6 +149,43 @@ def test_the_policy_of_the_readme_closes_the_shop_but_not_for_staff(tmp_path):
         assert (response.status, body) == (503, "Back at noon\n")
         assert response.headers["retry-after"] == "600"
         assert get(port, "/hello", **{"X-Staff": "yes"})[1] == "hello\n"
+
+
+def shell_commands(page):
+    """The `perigee` commands of a page, as words."""
+    text = (TOP / page).read_text()
+    lines = [line for code in re.findall(r"^```sh\n(.*?)^```", text, re.M | re.S) for line in code.splitlines()]
+    return [line.split("#")[0].split()[1:] for line in lines if line.startswith("perigee ")]
+
+
+def test_the_ten_minutes_of_the_policy_guide_work_as_they_say(tmp_path):
+    files = blocks("docs/policy-guide.md")
+    port, = free_ports(1)
+    commands = shell_commands("docs/policy-guide.md")
+    assert [command[0] for command in commands] == ["new", "stubs", "test", "check", "check", "dev"]
+
+    def carry_out(*words):
+        result = subprocess.run([PERIGEE, *words], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout
+
+    for command in commands[:3]:
+        carry_out(*command)
+    write(tmp_path, {"spec/quota_spec.lua": files["spec/quota_spec.lua"]})
+    result = subprocess.run([PERIGEE, "test"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 1  # the spec comes first
+    write(tmp_path, {"policies/quota/init.lua": files["policies/quota/init.lua"]})
+    assert "5 successes / 0 failures / 0 errors" in carry_out("test")
+    write(tmp_path, {"gateway.lua": files["gateway.lua"].replace("127.0.0.1:8080", f"127.0.0.1:{port}")})
+    assert "1 route" in carry_out(*commands[3])
+    assert "nothing keeps LuaJIT from compiling them" in carry_out(*commands[4])
+    path = tmp_path / "gateway.lua"
+    with Gateway(path, "dev"):
+        response, body = get(port, "/hello", **{"x-tenant": "acme"})
+        assert (response.status, body, response.headers["x-quota-left"]) == (200, "hello\n", "2")
+    path.write_text(path.read_text().replace("requests = 3", "requests = 3, dry_run = true"))
+    with Gateway(path):
+        assert [get(port, "/hello", **{"x-tenant": "acme"})[0].status for _ in range(5)] == [200] * 5
 
 
 @pytest.mark.parametrize("page", ["quickstart", "policy-guide"])

@@ -30,8 +30,9 @@ local SURROUNDINGS = {
 
 -- What bytecodes and functions are in the source. The names are LuaJIT's.
 local IN_WORDS = {
-    FNEW = "makes a function", UCLO = "leaves a block whose local a function holds", ISNEXT = "loops with pairs or next",
-    ITERN = "loops with pairs or next", VARG = "uses ...", TSETM = "makes a table of a list of unknown length",
+    FNEW = "makes a function", UCLO = "leaves a block whose local a function holds", VARG = "uses ...",
+    ISNEXT = "loops with pairs or next", ITERN = "loops with pairs or next",
+    TSETM = "makes a table of a list of unknown length",
     CALLM = "passes on a list of unknown length", CAT = "joins strings",
 }
 
