@@ -16,8 +16,12 @@ local CASES = {
         headers = { ["x-api-key"] = "k" },
     },
     body_limit = { policies = { { "body_limit", max = "1k" } }, method = "POST", body = "text" },
-    cors = { policies = { { "cors", origins = { "https://a.example" } } }, headers = { origin = "https://a.example" } },
-    headers = { policies = { { "headers", request = { set = { ["x-a"] = "1" } }, response = { remove = { "x-b" } } } } },
+    cors = {
+        policies = { { "cors", origins = { "https://a.example" } } }, headers = { origin = "https://a.example" },
+    },
+    headers = {
+        policies = { { "headers", request = { set = { ["x-a"] = "1" } }, response = { remove = { "x-b" } } } },
+    },
     ip_restriction = { policies = { { "ip_restriction", allow = { "127.0.0.0/8" } } } },
     jwt = {
         policies = { { "jwt", secret = SECRET, algorithms = { "HS256" } } },

@@ -64,9 +64,9 @@ end
 
 -- Until LuaJIT begins nothing new.
 local function ask_again(gw)
-    local rounds, starts = 0, nil
+    local rounds = 0
     repeat
-        starts = recorder.starts()
+        local starts = recorder.starts()
         for _, options in ipairs(asked[gw] or {}) do
             local count = 0
             while count < ROUNDS and pcall(ask, gw, options) do -- it fails where the test expected that
