@@ -32,12 +32,10 @@ static const struct command commands[] = {
     {"sidecar", peri_cli_run, "FILE", "serve beside a service: one process, relaxed limits",
      RUN_HELP "\nOnly the defaults of settings differ from 'perigee run'.\n"},
     {"dev", peri_cli_dev, "FILE", "serve a configuration while it is being written",
-     "As 'perigee run', in one process that reloads whenever a file is saved, writes a line for each request, and "
-     "runs\n"
-     "the specs in spec/ beside FILE again. A browser that asks gets a page with what is wrong, its place and the "
-     "lines\n"
-     "around it: a configuration that is refused, a policy or handler that failed; others get a problem document.\n"
-     "Starts with a broken FILE, too. Ctrl-C ends it.\n\n"
+     "As 'perigee run', in one process that reloads whenever a file is saved, writes a line for each request, and\n"
+     "runs the specs in spec/ beside FILE again. A browser that asks gets a page with what is wrong, its place and\n"
+     "the lines around it: a configuration that is refused, a policy or handler that failed; others get a problem\n"
+     "document. Starts with a broken FILE, too. Ctrl-C ends it.\n\n"
      "For your own machine: the pages show source code to whoever reaches a listener.\n"},
     {"check", peri_cli_check, "[--jit] FILE", "validate a configuration without serving it",
      "Prints every error as file:line: path: message. Exit status 1 when there is one.\n\n"
