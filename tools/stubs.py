@@ -99,13 +99,14 @@ def forwarded(source, entry, sources):
     """The function behind an entry `name = module.function` of a table."""
     name, module, target = entry
     origin = sources.get(source.requires.get(module))
-    return (name, *origin.functions[f"{module}.{target}"]) if origin else None
+    found = origin and origin.functions.get(f"{module}.{target}")
+    return (name, *found) if found else None
 
 
 def entries(source, local):
     """The forwarded functions in the table that `local` begins with."""
-    table = re.search(rf"^local {local} = \{{\n(.*?)^\}}", source.text, re.M | re.S).group(1)
-    return re.findall(r"^\s+(\w+) = (\w+)\.(\w+),$", table, re.M)
+    table = re.search(rf"^local {local} = \{{\n(.*?)^\}}", source.text, re.M | re.S)
+    return re.findall(r"^\s+(\w+) = (\w+)\.(\w+),$", table.group(1), re.M) if table else []
 
 
 def root_page(source, sources, modules):
@@ -129,9 +130,9 @@ def kit_page(kit, parts, sources):
     text = head(kit)
     for part in parts:
         text += "".join(f"{page}\n" for page in classes(part, INNER))
-    text += "---@class perigee.test\n---@field fail table `reset`, `refuse` and `hang`: what goes wrong at an upstream\nlocal test = {}\n"
+    text += "---@class perigee.test\n" + comment([], kit.classes[KIT][1]) + "local test = {}\n"
     for entry in entries(kit, "test"):
-        found = forwarded(kit, entry, sources) if entry[2] != "fail" else None
+        found = forwarded(kit, entry, sources)
         if found:
             text += "\n" + function(f"test.{found[0]}", *found[1:])
     for name, *rest in kit.module_functions():

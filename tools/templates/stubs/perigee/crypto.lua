@@ -22,21 +22,6 @@ function HmacKey:verify(data, mac) end
 ---@field kind "RSA"|"P-256"|"P-384"|"P-521"|"Ed25519"
 local Key = {}
 
---- Is `signature` good for `data`? Algorithms by their JOSE names: RS, PS, ES with 256, 384, 512, and EdDSA; ECDSA signatures are
---- r || s. False when key and algorithm do not fit.
----@param algorithm string
----@param data string
----@param signature string raw bytes
----@return boolean
-function Key:verify(algorithm, data, signature) end
-
---- Signs `data`. Nil and a message when key and algorithm do not fit, or the key is public.
----@param algorithm string
----@param data string
----@return string|nil signature raw bytes
----@return string|nil message
-function Key:sign(algorithm, data) end
-
 ---@class perigee.crypto.module
 local crypto = {}
 crypto.password = {}

@@ -22,16 +22,6 @@ local JwtOptions = {}
 ---@class perigee.JwtVerifier
 local JwtVerifier = {}
 
---- The claims of a token whose signature, times, issuer and audience are good. They are shared by all requests with the same
---- token: read them, never change them. On failure nil, a message for people, and a code: "malformed", "algorithm", "key",
---- "signature", "claims", "issuer", "audience", "expired" or "not_yet_valid".
----@param token string
----@param now? number seconds since 1970; the verifier's clock by default
----@return table|nil claims
----@return string|nil message
----@return string|nil code
-function JwtVerifier:verify(token, now) end
-
 ---@class perigee.JwtSignOptions
 ---@field alg string
 ---@field key string|perigee.Key the secret for HS algorithms; otherwise a private key, as PEM or from crypto.private_key

@@ -23,24 +23,9 @@ function Counter:inc(by, values) end
 ---@field name string
 local Gauge = {}
 
---- Sets the value, which is one for all workers.
----@param amount number
----@param values? (string|number|boolean)[] label values in the order of the labels
-function Gauge:set(amount, values) end
-
---- Adds to the value.
----@param by number may be negative
----@param values? (string|number|boolean)[] label values in the order of the labels
-function Gauge:add(by, values) end
-
 ---@class perigee.Histogram
 ---@field name string
 local Histogram = {}
-
---- Adds an observation.
----@param amount number
----@param values? (string|number|boolean)[] label values in the order of the labels
-function Histogram:observe(amount, values) end
 
 ---@class perigee.metrics.module
 local metrics = {}

@@ -137,7 +137,6 @@ local test_Fake = {}
 function test_Fake:reset() end
 
 ---@class perigee.test
----@field fail table `reset`, `refuse` and `hang`: what goes wrong at an upstream
 local test = {}
 
 --- An answer of a fake upstream. Where it can be one, it is a value of perigee.reply too, for handlers.
