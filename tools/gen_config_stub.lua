@@ -106,7 +106,7 @@ function add_class(class, fields)
     if classes[class] then
         return class
     end
-    classes[class], classes[#classes + 1] = true, lines
+    classes[class], classes[#classes + 1] = lines, lines
     for _, name in ipairs(readable.sorted_keys(fields)) do
         local field = as_field(fields[name])
         if not field.unsupported then
@@ -121,7 +121,7 @@ end
 add_class("perigee.Config", settings.fields "gateway")
 add_class("perigee.FixedReply", settings.reply)
 add_class("perigee.Use", contract.use_settings)
-table.insert(classes[#classes], 2, "---@field [1] string name of the policy; its own settings stand beside it")
+table.insert(classes["perigee.Use"], 2, "---@field [1] string name of the policy; its own settings stand beside it")
 
 io.write(HEAD)
 for _, lines in ipairs(classes) do

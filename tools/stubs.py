@@ -11,7 +11,6 @@ import annotations
 
 NOTE = "-- Made by tools/stubs.py from the annotations in lua/perigee/. Editors read it; it is never run.\n"
 KIT = "perigee.test"
-INNER = ("perigee.test.Reader", "perigee.test.Door")  # classes of the kit that no spec meets
 
 
 class Source:
@@ -22,11 +21,15 @@ class Source:
         self.name = name
         self.local = name.rpartition(".")[2]
         self.classes = {}  # name: (prose, marks, [methods])
+        self.aliases = {}  # name: (prose, marks)
         self.functions = {}  # "owner.name": (arguments, prose, marks)
         self.requires = dict(re.findall(r'^local (\w+) = require "([\w.]+)"', self.text, re.M))
         owners = {}
         for prose, marks, line in annotations.blocks(self.text):
             function, kind = annotations.function_of(line), annotations.class_of(marks)
+            for mark in marks:
+                if mark.startswith("@alias "):
+                    self.aliases[mark.split()[1]] = (prose, marks)
             if kind:
                 kind = kind.split()[0].rstrip(":")
                 self.classes[kind] = (prose, marks, [])
@@ -59,17 +62,20 @@ def function(name, arguments, prose, marks):
     return f"{comment(prose, marks)}function {name}({arguments}) end\n"
 
 
-def classes(source, skip=()):
-    """The classes of a module; each is a local table, so that its methods can be written as in the source."""
-    for kind, (prose, marks, methods) in source.classes.items():
-        if kind in skip:
-            continue
-        local = re.sub(r"\W", "_", kind.partition(".")[2])
-        text = comment(prose, []) + f"---@class {kind}\n" + comment([], marks) + f"local {local} = {{}}\n"
-        for method, arguments, method_prose, method_marks in methods:
-            if not method.startswith("__"):
-                text += "\n" + function(f"{local}:{method}", arguments, method_prose, method_marks)
-        yield text
+def class_text(kind, prose, marks, methods):
+    """A class is a local table, so that its methods can be written as in the source."""
+    local = re.sub(r"\W", "_", kind.partition(".")[2])
+    text = comment(prose, []) + f"---@class {kind}\n" + comment([], marks) + f"local {local} = {{}}\n"
+    for method, arguments, method_prose, method_marks in methods:
+        if not method.startswith("__"):
+            text += "\n" + function(f"{local}:{method}", arguments, method_prose, method_marks)
+    return text
+
+
+def classes(source):
+    """The classes of a module."""
+    for kind, parts in source.classes.items():
+        yield class_text(kind, *parts)
 
 
 def head(source):
@@ -125,19 +131,31 @@ def root_page(source, sources, modules):
     return text + "\nreturn perigee\n"
 
 
+def reached(text, declared):
+    """The texts of `declared` (by name) whose names stand in `text`, or in another one that is reached; in the order of `declared`."""
+    names, fresh = set(), [text]
+    while fresh:
+        for name in re.findall(r"perigee\.test(?:\.\w+)*", fresh.pop()):
+            if name in declared and name not in names:
+                names.add(name)
+                fresh.append(declared[name])
+    return [declared[name] for name in declared if name in names]
+
+
 def kit_page(kit, parts, sources):
-    """The test kit in one file: its functions, and the classes of what they return."""
-    text = head(kit)
-    for part in parts:
-        text += "".join(f"{page}\n" for page in classes(part, INNER))
-    text += "---@class perigee.test\n" + comment([], kit.classes[KIT][1]) + "local test = {}\n"
+    """The test kit in one file: its functions, and what a spec meets behind them."""
+    text = "---@class perigee.test\n" + comment([], kit.classes[KIT][1]) + "local test = {}\n"
     for entry in entries(kit, "test"):
         found = forwarded(kit, entry, sources)
         if found:
             text += "\n" + function(f"test.{found[0]}", *found[1:])
     for name, *rest in kit.module_functions():
         text += "\n" + function(f"test.{name}", *rest)
-    return text + "\nreturn test\n"
+    declared = {}
+    for part in parts:
+        declared.update((kind, class_text(kind, *rest)) for kind, rest in part.classes.items())
+        declared.update((name, comment(*rest)) for name, rest in part.aliases.items())
+    return head(kit) + "".join(f"{found}\n" for found in reached(text, declared)) + text + "\nreturn test\n"
 
 
 def read(root):

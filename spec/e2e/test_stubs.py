@@ -96,7 +96,7 @@ def test_every_hook_and_every_table_of_a_configuration_is_declared(written):
 
 def test_declarations_name_only_classes_that_are_declared(written):
     text = declared(written)
-    known = set(re.findall(r"^---@class (perigee[\w.]*)", text, re.M))
+    known = set(re.findall(r"^---@(?:class|alias) (perigee[\w.]*)", text, re.M))
     used = {name.rstrip(".") for line in re.findall(r"^---@(?:field|param|return|overload|type) .*", text, re.M)
             for name in re.findall(r"(?<![\w\"`/])perigee\.[A-Z][\w.]*|(?<![\w\"`/])perigee\.test\.[A-Z]\w*", line)}
     assert used - known == set()

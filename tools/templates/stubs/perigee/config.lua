@@ -15,7 +15,7 @@
 ---@field listeners? (perigee.Listener|string)[] Addresses that are served.
 ---@field lua_memory? string|integer Largest Lua heap of a worker.
 ---@field policies? (string|perigee.Use)[] Policies that run on every route, in order.
----@field reload? perigee.Reload What a reload must pass.
+---@field reload? perigee.Reload What a change of the configuration must pass before it serves.
 ---@field role? "gateway"|"sidecar" What the proxy is used as: changes defaults, nothing else.
 ---@field routes perigee.Route[] What is done with which requests. A request without a route is answered 404.
 ---@field shared_memory? string|integer Memory of `perigee.shared`. What is not used costs nothing.
@@ -48,6 +48,12 @@
 ---@field stream_idle? string|number Without a byte in either direction of an exchange.
 
 ---@class perigee.Reload
+---@field canary? string Share of the exchanges that uses the new generation first, such as `"5%"`. Without it: all at once.
+---@field max_errors? string Share of its exchanges by which the canary may have more 5xx; beyond it is given up.
+---@field max_slowdown? number How many times the 99th percentile of durations the canary's may be.
+---@field test? boolean Run the specs beside the configuration first; one that fails refuses it.
+---@field test_timeout? string|number How long all specs together may take.
+---@field window? string|number How long the canary is compared with what serves.
 
 ---@class perigee.Route
 ---@field handler? fun(req: perigee.Request): any Lua function of the request that returns the answer.
@@ -89,7 +95,7 @@
 ---@field to? string Replacement for `regex`; `$1` is its first group.
 
 ---@class perigee.Route.Timeouts
----@field request? string|number From the complete request to the response. To switch it off, do so at the upstream.
+---@field request? string|number From the complete request to the response, instead of the upstream's. `"0s"` is no limit.
 
 ---@class perigee.Route.Upstream
 ---@field upstream string Name of the upstream.
@@ -124,10 +130,14 @@
 
 ---@class perigee.Use
 ---@field [1] string name of the policy; its own settings stand beside it
+---@field budget? perigee.Use.Budget|string|number What one call of a hook may use, from one wait to the next.
 ---@field dry_run? boolean Decide, log and count, but do not enforce.
 ---@field on_failure? "closed"|"open" When the policy fails: answer 503 (closed) or go on without it (open). The default is the policy's.
 ---@field policy? string Name of the policy, when it is not the first item.
 ---@field when? (fun(req: perigee.Request): any)|table Function of the request, or a match table: the policy runs only if it holds.
+
+---@class perigee.Use.Budget
+---@field cpu? string|number CPU time, to some milliseconds. A call that uses more fails.
 
 --- The value of an environment variable, in configurations only. It is never shown.
 ---@param name string

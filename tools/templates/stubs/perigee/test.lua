@@ -9,7 +9,7 @@
 ---@field headers perigee.test.Fields
 ---@field trailers perigee.test.Fields
 ---@field body string
----@field interim table[] 1xx responses that came before
+---@field interim table[] 1xx responses that came before, with status, reason and headers
 local test_Response = {}
 
 --- The body, decoded; an error when it is no JSON.
@@ -27,7 +27,7 @@ function test_Pending:done() end
 ---@return perigee.test.Response
 function test_Pending:wait() end
 
---- Closes the client's connection.
+--- Goes away without waiting for the response.
 function test_Pending:abort() end
 
 ---@class perigee.test.Connection
@@ -52,6 +52,15 @@ function test_Connection:finish() end
 --- Closes the connection.
 function test_Connection:close() end
 
+---@class perigee.test.Wanted
+---@field method? string
+---@field path? string without query
+---@field query? string
+---@field headers? table<string, string>
+---@field body? string|table a table is compared with the JSON of the body
+---@field times? integer exactly so often; at least once by default, 0 for never
+local test_Wanted = {}
+
 ---@class perigee.test.Fields
 local test_Fields = {}
 
@@ -65,15 +74,22 @@ function test_Fields:all(name) end
 function test_Fields:iterate() end
 
 ---@class perigee.test.Gateway
----@field upstreams table<string, perigee.test.Fake>
----@field hosts table<string, perigee.test.Fake>
+---@field upstreams table<string, perigee.test.Fake> fakes by name of the upstream
+---@field hosts table<string, perigee.test.Fake> fakes by address, as the configuration of the test wrote it
+---@field get fun(self, path: string, options?: perigee.test.Request): perigee.test.Response
+---@field post fun(self, path: string, options?: perigee.test.Request): perigee.test.Response
+---@field put fun(self, path: string, options?: perigee.test.Request): perigee.test.Response
+---@field delete fun(self, path: string, options?: perigee.test.Request): perigee.test.Response
+---@field head fun(self, path: string, options?: perigee.test.Request): perigee.test.Response
+---@field options fun(self, path: string, options?: perigee.test.Request): perigee.test.Response
+---@field patch fun(self, path: string, options?: perigee.test.Request): perigee.test.Response
 local test_Gateway = {}
 
 --- Takes over another configuration, as `perigee reload` does.
----@param config table
+---@param config perigee.test.Config
 ---@param options? perigee.test.Options
 ---@return true|nil
----@return table[]|nil errors the old one goes on
+---@return perigee.test.Error[]|nil errors the old one goes on
 function test_Gateway:reload(config, options) end
 
 --- Sends a request without waiting for the response.
@@ -92,15 +108,22 @@ function test_Gateway:request(options) end
 function test_Gateway:raw(bytes) end
 
 --- Moves time on, and does what falls due.
----@param seconds number
-function test_Gateway:advance(seconds) end
+---@param span number|string seconds, or a duration such as "90s"
+function test_Gateway:advance(span) end
+
+--- Sets the wall clock, forward or back, as an administrator does: timers, times to live and buckets do not notice.
+---@param moment number|string seconds since 1970, or a date such as "2026-03-01T12:00:00Z"
+function test_Gateway:set_time(moment) end
 
 --- The wall clock in seconds since 1970; a test begins at 2026-01-01T00:00:00Z.
 ---@return number
 function test_Gateway:now() end
 
+--- Ends the timers and tasks that requests have started. For a test that is not about them.
+function test_Gateway:drop_tasks() end
+
 --- What the runtime and the policies logged since the test began.
----@return { level: string, message: string }[]
+---@return perigee.test.LogLine[]
 function test_Gateway:log() end
 
 --- Values of all metrics, by name with labels as Prometheus reads them.
@@ -110,62 +133,140 @@ function test_Gateway:metrics() end
 --- Closes the gateway. Called by the kit after each test.
 function test_Gateway:close() end
 
+--- What a configuration file returns; upstreams and endpoints may be fakes.
+---@class perigee.test.Config
+---@field hosts? table<string, perigee.test.Answer> fakes by address; "*" answers for all others
+local test_Config = {}
+
 ---@class perigee.test.Options
 ---@field files? table<string, string> texts of files by path, before those on disk
 ---@field dir? string folder of the configuration; by default that of the spec file and those above
----@field upstreams? table<string, any> test.load: fakes in the place of the file's upstreams
----@field hosts? table<string, any> test.load: fakes by address
 local test_Options = {}
+
+---@class perigee.test.LoadOptions
+---@field files? table<string, string> texts of files by path, before those on disk
+---@field upstreams? table<string, perigee.test.Answer> fakes in the place of the file's upstreams
+---@field hosts? table<string, perigee.test.Answer> fakes by address; "*" answers for all others
+local test_LoadOptions = {}
+
+--- What is wrong with a configuration.
+---@class perigee.test.Error
+---@field file? string
+---@field line? integer
+---@field path? string of the setting
+---@field message string
+local test_Error = {}
 
 ---@class perigee.test.Request
 ---@field method? string "GET"
 ---@field path? string with query; "/"
 ---@field headers? table<string, string|string[]>
 ---@field body? string|table a table is sent as JSON
----@field chunks? string[] a chunked body
+---@field chunks? (string|number|perigee.test.Failure)[] a chunked body: chunks, pauses in seconds, test.fail.reset
 ---@field trailers? table<string, string> behind the chunks
 ---@field timeout? number virtual seconds to wait for the response; 60
 ---@field client? string IP address that the gateway sees; "127.0.0.1"
 local test_Request = {}
 
+---@class perigee.test.LogLine
+---@field level "debug"|"info"|"warn"|"error"
+---@field message string
+local test_LogLine = {}
+
+---@class perigee.test.Failure
+local test_Failure = {}
+
+--- What can go wrong at an upstream, in the place of a fake, of its answer, or inside a stream.
+---@class perigee.test.Failures
+---@field reset perigee.test.Failure the connection breaks
+---@field refuse perigee.test.Failure there is no connection; in the place of a fake only
+---@field timeout perigee.test.Failure connecting takes for ever; in the place of a fake only
+---@field hang perigee.test.Failure nothing comes
+local test_Failures = {}
+
+---@class perigee.test.Stream
+local test_Stream = {}
+
+---@class perigee.test.Script
+local test_Script = {}
+
+--- A request that a fake has got.
+---@class perigee.test.Seen
+---@field method string
+---@field path string
+---@field query string behind the "?"; "" for none
+---@field target string path and query
+---@field headers perigee.test.Fields
+---@field trailers perigee.test.Fields
+---@field body string
+---@field endpoint integer which of the upstream's endpoints was asked, from 1
+local test_Seen = {}
+
 ---@class perigee.test.Fake
 ---@field name string
----@field requests table[] what it has been asked
+---@field requests perigee.test.Seen[] what it has been asked
 local test_Fake = {}
 
 --- Forgets the requests.
 function test_Fake:reset() end
 
+--- The test fails at its end unless the fake was asked this by then.
+---@param wanted perigee.test.Wanted
+function test_Fake:expect(wanted) end
+
+---@alias perigee.test.Answer perigee.test.Failure|perigee.test.Script|fun(req: perigee.test.Seen): any
+
 ---@class perigee.test
+---@field fail perigee.test.Failures what can go wrong at an upstream
 local test = {}
 
---- An answer of a fake upstream. Where it can be one, it is a value of perigee.reply too, for handlers.
+--- An answer of a fake upstream.
 ---@param status integer
----@param body? string|table a table is sent as JSON; a stream, slowly
+---@param body? string|table|perigee.test.Stream a table is sent as JSON; a stream, slowly
 ---@param headers? table<string, string|string[]>
 ---@param trailers? table<string, string>
+---@return any
 function test.reply(status, body, headers, trailers) end
 
---- A slow body: strings are chunks, numbers are pauses in seconds.
----@param parts (string|number)[]
+--- A slow body: strings are chunks, numbers are pauses in seconds; test.fail.reset and test.fail.hang end it.
+---@param parts (string|number|perigee.test.Failure)[]
+---@return perigee.test.Stream
 function test.stream(parts) end
 
+--- A fake that gives each answer once, in this order. It is an error to ask it more often, and the test fails when it is asked
+--- less often.
+---@param list any[] what a fake may return, or functions
+---@return perigee.test.Script
+function test.answers(list) end
+
 --- A gateway in memory. Raises an error that lists what is wrong with the configuration.
----@param config table as a configuration file returns it; upstreams may be functions
+---@param config perigee.test.Config as a configuration file returns it; upstreams may be functions
 ---@param options? perigee.test.Options
 ---@return perigee.test.Gateway
 function test.gateway(config, options) end
 
 --- A gateway for a configuration file.
 ---@param path string
----@param options? perigee.test.Options
+---@param options? perigee.test.LoadOptions
 ---@return perigee.test.Gateway
 function test.load(path, options) end
 
---- What is wrong with a configuration: a list of { file, line, path, message }, empty when it is accepted.
----@param config table
+--- What is wrong with a configuration: a list, empty when it is accepted.
+---@param config perigee.test.Config
 ---@param options? perigee.test.Options
----@return table[]
+---@return perigee.test.Error[]
 function test.errors(config, options) end
+
+--- Moves time on, and does what falls due; for tests without a gateway.
+---@param span number|string seconds, or a duration such as "90s"
+function test.advance(span) end
+
+--- Sets the wall clock, forward or back; for tests without a gateway.
+---@param moment number|string seconds since 1970, or a date such as "2026-03-01T12:00:00Z"
+function test.set_time(moment) end
+
+--- The wall clock in seconds since 1970; a test begins at 2026-01-01T00:00:00Z.
+---@return number
+function test.now() end
 
 return test
