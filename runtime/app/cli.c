@@ -33,13 +33,13 @@ static const struct command commands[] = {
      RUN_HELP "\nOnly the defaults of settings differ from 'perigee run'.\n"},
     {"dev", peri_cli_dev, "FILE", "serve a configuration while it is being written",
      "As 'perigee run', in one process that reloads whenever a file is saved, writes a line for each request, and\n"
-     "runs the specs in spec/ beside FILE again. A browser that asks gets a page with what is wrong, its place and\n"
+     "runs the specs beside FILE again. A browser that asks gets a page with what is wrong, its place and\n"
      "the lines around it: a configuration that is refused, a policy or handler that failed; others get a problem\n"
      "document. Starts with a broken FILE, too. Ctrl-C ends it.\n\n"
      "For your own machine: the pages show source code to whoever reaches a listener.\n"},
     {"check", peri_cli_check, "[--jit] FILE", "validate a configuration without serving it",
      "Prints every error as file:line: path: message. Exit status 1 when there is one.\n\n"
-     "  --jit              also run the specs in spec/ beside FILE and print the lines of hooks and handlers that\n"
+     "  --jit              also run the specs beside FILE and print the lines of hooks and handlers that\n"
      "                     LuaJIT does not compile, and why; exit status 1 when there is one\n"},
     {"test", peri_test_main, "[PATH...] [OPTION...]", "run busted specs inside the runtime",
      "PATH is a spec file or a folder of them (default: spec). Exit status: 0 all passed, 1 something failed, 2 "

@@ -103,6 +103,7 @@ void peri_dev_adapt(struct peri_config *config)
     config->is_auto = false;
     config->workers = 1;
     config->is_watched = true;
+    config->reload.canary = 0;
     if (config->drain_ms > DRAIN_MS)
         config->drain_ms = DRAIN_MS;
 }

@@ -32,8 +32,8 @@ void peri_dev_free(struct peri_dev *dev);
 /// What a server asks; borrowed.
 const struct peri_server_dev *peri_dev_server(const struct peri_dev *dev);
 
-/// Puts the settings of a process that is restarted all day in the place of the written ones: one process, watched, that does
-/// not wait long when it ends.
+/// Puts the settings of a process that is restarted all day in the place of the written ones: one process, watched, that
+/// serves a change at once and does not wait long when it ends.
 void peri_dev_adapt(struct peri_config *config);
 
 /// These are the newest files (referenced), good or bad; NULL leaves those before.

@@ -14,7 +14,6 @@
 #include "codec/message.h"
 #include "exchange/exchange.h"
 #include "proxy/reply.h"
-#include "script/vm.h"
 
 #define ERRORS_MAX 20    ///< errors shown on a page
 #define CONTEXT 4        ///< lines shown before and behind the wrong one
@@ -32,16 +31,17 @@ struct page {
 
 // ---- sources ----
 
-// Text of a file of the configuration, or of the binary; empty when there is none.
+// Text of a file of the configuration, or of the binary; empty when there is none, and for secrets.
 static struct peri_slice read_source(const struct peri_snapshot *snapshot, struct peri_slice path)
 {
-    struct peri_slice bytes;
     char name[256];
     if (path.len == 0 || path.len >= sizeof(name))
         return peri_slice("", 0);
-    const struct peri_source *source = snapshot ? peri_snapshot_source(snapshot) : NULL;
-    if (source && source->read(source->data, path, &bytes) == PERI_OK)
-        return bytes;
+    for (uint32_t i = 0; snapshot && i < peri_snapshot_count(snapshot); i++) {
+        struct peri_snapshot_file file = peri_snapshot_file(snapshot, i);
+        if (peri_slice_eq(file.path, path) && file.err == PERI_OK)
+            return file.is_secret ? peri_slice("", 0) : file.bytes;
+    }
     snprintf(name, sizeof(name), "%.*s", (int)path.len, path.ptr);
     const struct peri_embed *file = peri_embed_find(name);
     return file ? peri_slice((const char *)file->data, file->len) : peri_slice("", 0);

@@ -3,23 +3,22 @@
 #include "app/dev_specs.h"
 
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "app/child.h"
-#include "app/dev_files.h"
 #include "app/dev_report.h"
+#include "app/spec_files.h"
+#include "app/test_folders.h"
+#include "app/test_scan.h"
 #include "event/loop.h"
 #include "event/timer.h"
 
 #define QUIET_MS 300   ///< beyond the quiet time of the configuration's watcher, so that one save is one run
 #define LIMIT_MS 60000 ///< time that a run may take
 #define OUTPUT 65536   ///< bytes read of what a run said
-#define PATH_SIZE 4096
 
 // A run. Frees itself when its child has ended, also when nobody waits for it any more (specs NULL).
 struct run {
@@ -34,19 +33,19 @@ struct peri_dev_specs {
     struct peri_children *children;
     char *directory; ///< owned
     struct run *run; ///< under way; NULL for none
-    struct peri_timer quiet;
     struct peri_timer limit;
-    bool is_wanted;       ///< run even if no file below spec/ and policies/ has changed
-    uint64_t fingerprint; ///< of those files, at the last run
-    struct peri_dev_files *files;
+    struct peri_test_folders *folders;
+    bool is_wanted;  ///< run even if no file in the folders has changed
+    uint64_t digest; ///< of these files, when they were looked at last
 };
 
 static bool has_specs(const struct peri_dev_specs *specs)
 {
-    char path[PATH_SIZE];
-    struct stat info;
-    snprintf(path, sizeof(path), "%s/spec", specs->directory);
-    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+    struct peri_spec_files files;
+    peri_err_t err = peri_spec_files_find(specs->directory, &files);
+    bool is_there = err != PERI_OK || files.count > 0; // the run says what is wrong
+    peri_spec_files_close(&files);
+    return is_there;
 }
 
 // ---- a run ----
@@ -110,13 +109,14 @@ static void on_late(struct peri_timer *timer)
     peri_child_kill(&specs->run->child, SIGKILL);
 }
 
-static void on_quiet(struct peri_timer *timer)
+static void on_quiet(void *data)
 {
-    struct peri_dev_specs *specs = PERI_CONTAINER(timer, struct peri_dev_specs, quiet);
-    uint64_t fingerprint = peri_dev_files_scan(specs->files);
-    bool is_wanted = specs->is_wanted || fingerprint != specs->fingerprint;
+    struct peri_dev_specs *specs = data;
+    struct peri_test_scan scan;
+    peri_test_folders_look(specs->folders, &scan);
+    bool is_wanted = specs->is_wanted || scan.digest != specs->digest;
     specs->is_wanted = false;
-    specs->fingerprint = fingerprint;
+    specs->digest = scan.digest;
     if (!is_wanted || !has_specs(specs))
         return;
     cancel(specs);
@@ -125,29 +125,28 @@ static void on_quiet(struct peri_timer *timer)
 
 // ---- public ----
 
-static void on_event(void *data)
-{
-    struct peri_dev_specs *specs = data;
-    peri_timer_start(specs->loop, &specs->quiet, QUIET_MS);
-}
-
 struct peri_dev_specs *peri_dev_specs_new(struct peri_loop *loop, struct peri_children *children, const char *directory)
 {
     struct peri_dev_specs *specs = calloc(1, sizeof(*specs));
-    char *copy = strdup(directory);
-    struct peri_dev_files *files = copy ? peri_dev_files_new(loop, copy, on_event, specs) : NULL;
-    if (!specs || !files) {
-        peri_dev_files_free(files);
+    if (!specs || !(specs->directory = strdup(directory))) {
         free(specs);
-        free(copy);
         return NULL;
     }
     specs->loop = loop;
     specs->children = children;
-    specs->directory = copy;
-    specs->files = files;
-    peri_timer_init(&specs->quiet, on_quiet);
+    specs->folders = peri_test_folders_new(&(struct peri_test_folders_options){
+        .loop = loop,
+        .roots = &specs->directory,
+        .count = 1,
+        .quiet_ms = QUIET_MS,
+        .on_quiet = on_quiet,
+        .data = specs,
+    });
     peri_timer_init(&specs->limit, on_late);
+    if (!specs->folders) {
+        peri_dev_specs_free(specs);
+        return NULL;
+    }
     peri_dev_specs_run_soon(specs);
     return specs;
 }
@@ -155,7 +154,7 @@ struct peri_dev_specs *peri_dev_specs_new(struct peri_loop *loop, struct peri_ch
 void peri_dev_specs_run_soon(struct peri_dev_specs *specs)
 {
     specs->is_wanted = true;
-    on_event(specs);
+    peri_test_folders_look_soon(specs->folders);
 }
 
 void peri_dev_specs_free(struct peri_dev_specs *specs)
@@ -163,8 +162,7 @@ void peri_dev_specs_free(struct peri_dev_specs *specs)
     if (!specs)
         return;
     cancel(specs);
-    peri_timer_stop(&specs->quiet);
-    peri_dev_files_free(specs->files);
+    peri_test_folders_free(specs->folders);
     free(specs->directory);
     free(specs);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The specs of a project, run in a child (`perigee test`) whenever the configuration, a policy or a spec is saved. The result
-// is a line; what failed follows it. One run at a time: a newer one ends the one under way.
+// The specs of a project, those that reload.test runs, in a child (`perigee test`) whenever the configuration, a policy or a spec
+// is saved. The result is a line; what failed follows it. One run at a time: a newer one ends the one under way.
 //
 //   save --quiet for a moment--> child with its output in memory --end, or too slow--> the result
 #ifndef PERI_APP_DEV_SPECS_H
@@ -10,7 +10,7 @@ struct peri_children;
 struct peri_dev_specs;
 struct peri_loop;
 
-/// Watches spec/ and policies/ below `directory` (copied), and runs the specs for the first time. Borrows loop and children.
+/// Watches the folders below `directory` (copied), as `perigee test --watch` does, and runs the specs for the first time. Borrows loop and children.
 /// NULL when out of memory.
 struct peri_dev_specs *peri_dev_specs_new(struct peri_loop *loop, struct peri_children *children,
                                           const char *directory);

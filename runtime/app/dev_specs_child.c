@@ -11,10 +11,9 @@
 
 int peri_dev_specs_child(const char *directory)
 {
-    char *words[] = {(char *)"test", (char *)"-o", (char *)"plainTerminal", NULL};
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (chdir(directory) != 0 || dup2(PERI_CONTROL_CHILD_FD, STDOUT_FILENO) < 0 ||
         dup2(PERI_CONTROL_CHILD_FD, STDERR_FILENO) < 0)
         return PERI_EXIT_FAILED;
-    return peri_test_main(3, words);
+    return peri_test_run_all("plainTerminal");
 }

@@ -4,8 +4,10 @@
 #include "app/test_command.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "app/cli.h"
+#include "app/spec_files.h"
 #include "app/test_watch.h"
 #include "base/log.h"
 #include "event/loop.h"
@@ -131,6 +133,24 @@ static int run(const char *name, int count, char **arguments, const struct peri_
 int peri_test_run(int count, char **arguments, const struct peri_testing_gate *gate)
 {
     return run(gate ? "perigee.test.gate" : "perigee.test.runner", count, arguments, gate);
+}
+
+int peri_test_run_all(const char *output)
+{
+    struct peri_spec_files files;
+    const char *arguments[PERI_SPEC_FILES + 2] = {"-o", output};
+    int status = PERI_EXIT_USAGE;
+    if (peri_spec_files_find(".", &files) != PERI_OK) {
+        peri_cli_error("the folders 'spec' and 'policies' cannot be read, or have more than %d specs", PERI_SPEC_FILES);
+    } else if (files.count == 0) {
+        peri_cli_error(
+            "there is no spec to run; expected spec/*_spec.lua or policies/*/*_spec.lua beside the configuration");
+    } else {
+        memcpy(arguments + 2, files.paths, files.count * sizeof(*arguments));
+        status = peri_test_run((int)files.count + 2, (char **)arguments, NULL);
+    }
+    peri_spec_files_close(&files);
+    return status;
 }
 
 int peri_test_main(int argc, char **argv)

@@ -16,11 +16,10 @@
 
 #include "app/child.h"
 #include "app/cli.h"
+#include "app/test_folders.h"
 #include "app/test_scan.h"
 #include "event/loop.h"
 #include "event/signal.h"
-#include "event/timer.h"
-#include "event/watch.h"
 
 #define QUIET_MS 150 ///< how long nothing must have happened
 #define ROOTS_MAX 64
@@ -29,9 +28,7 @@ struct watcher {
     struct peri_loop *loop;
     struct peri_children *children;
     struct peri_child child;
-    struct peri_timer quiet;
-    struct peri_watch *watches[PERI_TEST_SCAN_DIRECTORIES];
-    unsigned watch_count;
+    struct peri_test_folders *folders;
     char *roots[ROOTS_MAX]; ///< owned
     unsigned root_count;
     const char **args;          ///< of the child; owned
@@ -46,40 +43,13 @@ static void start_run(struct watcher *watcher);
 
 // ---- looking at files ----
 
-static void on_event(void *data)
+static void on_quiet(void *data)
 {
     struct watcher *watcher = data;
-    peri_timer_start(watcher->loop, &watcher->quiet, QUIET_MS);
-}
-
-static void close_watches(struct watcher *watcher)
-{
-    while (watcher->watch_count > 0)
-        peri_watch_close(watcher->watches[--watcher->watch_count]);
-}
-
-static void on_directory(void *data, const char *path)
-{
-    struct watcher *watcher = data;
-    struct peri_watch *watch = peri_watch_open(watcher->loop, path, on_event, watcher);
-    if (watch)
-        watcher->watches[watcher->watch_count++] = watch;
-}
-
-// Watches the folders that there are now, then reads what is in them.
-static void look(struct watcher *watcher, struct peri_test_scan *scan)
-{
-    close_watches(watcher);
-    peri_test_scan(watcher->roots, watcher->root_count, scan, on_directory, watcher);
-}
-
-static void on_quiet(struct peri_timer *timer)
-{
-    struct watcher *watcher = PERI_CONTAINER(timer, struct watcher, quiet);
     struct peri_test_scan now;
     if (watcher->is_running || watcher->is_ending)
         return; // the end of the run looks
-    look(watcher, &now);
+    peri_test_folders_look(watcher->folders, &now);
     if (now.digest == watcher->scan.digest)
         return;
     if (now.newest_ns > watcher->scan.newest_ns)
@@ -100,8 +70,8 @@ static void print_end(const struct watcher *watcher, int status)
     fprintf(stderr,
             "%sperigee: the specs %s%s%s%s after %u.%u s; waiting for changes in %u folder%s%s, Ctrl-C ends%s\n",
             peri_cli_color(stderr, has_passed ? "32" : "31"), has_passed ? "passed" : "failed", has_passed ? "" : " (",
-            has_passed ? "" : how, has_passed ? "" : ")", ms / 1000, ms % 1000 / 100, watcher->watch_count,
-            watcher->watch_count == 1 ? "" : "s", watcher->scan.is_cut ? " (there are more)" : "",
+            has_passed ? "" : how, has_passed ? "" : ")", ms / 1000, ms % 1000 / 100, watcher->scan.directories,
+            watcher->scan.directories == 1 ? "" : "s", watcher->scan.is_cut ? " (there are more)" : "",
             peri_cli_color(stderr, "0"));
 }
 
@@ -114,7 +84,7 @@ static void on_exit_of_child(struct peri_child *child, int status)
         return;
     }
     print_end(watcher, status);
-    peri_timer_start(watcher->loop, &watcher->quiet, QUIET_MS); // what changed meanwhile
+    peri_test_folders_look_soon(watcher->folders); // what changed meanwhile
 }
 
 static void end(struct watcher *watcher, int status)
@@ -130,7 +100,7 @@ static void end(struct watcher *watcher, int status)
 static void start_run(struct watcher *watcher)
 {
     int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
-    look(watcher, &watcher->scan);
+    peri_test_folders_look(watcher->folders, &watcher->scan);
     watcher->child = (struct peri_child){.on_exit = on_exit_of_child};
     watcher->began_ms = peri_loop_now_ms(watcher->loop);
     if (nothing >= 0 && peri_child_start(watcher->children, &watcher->child, watcher->args, nothing) == PERI_OK) {
@@ -200,17 +170,23 @@ static void run(struct watcher *watcher)
     struct peri_signal *interrupt = peri_signal_open(watcher->loop, SIGINT, on_signal, watcher);
     struct peri_signal *terminate = peri_signal_open(watcher->loop, SIGTERM, on_signal, watcher);
     watcher->children = peri_children_new(watcher->loop);
-    if (interrupt && terminate && watcher->children) {
-        peri_timer_init(&watcher->quiet, on_quiet);
+    watcher->folders = peri_test_folders_new(&(struct peri_test_folders_options){
+        .loop = watcher->loop,
+        .roots = watcher->roots,
+        .count = watcher->root_count,
+        .quiet_ms = QUIET_MS,
+        .on_quiet = on_quiet,
+        .data = watcher,
+    });
+    if (interrupt && terminate && watcher->children && watcher->folders) {
         start_run(watcher);
         if (!watcher->is_ending)
             peri_loop_run(watcher->loop);
-        peri_timer_stop(&watcher->quiet);
     }
+    peri_test_folders_free(watcher->folders);
     peri_children_free(watcher->children);
     peri_signal_close(interrupt);
     peri_signal_close(terminate);
-    close_watches(watcher);
 }
 
 int peri_test_watch(int argc, char **argv)

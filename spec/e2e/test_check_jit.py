@@ -89,7 +89,7 @@ def test_a_spec_that_fails_comes_first(project):
 def test_without_specs_nothing_can_be_said(project):
     result = run("check", "--jit", project(spec=None))
     assert result.returncode == 1
-    assert "there is no such folder" in result.stderr
+    assert "there is no spec to run" in result.stderr
 
 
 def test_specs_that_run_no_hook_are_told(project):

@@ -159,6 +159,26 @@ def test_what_is_wrong_in_a_file_is_escaped_on_the_page(dev):
     assert b"<script" not in body and b"&#60;script&#62;alert(1)" in body
 
 
+def test_a_secret_that_an_error_names_is_not_shown(dev):
+    config = CONFIG.replace("return {", 'local key = file "secret.pem"\nreturn {').replace('"handled badly"', '"secret.pem:1: bad", 0')
+    page = dev(config, files={"secret.pem": "hidden words"}).get("/handler", BROWSER)
+    assert "secret.pem:1: bad" in text_of(page) and "hidden words" not in text_of(page)
+
+
+def test_a_canary_is_for_other_times(dev):
+    gateway = dev(CONFIG.replace("return {", 'return { reload = { canary = "1%", window = "1h" },'))
+    save(gateway, "gateway.lua", '"fine"', '"finer"')
+    wait.until(lambda: gateway.get("/").body == b"finer", "the change served")
+
+
+def test_specs_that_a_reload_must_pass_are_on_the_page(dev):
+    gateway = dev(CONFIG.replace("return {", "return { reload = { test = true },"), files={"spec/closing_spec.lua": SPEC})
+    save(gateway, "spec/closing_spec.lua", '"a"', '"b"')
+    wait.until(lambda: "spec/closing_spec.lua:3" in text_of(gateway.get("/", BROWSER)), "the spec was told")
+    save(gateway, "spec/closing_spec.lua", '"b"', '"a"')
+    wait.until(lambda: gateway.get("/").body == b"fine", "it served again")
+
+
 def test_all_errors_are_on_one_page(dev):
     gateway = dev()
     save(gateway, "gateway.lua", 'reply = "fine"', 'reply = "fine", a = 1, b = 2')
@@ -189,7 +209,8 @@ def test_it_starts_with_a_broken_json_file(dev):
 
 def test_it_starts_with_a_file_that_never_ends(dev):
     gateway = dev('local listeners = { "127.0.0.1:0" }\nwhile true do end')
-    assert "is there an endless loop" in text_of(gateway.get("/", BROWSER))
+    page = text_of(gateway.get("/", BROWSER))
+    assert "the CPU budget of 1000 ms is spent" in page and "gateway.lua:2" in page
 
 
 def test_a_setting_that_needs_a_restart_gets_one(dev):
@@ -228,6 +249,13 @@ def test_a_spec_that_appears_is_run(dev):
     gateway = dev()
     gateway.write("spec/closing_spec.lua", SPEC)
     wait_specs(gateway, r"specs 1 passed")
+
+
+def test_specs_beside_a_policy_are_run_too(dev):
+    gateway = dev(files={"policies/closing/closing_spec.lua": SPEC})
+    wait_specs(gateway, r"specs 1 passed")
+    save(gateway, "policies/closing/closing_spec.lua", '"a"', '"b"')
+    wait_specs(gateway, r"specs 1 of 1 failed")
 
 
 def test_specs_that_cannot_be_loaded_are_told(dev):
