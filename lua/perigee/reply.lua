@@ -83,7 +83,9 @@ function reply.problem(status, detail, extra)
         document[name] = value
     end
     document.status = status
-    return reply.new(status, document, { ["content-type"] = "application/problem+json" })
+    local answer = reply.new(status, document, { ["content-type"] = "application/problem+json" })
+    answer.text = answer.text .. "\n" -- as in the proxy's own errors: for terminals
+    return answer
 end
 
 --- Is the value an answer?

@@ -73,15 +73,23 @@ static int check_jit(const char *file)
     return has_passed ? PERI_EXIT_OK : PERI_EXIT_FAILED;
 }
 
+// Takes an option out of the arguments; false when it is not among them.
+static bool take_option(int *argc, char **argv, const char *option)
+{
+    for (int i = 1; i < *argc && strcmp(argv[i], "--") != 0; i++) {
+        if (strcmp(argv[i], option) == 0) {
+            memmove(argv + i, argv + i + 1, (size_t)(*argc - i) * sizeof(*argv)); // with the NULL at the end
+            (*argc)--;
+            return true;
+        }
+    }
+    return false;
+}
+
 int peri_cli_check(int argc, char **argv)
 {
     struct peri_check_result result;
-    bool wants_jit = argc > 1 && strcmp(argv[1], "--jit") == 0;
-    if (wants_jit) {
-        argv[1] = argv[0];
-        argc--;
-        argv++;
-    }
+    bool wants_jit = take_option(&argc, argv, "--jit");
     const char *file = peri_cli_file(argc, argv);
     if (!file)
         return PERI_EXIT_USAGE;

@@ -114,12 +114,14 @@ static void print_next(const char *name)
         format_path(path, scaffolds[i].to, name);
         printf("%screated%s %s\n", peri_cli_color(stdout, "32"), peri_cli_color(stdout, "0"), path);
     }
+    int width = (int)(strlen("perigee test spec/_spec.lua") + strlen(name)); // of the longest command
+    int rest = width - (int)(strlen("policies = { \"\" }") + strlen(name));
     printf("\nNext:\n"
-           "  perigee test spec/%s_spec.lua    runs its spec, which passes\n"
-           "  policies = { \"%s\" }    in a route of the configuration in this folder puts it to work\n"
-           "  perigee dev FILE    serves it while you write; 'perigee check FILE' says whether it is fine\n"
-           "  perigee stubs    lets an editor with lua-language-server complete and check it\n",
-           name, name);
+           "  perigee test spec/%s_spec.lua   runs its spec, which passes\n"
+           "  policies = { \"%s\" }%*s   in a route of the configuration in this folder puts it to work\n"
+           "  %-*s   serves it while you write; 'perigee check FILE' says whether it is fine\n"
+           "  %-*s   lets an editor with lua-language-server complete and check it\n",
+           name, name, rest, "", width, "perigee dev FILE", width, "perigee stubs");
 }
 
 static int new_policy(const char *name)

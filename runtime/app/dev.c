@@ -13,6 +13,7 @@
 #include "app/dev_page.h"
 #include "app/dev_specs.h"
 #include "app/snapshot.h"
+#include "event/loop.h"
 #include "exchange/exchange.h"
 #include "proxy/server.h"
 
@@ -22,6 +23,7 @@
 #define DEFAULT_ADDRESS "127.0.0.1:8080" ///< default of the setting "listeners"
 
 struct peri_dev {
+    struct peri_loop *loop;
     const char *file;
     struct peri_server_dev server;
     struct peri_dev_specs *specs;   ///< NULL once stopped
@@ -29,10 +31,12 @@ struct peri_dev {
     char *errors;                   ///< owned; NULL while requests are served
 };
 
-static void on_end(void *data, const struct peri_exchange *x, int status, uint64_t ns)
+// The time of this turn began before a handler did: the clock is read again, so that what one spends is seen.
+static void on_end(void *data, const struct peri_exchange *x, int status)
 {
-    PERI_UNUSED(data);
-    peri_dev_console_exchange(x, status, ns);
+    const struct peri_dev *dev = data;
+    peri_loop_read_clock(dev->loop);
+    peri_dev_console_exchange(x, status, peri_loop_now_ns(dev->loop) - x->facts.start_ns);
 }
 
 static bool is_refused(void *data)
@@ -61,6 +65,7 @@ struct peri_dev *peri_dev_new(struct peri_loop *loop, struct peri_children *chil
         free(dev);
         return NULL;
     }
+    dev->loop = loop;
     dev->file = file;
     dev->server = (struct peri_server_dev){.on_end = on_end, .is_refused = is_refused, .explain = explain, .data = dev};
     peri_dev_console_open();

@@ -26,6 +26,7 @@ struct page {
     const char *type; ///< name of the problem
     const char *title;
     const char *lead;
+    struct peri_slice detail; ///< of the problem document; empty: the errors
     int status;
 };
 
@@ -182,7 +183,8 @@ static char *format_problem(const struct page *page, struct peri_slice request_i
     peri_json_set(problem, "type", peri_json_new_string(peri_slice_from(type)));
     peri_json_set(problem, "title", peri_json_new_string(peri_slice_from(peri_status_text(page->status))));
     peri_json_set(problem, "status", peri_json_new_integer(page->status));
-    peri_json_set(problem, "detail", detail_of(page->errors));
+    peri_json_set(problem, "detail",
+                  page->detail.len > 0 ? peri_json_new_string(page->detail) : detail_of(page->errors));
     peri_json_set(problem, "errors", peri_json_copy(page->errors));
     if (request_id.len > 0)
         peri_json_set(problem, "request_id", peri_json_new_string(request_id));
@@ -221,8 +223,9 @@ static void answer(struct peri_exchange *x, const struct page *page)
     struct peri_slice type = is_html ? PERI_SLICE("text/html; charset=utf-8") : PERI_SLICE("application/problem+json");
     if (text && peri_reply_document(x, page->status, type, peri_slice(text, len)) == PERI_OK) {
         peri_headers_add(&x->res.headers, PERI_SLICE("cache-control"), PERI_SLICE("no-store"));
-        peri_headers_add(&x->res.headers, PERI_SLICE("content-security-policy"),
-                         PERI_SLICE("default-src 'none'; style-src 'unsafe-inline'"));
+        if (is_html)
+            peri_headers_add(&x->res.headers, PERI_SLICE("content-security-policy"),
+                             PERI_SLICE("default-src 'none'; style-src 'unsafe-inline'"));
     }
     free(text);
 }
@@ -271,6 +274,7 @@ void peri_dev_page_failed(struct peri_exchange *x, const struct peri_snapshot *s
         .type = info->name,
         .title = err == PERI_ERR_HANDLER ? "A handler failed" : "A policy failed",
         .lead = info->text,
+        .detail = peri_json_get_string(peri_json_at(errors, 0), "message"),
         .status = info->status,
     };
     answer(x, &page);

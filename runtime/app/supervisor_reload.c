@@ -205,10 +205,13 @@ static void kill_worker(void *data, uint32_t worker)
         link->ops->kill(link);
 }
 
-static void log_outcome(const struct peri_reload_outcome *outcome)
+static void log_outcome(const struct peri_supervisor *supervisor, const struct peri_reload_outcome *outcome)
 {
     unsigned long long number = outcome->generation;
-    if (outcome->errors) {
+    if (outcome->errors && supervisor->dev) {
+        peri_error("reload %s: requests get the errors until they are fixed", peri_reload_result_name(outcome->result));
+        peri_errors_log(outcome->errors);
+    } else if (outcome->errors) {
         peri_error("reload %s: generation %llu goes on", peri_reload_result_name(outcome->result), number);
         peri_errors_log(outcome->errors);
     } else {
@@ -247,7 +250,7 @@ static void done(void *data, enum peri_reload_result result, const char *errors)
     };
     peri_metrics_reload(supervisor->shm, result);
     note_result(supervisor, result, outcome.errors);
-    log_outcome(&outcome);
+    log_outcome(supervisor, &outcome);
     if (supervisor->dev)
         peri_dev_set_errors(supervisor->dev, outcome.errors);
     peri_workers_hold(supervisor->workers, false);

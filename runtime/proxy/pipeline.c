@@ -48,7 +48,7 @@ static void tell_end(struct peri_server *server, const struct peri_exchange *x, 
     if (server->log)
         peri_accesslog_add(server->log, x, status, ns);
     else if (server->dev)
-        server->dev->on_end(server->dev->data, x, status, ns);
+        server->dev->on_end(server->dev->data, x, status);
 }
 
 static void finish(struct peri_exchange *x)

@@ -24,7 +24,7 @@ struct peri_vm;
 /// What `perigee dev` wants to know and to say. All are called from the loop.
 struct peri_server_dev {
     /// An exchange has ended; in the place of the access log, which is off.
-    void (*on_end)(void *data, const struct peri_exchange *x, int status, uint64_t ns);
+    void (*on_end)(void *data, const struct peri_exchange *x, int status);
     /// Are requests refused, because the newest configuration cannot be used?
     bool (*is_refused)(void *data);
     /// The answer in x->res is the problem document of `err`: may put another in its place (peri_reply_document).

@@ -56,6 +56,18 @@ def test_hooks_that_compile_are_praised(project):
     assert "functions of hooks and handlers: nothing keeps LuaJIT from compiling them" in result.stdout
 
 
+def test_the_option_may_stand_behind_the_file(project):
+    result = run("check", project(), "--jit")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "nothing keeps LuaJIT from compiling them" in result.stdout
+
+
+def test_specs_beside_the_policy_count(project):
+    path = project(spec=None)
+    (path.parent / "policies/greeting/greeting_spec.lua").write_text(SPEC)
+    assert "nothing keeps LuaJIT from compiling them" in run("check", "--jit", path).stdout
+
+
 def test_a_hook_that_makes_a_function_is_named_with_line_and_reason(project):
     result = run("check", "--jit", project(body="local call = function() return req.path end\n    req.headers['x-a'] = call()"))
     assert result.returncode == 1

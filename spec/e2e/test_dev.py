@@ -276,6 +276,15 @@ def test_an_exchange_is_one_line_for_people(dev):
     assert "\033" not in "\n".join(gateway.output + gateway.lines)
 
 
+def test_the_time_that_a_handler_spends_is_in_its_line(dev):
+    busy = 'local sum = 0 for i = 1, 2e5 do sum = sum + #tostring(i) end'
+    gateway = dev(CONFIG.replace('error("handled badly")', busy + ' return reply(200, "x")'))
+    gateway.get("/handler")
+    wait.until(lambda: any("/handler" in line for line in gateway.output), "the line was written")
+    line, = [line for line in gateway.output if "/handler" in line]
+    assert float(re.search(r"([\d.]+) ms", line)[1]) > 0
+
+
 def test_a_peer_cannot_play_with_the_terminal(dev):
     gateway = dev()
     with gateway.connect() as connection:

@@ -17,6 +17,10 @@ describe("perigee.problem", function()
         }
     end)
 
+    it("ends its line, as they do", function()
+        assert.matches("}\n$", answer(403).body)
+    end)
+
     it("needs no more than a status", function()
         assert.response(answer(404)).has.json { type = "about:blank", title = "Not Found", status = 404 }
     end)
