@@ -114,7 +114,7 @@ static void close_all(struct peri_supervisor *supervisor)
         peri_check_cancel(supervisor->check);
     peri_watcher_free(supervisor->watcher);
     peri_dev_stop(supervisor->dev);
-    peri_admin_close(supervisor->admin);
+    peri_admin_close(supervisor->admin.interface);
     peri_listeners_keep(&supervisor->listeners, NULL);
     peri_children_free(supervisor->children);
     for (int i = 0; i < PERI_SUPERVISOR_SIGNALS; i++)
@@ -122,7 +122,7 @@ static void close_all(struct peri_supervisor *supervisor)
     peri_workers_free(supervisor->workers);
     if (supervisor->loop)
         peri_loop_free(supervisor->loop);
-    peri_listening_close(supervisor->admin_socket);
+    peri_listening_close(supervisor->admin.socket);
     peri_edition_free(supervisor->candidate);
     peri_history_close(&supervisor->history);
     peri_chronicle_close(&supervisor->chronicle);

@@ -37,6 +37,12 @@ struct peri_supervisor_explanations {
     uint64_t last_id;
 };
 
+/// The admin interface; both are NULL where there is none.
+struct peri_supervisor_admin {
+    struct peri_listening *socket;
+    struct peri_admin *interface;
+};
+
 struct peri_supervisor {
     const struct peri_supervisor_options *options;
     enum peri_supervisor_state state;
@@ -60,8 +66,7 @@ struct peri_supervisor {
     bool wants_reload;            ///< a signal or a change of files asked for one while another was under way
     struct peri_watcher *watcher; ///< NULL unless the configuration is watched
     struct peri_dev *dev;         ///< NULL unless this is `perigee dev`
-    struct peri_listening *admin_socket;
-    struct peri_admin *admin;
+    struct peri_supervisor_admin admin;
     struct peri_recording *recording; ///< NULL when nothing is recorded
     struct peri_signal *signals[PERI_SUPERVISOR_SIGNALS];
 };

@@ -38,11 +38,11 @@ static char *open_admin(struct peri_supervisor *supervisor, const struct peri_co
     char message[512];
     if (config->admin.len == 0)
         return NULL;
-    if (peri_listening_open(config->admin, 1, ADMIN_MODE, &supervisor->admin_socket, message, sizeof(message)) !=
+    if (peri_listening_open(config->admin, 1, ADMIN_MODE, &supervisor->admin.socket, message, sizeof(message)) !=
         PERI_OK)
         return peri_errors_new("admin", "%s", message);
-    supervisor->admin = peri_admin_open(supervisor->loop, supervisor->admin_socket, supervisor);
-    return supervisor->admin ? NULL : peri_errors_new("admin", "out of memory");
+    supervisor->admin.interface = peri_admin_open(supervisor->loop, supervisor->admin.socket, supervisor);
+    return supervisor->admin.interface ? NULL : peri_errors_new("admin", "out of memory");
 }
 
 static char *make_workers(struct peri_supervisor *supervisor, const struct peri_config *config)

@@ -57,8 +57,8 @@ static void print_ready(const struct peri_supervisor *supervisor)
 {
     char line[PERI_CONFIG_LISTENERS * 130 + 64];
     uint64_t number = peri_history_current(&supervisor->history)->number;
-    if (supervisor->admin_socket)
-        fprintf(stderr, "perigee: admin interface on %s\n", peri_listening_real(supervisor->admin_socket));
+    if (supervisor->admin.socket)
+        fprintf(stderr, "perigee: admin interface on %s\n", peri_listening_real(supervisor->admin.socket));
     int len = snprintf(line, sizeof(line), "perigee: ready, generation %llu", (unsigned long long)number);
     for (uint32_t i = 0; i < supervisor->listeners.count; i++)
         len += snprintf(line + len, sizeof(line) - (size_t)len, "%s%s", i == 0 ? ", listening on " : ", ",

@@ -11,6 +11,7 @@
 ---@field access_log? perigee.AccessLog|string Where the access log goes. A string is the path.
 ---@field admin? string Address of the admin API: a loopback address or `unix:/path`. Without it: none.
 ---@field drain? string|number How long exchanges may finish after SIGTERM.
+---@field explain? perigee.Explain Lets a client ask why: a request with the token in `x-perigee-explain` gets the decision trace in the header of that name.
 ---@field keep_generations? integer Snapshots kept for `perigee rollback`.
 ---@field listeners? (perigee.Listener|string)[] Addresses that are served.
 ---@field lua_memory? string|integer Largest Lua heap of a worker.
@@ -26,6 +27,9 @@
 
 ---@class perigee.AccessLog
 ---@field path string `"stdout"`, `"stderr"`, `"off"` or a file.
+
+---@class perigee.Explain
+---@field token string The token, 16 characters or more.
 
 ---@class perigee.Listener
 ---@field address string IP address and port, `[IPv6]:port` or `unix:/path`. `*` is every IPv4 address; port 0 lets the system choose.
