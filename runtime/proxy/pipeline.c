@@ -60,10 +60,10 @@ static void finish(struct peri_exchange *x)
     struct peri_generation *generation = x->generation;
     uint64_t ns = peri_loop_now_ns(server->loop) - x->facts.start_ns;
     int status = x->facts.err != PERI_OK && !f->has_sent_head ? peri_err_info(x->facts.err)->status : x->res.status;
-    if (!f->is_fetch)
+    if (!f->is_fetch) {
         peri_metrics_request(server->page, x->route ? x->route->metrics : 0, status, ns);
-    if (!f->is_fetch)
         tell_end(server, x, status, ns);
+    }
     peri_defer_cancel(&f->pump);
     if (f->canary)
         peri_canary_count(server, x, status, ns);

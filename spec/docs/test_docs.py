@@ -5,6 +5,7 @@ import http.client
 import os
 import pathlib
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -155,14 +156,14 @@ def shell_commands(page):
     """The `perigee` commands of a page, as words."""
     text = (TOP / page).read_text()
     lines = [line for code in re.findall(r"^```sh\n(.*?)^```", text, re.M | re.S) for line in code.splitlines()]
-    return [line.split("#")[0].split()[1:] for line in lines if line.startswith("perigee ")]
+    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("perigee ")]
 
 
 def test_the_ten_minutes_of_the_policy_guide_work_as_they_say(tmp_path):
     files = blocks("docs/policy-guide.md")
     port, = free_ports(1)
     commands = shell_commands("docs/policy-guide.md")
-    assert [command[0] for command in commands] == ["new", "stubs", "test", "check", "check", "dev"]
+    assert [command[0] for command in commands] == ["new", "stubs", "test", "check", "check", "explain", "dev"]
 
     def carry_out(*words):
         result = subprocess.run([PERIGEE, *words], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
@@ -179,6 +180,7 @@ def test_the_ten_minutes_of_the_policy_guide_work_as_they_say(tmp_path):
     write(tmp_path, {"gateway.lua": files["gateway.lua"].replace("127.0.0.1:8080", f"127.0.0.1:{port}")})
     assert "1 route" in carry_out(*commands[3])
     assert "nothing keeps LuaJIT from compiling them" in carry_out(*commands[4])
+    assert "res.headers.x-quota-left = 2" in carry_out(*commands[5])
     path = tmp_path / "gateway.lua"
     with Gateway(path, "dev"):
         response, body = get(port, "/hello", **{"x-tenant": "acme"})
