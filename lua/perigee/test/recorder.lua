@@ -173,13 +173,25 @@ local function on_record(_, func)
     end
 end
 
---- Begins. Code is compiled after a few runs from now on, so that a hundred are enough to tell.
----@param is_mine fun(file: string): boolean which scripts are looked at
-function recorder.start(is_mine)
-    state = { is_mine = is_mine, recorded = {}, compiled = {}, seen = {}, starts = 0, findings = {}, order = {} }
+--- Listens again. Code is compiled after a few runs from now on, so that a hundred are enough to tell.
+function recorder.resume()
     jit.opt.start("hotloop=5", "hotexit=5")
     jit.attach(on_trace, "trace")
     jit.attach(on_record, "record")
+end
+
+--- Listens no more, until it is resumed; code is compiled as ever.
+function recorder.pause()
+    jit.attach(on_trace)
+    jit.attach(on_record)
+    jit.opt.start("hotloop=56", "hotexit=10")
+end
+
+--- Begins, and listens.
+---@param is_mine fun(file: string): boolean which scripts are looked at
+function recorder.start(is_mine)
+    state = { is_mine = is_mine, recorded = {}, compiled = {}, seen = {}, starts = 0, findings = {}, order = {} }
+    recorder.resume()
 end
 
 --- How often LuaJIT has begun to record: when that stands still, everything has been tried.
@@ -192,9 +204,7 @@ end
 ---@return { file: string, line: integer, reason: string, entry: integer }[] findings `entry` is the line where the hook begins
 ---@return integer count functions of those scripts that LuaJIT recorded
 function recorder.stop()
-    jit.attach(on_trace)
-    jit.attach(on_record)
-    jit.opt.start("hotloop=56", "hotexit=10")
+    recorder.pause()
     local findings, count = {}, 0
     for _, finding in ipairs(state.order) do
         if finding.is_lasting or not state.compiled[finding.inside] then
