@@ -308,7 +308,7 @@ def test_colour_is_for_terminals_that_want_it(folder, plain):
         while not (ready := re.search(rb"listening on (\S+)\r?\n", seen)):
             seen += os.read(leader, 4096)
         client.fetch(ready.group(1).decode(), "GET", "/", [("Host", "x")])
-        while b"ms" not in seen:
+        while b" ms" not in seen:
             seen += os.read(leader, 4096)
     finally:
         child.send_signal(signal.SIGINT)
