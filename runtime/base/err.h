@@ -29,6 +29,7 @@
     X(PERI_ERR_RESOLVE, "resolve_failed", 503, "UF", true, "The upstream's name could not be resolved.")               \
     X(PERI_ERR_CONNECT, "connect_failed", 503, "UF", true, "The upstream could not be reached.")                       \
     X(PERI_ERR_CONNECT_TIMEOUT, "connect_timeout", 503, "UF", true, "The upstream could not be reached in time.")      \
+    X(PERI_ERR_TLS, "tls_failed", 503, "UF", true, "The TLS handshake with the upstream failed.")                      \
     X(PERI_ERR_UPSTREAM_OVERFLOW, "upstream_overflow", 503, "UO", false,                                               \
       "The upstream's connection limit is reached.")                                                                   \
     X(PERI_ERR_UPSTREAM_RESET, "upstream_reset", 502, "UC", true, "The upstream closed the connection.")               \

@@ -15,6 +15,7 @@ struct memory_stream {
     struct peri_buf inbox;      ///< sent by the peer, not read yet
     struct peri_defer turn;     ///< delivers the inbox and the end
     struct peri_defer writable; ///< the peer made room
+    struct peri_defer connected; ///< tells the owner so
     struct peri_defer gone;
     bool is_reading;
     bool has_eof; ///< the peer ended its direction
@@ -119,11 +120,24 @@ static void on_memory_gone(struct peri_defer *defer)
     peri_stream_closed(&self->base);
 }
 
+static void on_memory_connected(struct peri_defer *defer)
+{
+    struct memory_stream *self = PERI_CONTAINER(defer, struct memory_stream, connected);
+    self->base.events->on_connect(&self->base, PERI_OK);
+}
+
+void peri_stream_connect_memory(struct peri_stream *stream, const struct peri_stream_events *events, void *data)
+{
+    peri_stream_set_owner(stream, events, data);
+    peri_defer_schedule(stream->loop, &memory(stream)->connected);
+}
+
 static void memory_close(struct peri_stream *stream, bool is_reset)
 {
     struct memory_stream *self = memory(stream);
     peri_defer_cancel(&self->turn);
     peri_defer_cancel(&self->writable);
+    peri_defer_cancel(&self->connected);
     if (self->peer) {
         self->peer->has_eof = self->peer->has_eof || (self->inbox.len == 0 && !is_reset);
         self->peer->peer = NULL;
@@ -177,6 +191,7 @@ static struct memory_stream *memory_new(struct peri_loop *loop)
     peri_buf_init(&self->inbox);
     peri_defer_init(&self->turn, on_memory_turn);
     peri_defer_init(&self->writable, on_memory_writable);
+    peri_defer_init(&self->connected, on_memory_connected);
     peri_defer_init(&self->gone, on_memory_gone);
     memcpy(self->peer_ip, "memory", sizeof("memory"));
     return self;

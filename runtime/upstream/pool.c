@@ -249,13 +249,6 @@ static void on_resolved(struct peri_dns_query *query, peri_err_t err, const stru
     pending_connect_to(p, &address);
 }
 
-static void on_memory_connected(struct peri_defer *defer)
-{
-    struct pending_connection *p = PERI_CONTAINER(defer, struct pending_connection, failure);
-    if (!p->base.is_closing)
-        p->events->on_connect(p->base.stream, PERI_OK);
-}
-
 static void pending_connect_memory(struct pending_connection *p)
 {
     struct peri_pools *pools = p->base.pool->pools;
@@ -267,9 +260,7 @@ static void pending_connect_memory(struct pending_connection *p)
         pending_fail(p, PERI_ERR_CONNECT);
         return;
     }
-    peri_stream_set_owner(p->base.stream, p->events, &p->base);
-    peri_defer_init(&p->failure, on_memory_connected);
-    peri_defer_schedule(pools->options.loop, &p->failure);
+    peri_stream_connect_memory(p->base.stream, p->events, &p->base);
 }
 
 static void pending_connect(struct pending_connection *p)
