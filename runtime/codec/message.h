@@ -39,6 +39,7 @@ struct peri_request {
     int64_t content_length;    ///< bytes, or PERI_LENGTH_*
     uint8_t version;           ///< 10, 11, 20
     bool expects_continue;     ///< the client waits for 100
+    bool wants_trailers;       ///< the client said TE: trailers
     struct peri_slice upgrade; ///< protocol asked for by Connection: upgrade; empty when none
 };
 

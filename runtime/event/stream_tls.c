@@ -586,7 +586,8 @@ static void on_orphan_closed(struct peri_stream *lower)
 static const struct peri_stream_events orphan_events = {.on_close = on_orphan_closed};
 
 // A stream over `lower` around `ssl` (taken, NULL when out of memory).
-static struct tls_stream *tls_new(struct peri_stream *lower, SSL *ssl, const struct peri_stream_events *events, void *data)
+static struct tls_stream *tls_new(struct peri_stream *lower, SSL *ssl, const struct peri_stream_events *events,
+                                  void *data)
 {
     struct tls_stream *tls = calloc(1, sizeof(*tls));
     BIO *bio = bio_method() ? BIO_new(bio_method()) : NULL;
@@ -643,6 +644,7 @@ const struct peri_tls_info *peri_stream_tls(const struct peri_stream *stream)
 
 const char *peri_stream_tls_failure(const struct peri_stream *stream)
 {
-    const char *failure = stream->ops == &tls_ops ? PERI_CONTAINER(stream, const struct tls_stream, base)->failure : NULL;
+    const char *failure =
+        stream->ops == &tls_ops ? PERI_CONTAINER(stream, const struct tls_stream, base)->failure : NULL;
     return failure ? failure : "";
 }

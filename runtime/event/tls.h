@@ -87,12 +87,13 @@ void peri_tls_server_unref(struct peri_tls_server *server);
 struct peri_tls_client;
 
 struct peri_tls_client_options {
-    struct peri_slice ca;           ///< PEM; empty: the authorities of the system
-    bool is_unverified;             ///< do not check the peer's certificate
-    struct peri_slice cert;         ///< PEM, to show when asked; empty for none
-    struct peri_slice key;          ///< PEM
-    struct peri_slice server_name;  ///< sent as SNI and checked; empty: the host of the address
-    const struct peri_slice *names; ///< DNS names or URIs of which the certificate must carry one, in place of the server name
+    struct peri_slice ca;          ///< PEM; empty: the authorities of the system
+    bool is_unverified;            ///< do not check the peer's certificate
+    struct peri_slice cert;        ///< PEM, to show when asked; empty for none
+    struct peri_slice key;         ///< PEM
+    struct peri_slice server_name; ///< sent as SNI and checked; empty: the host of the address
+    const struct peri_slice
+        *names; ///< DNS names or URIs of which the certificate must carry one, in place of the server name
     size_t name_count;
     enum peri_tls_version min_version;
     bool has_h2; ///< offer "h2" before "http/1.1"

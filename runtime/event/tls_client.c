@@ -89,7 +89,8 @@ static bool trust_servers(struct peri_tls_client *client, const struct peri_tls_
     if (options->ca.len > 0)
         return peri_tls_store_add(SSL_CTX_get_cert_store(client->context), options->ca) > 0 ||
                fail(why, "ca has no certificate in it");
-    return SSL_CTX_set_default_verify_paths(client->context) == 1 || fail(why, "the system's authorities cannot be read");
+    return SSL_CTX_set_default_verify_paths(client->context) == 1 ||
+           fail(why, "the system's authorities cannot be read");
 }
 
 static bool offer(SSL_CTX *context, const struct peri_tls_client_options *options)

@@ -52,8 +52,7 @@ static bool is_spiffe_id(struct peri_slice uri)
     size_t domain = 0;
     while (domain < rest.len && is_domain_byte(rest.ptr[domain]))
         domain++;
-    return domain > 0 && domain <= DOMAIN_MAX &&
-           is_spiffe_path(peri_slice(rest.ptr + domain, rest.len - domain));
+    return domain > 0 && domain <= DOMAIN_MAX && is_spiffe_path(peri_slice(rest.ptr + domain, rest.len - domain));
 }
 
 // A leaf that may sign others is no identity (X509-SVID 4.1, 4.3).

@@ -221,9 +221,8 @@ static bool trust_clients(SSL_CTX *context, const struct peri_tls_server_options
     BIO_free(bio);
     ERR_clear_error();
     SSL_CTX_set_verify(context,
-                       SSL_VERIFY_PEER | (options->client_auth == PERI_TLS_CLIENT_REQUIRED
-                                              ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT
-                                              : 0),
+                       SSL_VERIFY_PEER |
+                           (options->client_auth == PERI_TLS_CLIENT_REQUIRED ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0),
                        NULL);
     return true;
 }

@@ -158,8 +158,8 @@ static void assert_shown(const struct peri_tls_certificate *certificates, size_t
 {
     (void)fingerprint_of;
     struct peri_slice name = peri_slice_from(host);
-    join(new_server(certificates, count),
-         new_client((struct peri_tls_client_options){.names = &name, .name_count = 1}), host, NULL);
+    join(new_server(certificates, count), new_client((struct peri_tls_client_options){.names = &name, .name_count = 1}),
+         host, NULL);
 }
 
 static void carries_bytes_both_ways(void **state)
@@ -176,7 +176,8 @@ static void carries_bytes_both_ways(void **state)
 static void agrees_on_the_first_protocol_that_both_offer(void **state)
 {
     (void)state;
-    join(plain_server(), new_client((struct peri_tls_client_options){.has_h1 = true, .has_h2 = true}), "shop.test", NULL);
+    join(plain_server(), new_client((struct peri_tls_client_options){.has_h1 = true, .has_h2 = true}), "shop.test",
+         NULL);
     assert_string_equal(peri_stream_tls(server_side.peer.stream)->alpn, "h2");
     assert_string_equal(peri_stream_tls(client_side.peer.stream)->alpn, "h2");
     assert_string_equal(peri_stream_tls(client_side.peer.stream)->version, "TLSv1.3");
@@ -190,7 +191,8 @@ static void agrees_on_the_first_protocol_that_both_offer(void **state)
 static void refuses_a_certificate_of_a_stranger(void **state)
 {
     (void)state;
-    join(plain_server(), new_client((struct peri_tls_client_options){.ca = other_authority.cert_pem}), "shop.test", NULL);
+    join(plain_server(), new_client((struct peri_tls_client_options){.ca = other_authority.cert_pem}), "shop.test",
+         NULL);
     assert_int_equal(client_side.outcome, PERI_ERR_TLS);
     assert_non_null(strstr(peri_stream_tls_failure(client_side.peer.stream), "unable to get local issuer"));
     assert_int_equal(server_side.outcome, PERI_ERR_TLS);
@@ -244,10 +246,12 @@ static void wants_one_of_the_pinned_names(void **state)
     (void)state;
     struct peri_slice right[] = {PERI_SLICE("spiffe://shop.test/other"), PERI_SLICE("shop.test")};
     struct peri_slice wrong[] = {PERI_SLICE("spiffe://shop.test/other"), PERI_SLICE("pay.test")};
-    join(plain_server(), new_client((struct peri_tls_client_options){.names = right, .name_count = 2}), "10.0.0.1", NULL);
+    join(plain_server(), new_client((struct peri_tls_client_options){.names = right, .name_count = 2}), "10.0.0.1",
+         NULL);
     assert_int_equal(client_side.outcome, PERI_OK);
     part();
-    join(plain_server(), new_client((struct peri_tls_client_options){.names = wrong, .name_count = 2}), "shop.test", NULL);
+    join(plain_server(), new_client((struct peri_tls_client_options){.names = wrong, .name_count = 2}), "shop.test",
+         NULL);
     assert_int_equal(client_side.outcome, PERI_ERR_TLS);
     part();
 }
@@ -340,7 +344,8 @@ static void requires_a_client_certificate_when_told_to(void **state)
     assert_int_equal(server_side.outcome, PERI_OK);
     assert_false(peri_stream_tls(server_side.peer.stream)->is_peer_verified);
     part();
-    join(client_checking_server(&other_authority, PERI_TLS_CLIENT_OPTIONAL), client_with(&client_leaf), "shop.test", NULL);
+    join(client_checking_server(&other_authority, PERI_TLS_CLIENT_OPTIONAL), client_with(&client_leaf), "shop.test",
+         NULL);
     assert_int_equal(server_side.outcome, PERI_ERR_TLS);
     part();
 }
@@ -395,9 +400,11 @@ static void does_not_resume_past_a_changed_trust_in_clients(void **state)
 {
     (void)state;
     struct peri_tls_session session = {0};
-    join(client_checking_server(&authority, PERI_TLS_CLIENT_REQUIRED), client_with(&client_leaf), "shop.test", &session);
+    join(client_checking_server(&authority, PERI_TLS_CLIENT_REQUIRED), client_with(&client_leaf), "shop.test",
+         &session);
     part();
-    join(client_checking_server(&authority, PERI_TLS_CLIENT_REQUIRED), client_with(&client_leaf), "shop.test", &session);
+    join(client_checking_server(&authority, PERI_TLS_CLIENT_REQUIRED), client_with(&client_leaf), "shop.test",
+         &session);
     assert_true(peri_stream_tls(server_side.peer.stream)->is_resumed);
     assert_string_equal(peri_stream_tls(server_side.peer.stream)->spiffe_id, "spiffe://shop.test/ns/default/orders");
     part();
@@ -519,8 +526,8 @@ static void ends_a_handshake_that_takes_too_long(void **state)
 static void survives_bytes_that_are_not_tls(void **state)
 {
     (void)state;
-    static const char *const noise[] = {"GET / HTTP/1.1\r\nHost: a\r\n\r\n", "\x16\x03\x01\xff\xff", "\x16\x03\x01\x00\x05hello",
-                                        "\x15\x03\x03\x00\x02\x02\x28"};
+    static const char *const noise[] = {"GET / HTTP/1.1\r\nHost: a\r\n\r\n", "\x16\x03\x01\xff\xff",
+                                        "\x16\x03\x01\x00\x05hello", "\x15\x03\x03\x00\x02\x02\x28"};
     for (size_t i = 0; i < sizeof(noise) / sizeof(*noise); i++) {
         struct peri_stream *pair[2];
         struct memory_peer stranger;
