@@ -677,34 +677,42 @@ struct peri_h2_stream *peri_h2_open(struct peri_h2 *h2, void *data, const struct
     return stream;
 }
 
-peri_err_t peri_h2_send_interim(struct peri_h2_stream *stream, int status, const struct peri_headers *headers)
+// A head that could not be sent ends the stream; its close tells the owner.
+static void check_sent(struct peri_h2_stream *stream, int err)
+{
+    if (err != 0 && !stream->is_closed)
+        rst(stream, NGHTTP2_INTERNAL_ERROR);
+    want_output(stream->h2);
+}
+
+void peri_h2_send_interim(struct peri_h2_stream *stream, int status, const struct peri_headers *headers)
 {
     char text[4];
     size_t count;
-    nghttp2_nv *nv = stream->is_closed ? NULL : peri_h2_interim_fields(headers, status, text, &count);
-    if (!nv)
-        return PERI_ERR_NOMEM;
-    int err = nghttp2_submit_headers(stream->h2->session, NGHTTP2_FLAG_NONE, stream->id, NULL, nv, count, NULL);
+    int err = NGHTTP2_ERR_NOMEM;
+    if (stream->is_closed)
+        return;
+    nghttp2_nv *nv = peri_h2_interim_fields(headers, status, text, &count);
+    if (nv)
+        err = nghttp2_submit_headers(stream->h2->session, NGHTTP2_FLAG_NONE, stream->id, NULL, nv, count, NULL);
     free(nv);
-    want_output(stream->h2);
-    return err == 0 ? PERI_OK : PERI_ERR_NOMEM;
+    check_sent(stream, err);
 }
 
-peri_err_t peri_h2_send_head(struct peri_h2_stream *stream, const struct peri_response *res, bool ends)
+void peri_h2_send_head(struct peri_h2_stream *stream, const struct peri_response *res, bool ends)
 {
     char status[4], length[24];
     size_t count;
-    nghttp2_nv *nv = peri_h2_response_fields(res, stream->is_tunnel, status, length, &count);
-    if (!nv)
-        return PERI_ERR_NOMEM;
+    int err = NGHTTP2_ERR_NOMEM;
     nghttp2_data_provider body = {.source.ptr = stream, .read_callback = read_body};
-    int err = stream->is_closed
-                  ? 0
-                  : nghttp2_submit_response(stream->h2->session, stream->id, nv, count, ends ? NULL : &body);
-    free(nv);
     stream->is_out_done = ends;
-    want_output(stream->h2);
-    return err == 0 ? PERI_OK : PERI_ERR_NOMEM;
+    if (stream->is_closed)
+        return;
+    nghttp2_nv *nv = peri_h2_response_fields(res, stream->is_tunnel, status, length, &count);
+    if (nv)
+        err = nghttp2_submit_response(stream->h2->session, stream->id, nv, count, ends ? NULL : &body);
+    free(nv);
+    check_sent(stream, err);
 }
 
 bool peri_h2_send_body(struct peri_h2_stream *stream, struct peri_slice data)

@@ -139,10 +139,10 @@ struct peri_h2_stream *peri_h2_open(struct peri_h2 *h2, void *data, const struct
                                     struct peri_response *res, bool ends);
 
 /// Server: an interim response.
-peri_err_t peri_h2_send_interim(struct peri_h2_stream *stream, int status, const struct peri_headers *headers);
+void peri_h2_send_interim(struct peri_h2_stream *stream, int status, const struct peri_headers *headers);
 
-/// Server: the head of the response. With `ends` there is no body.
-peri_err_t peri_h2_send_head(struct peri_h2_stream *stream, const struct peri_response *res, bool ends);
+/// Server: the head of the response. With `ends` there is no body. Out of memory resets the stream, as everywhere: on_reset follows.
+void peri_h2_send_head(struct peri_h2_stream *stream, const struct peri_response *res, bool ends);
 
 /// Queues body bytes (copied). False when the queue is above its high mark: stop until on_drain.
 bool peri_h2_send_body(struct peri_h2_stream *stream, struct peri_slice data);

@@ -286,9 +286,10 @@ nghttp2_nv *peri_h2_response_fields(const struct peri_response *res, bool is_tun
     nghttp2_nv *nv = fields_new(&res->headers);
     if (!nv)
         return NULL;
-    put_status(&nv[0], is_tunnel && res->status == 101 ? 200 : res->status, status);
+    bool opens = is_tunnel && res->status == 101;
+    put_status(&nv[0], opens ? 200 : res->status, status);
     size_t n = 1 + put_headers(nv + 1, &res->headers, false);
-    *count = n + put_length(nv + n, is_tunnel ? -1 : res->content_length, length);
+    *count = n + put_length(nv + n, opens ? -1 : res->content_length, length);
     return nv;
 }
 

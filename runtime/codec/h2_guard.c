@@ -47,11 +47,16 @@ static bool is_in(const int32_t *ring, int32_t id)
     return false;
 }
 
+static int32_t stream_id(const uint8_t head[9])
+{
+    return (head[5] & 0x7f) << 24 | head[6] << 16 | head[7] << 8 | head[8];
+}
+
 // Server: DATA or HEADERS on a stream that the client opened before. Where we reset it, frames may have been on their way; where
 // the client ended it, or skipped it, it has no excuse (RFC 9113 5.1, 5.1.1).
 static peri_err_t check_closed(struct peri_h2 *h2, const uint8_t head[9])
 {
-    int32_t id = (head[5] & 0x7f) << 24 | head[6] << 16 | head[7] << 8 | head[8];
+    int32_t id = stream_id(head);
     if (h2->role != PERI_H2_SERVER || id == 0 || id % 2 == 0 || id > h2->last_id)
         return PERI_OK;
     const struct peri_h2_stream *stream = nghttp2_session_get_stream_user_data(h2->session, id);
@@ -79,7 +84,8 @@ peri_err_t peri_h2_guard_frame(struct peri_h2 *h2, const uint8_t head[9], uint32
     case NGHTTP2_PRIORITY: return ++g->priorities > PRIORITIES_PER_STREAM * (1 + g->opened) ? flood(h2) : PERI_OK;
     case NGHTTP2_WINDOW_UPDATE:
         return ++g->windows > WINDOWS_FREE + 2 * (g->opened + h2->count + 10 * g->data_sent) ? flood(h2) : PERI_OK;
-    case NGHTTP2_RST_STREAM: return PERI_OK; // counted when its stream closes
+    case NGHTTP2_RST_STREAM: // of an open stream: counted when that closes
+        return nghttp2_session_get_stream_user_data(h2->session, stream_id(head)) ? PERI_OK : take_token(h2);
     default: return take_token(h2);
     }
 }

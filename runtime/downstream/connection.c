@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The life of a client connection:
+// The life of a client connection that speaks HTTP/1.x:
 //
 //   idle --first byte--> reading a head --head--> exchange --both sides complete--> idle | close
 //                            | error: answer, close gently
@@ -18,6 +18,7 @@
 #include "base/assert.h"
 #include "base/buf.h"
 #include "codec/h1.h"
+#include "codec/h2.h"
 #include "codec/url.h"
 #include "downstream/forwarded.h"
 #include "event/loop.h"
@@ -35,9 +36,9 @@
 
 enum wait { WAIT_IDLE, WAIT_HEAD, WAIT_REQUEST, WAIT_STREAM, WAIT_LEAVING };
 
-struct peri_connection {
-    struct peri_list link;
-    struct peri_connection_home *home;
+struct h1_connection {
+    struct peri_connection base; ///< first: the listener's view
+    struct peri_tls_info *tls;   ///< owned; NULL without TLS
     struct peri_stream *stream;
     struct peri_exchange *x; ///< owned; NULL between exchanges
     struct peri_h1 h1;
@@ -50,6 +51,7 @@ struct peri_connection {
     enum wait wait;
     enum peri_h1_framing framing; ///< of the response, once its head was sent
     peri_err_t refusal;           ///< why the rest of the request is not read; PERI_OK while it is
+    bool is_fresh;                ///< nothing was read yet, and it may be HTTP/2
     bool keep_alive;              ///< serve another request after this one
     bool is_parsing;              ///< inside peri_h1_feed
     bool is_request_done;         ///< the request was read to its end
@@ -63,32 +65,27 @@ struct peri_connection {
     bool is_closing;              ///< no exchange follows
 };
 
-static struct peri_connection *of(struct peri_exchange *x)
+static struct h1_connection *of(struct peri_exchange *x)
 {
     return x->client_data;
 }
 
-struct peri_connection *peri_connection_from(struct peri_list *link)
-{
-    return PERI_LIST_ITEM(link, struct peri_connection, link);
-}
-
-static bool is_tunnel(const struct peri_connection *c)
+static bool is_tunnel(const struct h1_connection *c)
 {
     return c->framing == PERI_H1_TUNNEL;
 }
 
 // Has everything been taken from a client that sends no more?
-static bool connection_is_read_out(const struct peri_connection *c)
+static bool connection_is_read_out(const struct h1_connection *c)
 {
     return c->has_end && c->ahead.len == 0;
 }
 
 // ---- timeouts ----
 
-static void connection_wait(struct peri_connection *c, enum wait wait)
+static void connection_wait(struct h1_connection *c, enum wait wait)
 {
-    const struct peri_listener_settings *s = c->home->settings;
+    const struct peri_listener_settings *s = c->base.home->settings;
     uint64_t ms = 0;
     c->wait = wait;
     switch (wait) {
@@ -99,18 +96,18 @@ static void connection_wait(struct peri_connection *c, enum wait wait)
     case WAIT_LEAVING: ms = PERI_LEAVING_MS; break;
     }
     if (wait == WAIT_REQUEST && c->request_end_ms != 0) {
-        uint64_t now = peri_loop_now_ms(c->home->loop);
+        uint64_t now = peri_loop_now_ms(c->base.home->loop);
         uint64_t rest = c->request_end_ms > now ? c->request_end_ms - now : 0;
         if (ms == 0 || rest < ms)
             ms = rest ? rest : 1;
     }
     if (ms > 0)
-        peri_timer_start(c->home->loop, &c->timer, ms);
+        peri_timer_start(c->base.home->loop, &c->timer, ms);
     else
         peri_timer_stop(&c->timer);
 }
 
-static void connection_progress(struct peri_connection *c)
+static void connection_progress(struct h1_connection *c)
 {
     if (!c->x || c->x->state == PERI_X_IDLE)
         return;
@@ -122,7 +119,17 @@ static void connection_progress(struct peri_connection *c)
 
 // ---- the end ----
 
-static void connection_drop_exchange(struct peri_connection *c)
+// Frees the connection without its stream, its exchange and what TLS said.
+static void connection_dissolve(struct h1_connection *c)
+{
+    peri_timer_stop(&c->timer);
+    peri_defer_cancel(&c->resume);
+    peri_buf_close(&c->ahead);
+    peri_connection_leave(&c->base);
+    free(c);
+}
+
+static void connection_drop_exchange(struct h1_connection *c)
 {
     struct peri_exchange *x = c->x;
     c->x = NULL;
@@ -131,7 +138,7 @@ static void connection_drop_exchange(struct peri_connection *c)
 }
 
 // Tells the owner, once, that the client side is gone. The exchange stays until it is released.
-static void connection_abort(struct peri_connection *c, peri_err_t err)
+static void connection_abort(struct h1_connection *c, peri_err_t err)
 {
     c->is_closing = true;
     c->keep_alive = false;
@@ -146,7 +153,7 @@ static void connection_abort(struct peri_connection *c, peri_err_t err)
 }
 
 // Closes at once. Where the end of the connection is the end of the response, an unfinished one must not look finished.
-static void connection_cut(struct peri_connection *c)
+static void connection_cut(struct h1_connection *c)
 {
     if (c->framing == PERI_H1_CLOSE && !c->is_response_done)
         peri_stream_reset(c->stream);
@@ -154,14 +161,14 @@ static void connection_cut(struct peri_connection *c)
         peri_stream_close(c->stream);
 }
 
-void peri_connection_close(struct peri_connection *c, peri_err_t err)
+static void connection_close(struct h1_connection *c, peri_err_t err)
 {
     connection_abort(c, err);
     if (c->stream)
         connection_cut(c);
 }
 
-static void connection_close_gently(struct peri_connection *c, bool waits_for_peer)
+static void connection_close_gently(struct h1_connection *c, bool waits_for_peer)
 {
     peri_debug_assert(c->stream != NULL);
     c->is_closing = true;
@@ -172,7 +179,7 @@ static void connection_close_gently(struct peri_connection *c, bool waits_for_pe
 // ---- answering without the owner: the request never became one ----
 
 // A head that cannot be trusted is answered here, in the one form that needs no request.
-static void connection_refuse(struct peri_connection *c, peri_err_t err)
+static void connection_refuse(struct h1_connection *c, peri_err_t err)
 {
     const struct peri_err_info *info = peri_err_info(err);
     char body[256];
@@ -189,14 +196,14 @@ static void connection_refuse(struct peri_connection *c, peri_err_t err)
 }
 
 // The end of a connection whose request is not read on: an answer when none was begun.
-static void connection_end_refused(struct peri_connection *c)
+static void connection_end_refused(struct h1_connection *c)
 {
     bool has_head = c->x && c->has_head;
-    if (c->x && c->x->state == PERI_X_IDLE && c->home->owner->on_refused) {
+    if (c->x && c->x->state == PERI_X_IDLE && c->base.home->owner->on_refused) {
         c->x->peer = c->peer;
         c->x->client_ip = peri_slice(c->x->peer.ip, c->x->peer.ip_len);
-        c->x->owner_data = c->home->owner_data;
-        c->home->owner->on_refused(c->x, c->refusal);
+        c->x->owner_data = c->base.home->owner_data;
+        c->base.home->owner->on_refused(c->x, c->refusal);
     }
     connection_drop_exchange(c);
     if (has_head && c->framing == PERI_H1_CLOSE && !c->is_response_done) {
@@ -210,7 +217,7 @@ static void connection_end_refused(struct peri_connection *c)
 }
 
 // The exchange is over on both sides: free it and go on with what waits.
-static void connection_finish(struct peri_connection *c)
+static void connection_finish(struct h1_connection *c)
 {
     if (!c->is_released || c->is_parsing)
         return;
@@ -226,20 +233,20 @@ static void connection_finish(struct peri_connection *c)
         return;
     bool is_whole = c->is_request_done;
     connection_drop_exchange(c);
-    if (!c->keep_alive || c->home->is_draining || connection_is_read_out(c)) {
+    if (!c->keep_alive || c->base.home->is_draining || connection_is_read_out(c)) {
         connection_close_gently(c, !is_whole);
         return;
     }
     connection_wait(c, WAIT_IDLE);
     if (c->ahead.len > 0)
-        peri_defer_schedule(c->home->loop, &c->resume);
+        peri_defer_schedule(c->base.home->loop, &c->resume);
 }
 
 // ---- parser events ----
 
 static bool on_begin(struct peri_h1 *h1)
 {
-    struct peri_connection *c = h1->data;
+    struct h1_connection *c = h1->data;
     peri_assert(!c->x);
     c->x = peri_exchange_new();
     if (!c->x)
@@ -248,7 +255,7 @@ static bool on_begin(struct peri_h1 *h1)
     c->has_head = c->is_paused = false;
     c->framing = PERI_H1_NO_BODY;
     c->body_seen = 0;
-    c->x->facts.start_ns = peri_loop_now_ns(c->home->loop);
+    c->x->facts.start_ns = peri_loop_now_ns(c->base.home->loop);
     peri_h1_set_request(h1, &c->x->req);
     return true;
 }
@@ -260,7 +267,6 @@ peri_err_t peri_connection_read_target(struct peri_exchange *x)
     struct peri_request *req = &x->req;
     struct peri_url url;
     uint16_t port;
-    req->scheme = PERI_SLICE("http");
     peri_err_t err = peri_url_parse_target(&x->arena, req->target, &url);
     if (err != PERI_OK)
         return err;
@@ -282,26 +288,28 @@ peri_err_t peri_connection_read_target(struct peri_exchange *x)
 
 static peri_err_t on_head(struct peri_h1 *h1)
 {
-    struct peri_connection *c = h1->data;
+    struct h1_connection *c = h1->data;
     struct peri_exchange *x = c->x;
     peri_debug_assert(c->x && c->x->state == PERI_X_IDLE);
+    x->tls = c->tls;
+    x->req.scheme = c->tls ? PERI_SLICE("https") : PERI_SLICE("http");
     peri_err_t err = peri_connection_read_target(x);
     if (err != PERI_OK)
         return err;
-    if (x->req.content_length > 0 && (uint64_t)x->req.content_length > c->home->settings->body_bytes)
+    if (x->req.content_length > 0 && (uint64_t)x->req.content_length > c->base.home->settings->body_bytes)
         return PERI_ERR_BODY_TOO_LARGE;
-    c->keep_alive = h1->keep_alive && !c->home->is_draining;
+    c->keep_alive = h1->keep_alive && !c->base.home->is_draining;
     x->client = &client_ops;
     x->client_data = c;
-    x->owner = c->home->owner;
-    x->owner_data = c->home->owner_data;
+    x->owner = c->base.home->owner;
+    x->owner_data = c->base.home->owner_data;
     x->peer = c->peer;
     if (x->req.content_length == 0)
         x->req.content_length = PERI_LENGTH_NONE;
     c->request_end_ms = 0;
-    if (x->req.content_length != PERI_LENGTH_NONE && c->home->settings->request_ms > 0)
-        c->request_end_ms = x->facts.start_ns / 1000000 + c->home->settings->request_ms;
-    err = peri_forwarded_apply(x, c->home->settings->trusted_hops);
+    if (x->req.content_length != PERI_LENGTH_NONE && c->base.home->settings->request_ms > 0)
+        c->request_end_ms = x->facts.start_ns / 1000000 + c->base.home->settings->request_ms;
+    err = peri_forwarded_apply(x, c->base.home->settings->trusted_hops);
     if (err != PERI_OK)
         return err;
     connection_wait(c, WAIT_REQUEST);
@@ -312,10 +320,10 @@ static peri_err_t on_head(struct peri_h1 *h1)
 
 static peri_err_t on_body(struct peri_h1 *h1, struct peri_slice data)
 {
-    struct peri_connection *c = h1->data;
+    struct h1_connection *c = h1->data;
     peri_debug_assert(c->x && c->x->state != PERI_X_IDLE && !c->is_request_done);
     c->body_seen += data.len;
-    if (c->body_seen > c->home->settings->body_bytes)
+    if (c->body_seen > c->base.home->settings->body_bytes)
         return PERI_ERR_BODY_TOO_LARGE;
     c->x->facts.bytes_in += data.len;
     if (!c->is_released && !c->is_closing)
@@ -325,7 +333,7 @@ static peri_err_t on_body(struct peri_h1 *h1, struct peri_slice data)
 
 static void on_end(struct peri_h1 *h1)
 {
-    struct peri_connection *c = h1->data;
+    struct h1_connection *c = h1->data;
     peri_debug_assert(c->x && !c->is_request_done);
     c->is_request_done = true;
     if (c->request_end_ms != 0) // the time for the request does not run on
@@ -339,7 +347,7 @@ static const struct peri_h1_events h1_events = {
 
 // ---- reading ----
 
-static void connection_set_reading(struct peri_connection *c)
+static void connection_set_reading(struct h1_connection *c)
 {
     bool stop = c->is_paused || c->ahead.len > PERI_AHEAD_MAX;
     if (stop == c->is_stopped || c->is_closing)
@@ -352,13 +360,13 @@ static void connection_set_reading(struct peri_connection *c)
 }
 
 // Is the connection ready for bytes of a request?
-static bool connection_can_parse(const struct peri_connection *c)
+static bool connection_can_parse(const struct h1_connection *c)
 {
     return !c->is_closing && !c->is_paused && c->refusal == PERI_OK && (!c->x || !c->is_request_done);
 }
 
 // The bytes cannot be a request, or not go on as one; or they do not come in time.
-static void connection_on_bad(struct peri_connection *c, peri_err_t err)
+static void connection_on_bad(struct h1_connection *c, peri_err_t err)
 {
     c->refusal = err;
     c->keep_alive = false;
@@ -371,7 +379,7 @@ static void connection_on_bad(struct peri_connection *c, peri_err_t err)
     }
 }
 
-static void connection_parse(struct peri_connection *c, struct peri_slice data)
+static void connection_parse(struct h1_connection *c, struct peri_slice data)
 {
     while (data.len > 0 && connection_can_parse(c)) {
         size_t consumed;
@@ -387,10 +395,10 @@ static void connection_parse(struct peri_connection *c, struct peri_slice data)
         connection_finish(c);
     }
     if (data.len > 0 && !c->is_closing && c->refusal == PERI_OK && peri_buf_put(&c->ahead, data) != PERI_OK)
-        peri_connection_close(c, PERI_ERR_NOMEM);
+        connection_close(c, PERI_ERR_NOMEM);
 }
 
-static void connection_parse_ahead(struct peri_connection *c)
+static void connection_parse_ahead(struct h1_connection *c)
 {
     while (c->ahead.len > 0 && connection_can_parse(c)) {
         struct peri_slice run = peri_buf_peek(&c->ahead);
@@ -407,7 +415,7 @@ static void connection_parse_ahead(struct peri_connection *c)
     }
 }
 
-static void connection_give_tunnel(struct peri_connection *c, struct peri_slice data)
+static void connection_give_tunnel(struct h1_connection *c, struct peri_slice data)
 {
     peri_debug_assert(c->x && is_tunnel(c) && !c->is_released && !c->is_closing);
     c->x->facts.bytes_in += data.len;
@@ -415,17 +423,17 @@ static void connection_give_tunnel(struct peri_connection *c, struct peri_slice 
 }
 
 // The client sends no more: what becomes of the request that it left unfinished, or of the connection without one?
-static void connection_check_end(struct peri_connection *c)
+static void connection_check_end(struct h1_connection *c)
 {
     if (!connection_is_read_out(c) || c->is_closing || c->refusal != PERI_OK)
         return;
     if (!c->x)
         connection_close_gently(c, false); // the end of the last response may still wait to be read
     else if (!c->is_request_done)
-        peri_connection_close(c, PERI_ERR_CLIENT_GONE);
+        connection_close(c, PERI_ERR_CLIENT_GONE);
 }
 
-static void connection_next(struct peri_connection *c)
+static void connection_next(struct h1_connection *c)
 {
     if (is_tunnel(c)) {
         while (c->ahead.len > 0 && !c->is_closing && !c->is_paused) {
@@ -448,15 +456,58 @@ static void connection_next(struct peri_connection *c)
 
 static void on_resume(struct peri_defer *defer)
 {
-    struct peri_connection *c = PERI_CONTAINER(defer, struct peri_connection, resume);
+    struct h1_connection *c = PERI_CONTAINER(defer, struct h1_connection, resume);
     if (!c->is_closing)
         connection_next(c);
 }
 
+// The client speaks HTTP/2: this connection gives its stream away and is gone. `rest` is what came behind the preface.
+static void connection_become_h2(struct h1_connection *c, struct peri_slice rest)
+{
+    struct peri_connection_home *home = c->base.home;
+    struct peri_stream *stream = c->stream;
+    struct peri_tls_info *tls = c->tls;
+    connection_dissolve(c);
+    peri_connection_open_h2(home, stream, tls, true, rest);
+}
+
+// Is the first line one of HTTP/1.x at all? Whoever speaks something else gets no answer that it could not read.
+static bool is_http(struct peri_slice data)
+{
+    const char *end = memchr(data.ptr, '\n', data.len);
+    return !end || memmem(data.ptr, (size_t)(end - data.ptr), " HTTP/", 6) || end - data.ptr < 2;
+}
+
+// Looks at the first bytes of a connection: do they begin with the preface of HTTP/2 (RFC 9113 3.4)? True when `data` needs no more
+// attention: the connection is another one now, or the preface is not complete.
+static bool connection_sniff(struct h1_connection *c, struct peri_slice data)
+{
+    static const char preface[] = PERI_H2_PREFACE;
+    size_t seen = c->ahead.len;
+    size_t left = sizeof(preface) - 1 - seen;
+    size_t part = data.len < left ? data.len : left;
+    if (memcmp(data.ptr, preface + seen, part) != 0) {
+        c->is_fresh = false;
+        if (is_http(data))
+            return false;
+        connection_close_gently(c, false);
+        return true;
+    }
+    if (part == left) {
+        connection_become_h2(c, peri_slice(data.ptr + part, data.len - part));
+        return true;
+    }
+    if (seen == 0)
+        connection_wait(c, WAIT_HEAD);
+    if (peri_buf_put(&c->ahead, data) != PERI_OK)
+        connection_close(c, PERI_ERR_NOMEM);
+    return true;
+}
+
 static void on_read(struct peri_stream *stream, struct peri_slice data)
 {
-    struct peri_connection *c = peri_stream_data(stream);
-    if (c->is_closing || c->refusal != PERI_OK)
+    struct h1_connection *c = peri_stream_data(stream);
+    if (c->is_closing || c->refusal != PERI_OK || (c->is_fresh && connection_sniff(c, data)))
         return;
     connection_progress(c);
     if (c->ahead.len > 0 || is_tunnel(c)) {
@@ -465,7 +516,7 @@ static void on_read(struct peri_stream *stream, struct peri_slice data)
             return;
         }
         if (peri_buf_put(&c->ahead, data) != PERI_OK) {
-            peri_connection_close(c, PERI_ERR_NOMEM);
+            connection_close(c, PERI_ERR_NOMEM);
             return;
         }
         connection_next(c);
@@ -479,11 +530,11 @@ static void on_read(struct peri_stream *stream, struct peri_slice data)
 
 static void on_stream_end(struct peri_stream *stream, peri_err_t err)
 {
-    struct peri_connection *c = peri_stream_data(stream);
+    struct h1_connection *c = peri_stream_data(stream);
     if (c->is_closing)
         return;
     if (err != PERI_OK) {
-        peri_connection_close(c, PERI_ERR_CLIENT_GONE);
+        connection_close(c, PERI_ERR_CLIENT_GONE);
         return;
     }
     c->has_end = true;
@@ -494,32 +545,25 @@ static void on_stream_end(struct peri_stream *stream, peri_err_t err)
 
 static void on_stream_drain(struct peri_stream *stream)
 {
-    struct peri_connection *c = peri_stream_data(stream);
+    struct h1_connection *c = peri_stream_data(stream);
     connection_progress(c);
     if (c->x && !c->is_released && !c->is_closing)
         c->x->owner->on_client_drain(c->x);
 }
 
 // The stream is gone; the connection goes with it once its exchange is released.
-static void connection_free(struct peri_connection *c)
+static void connection_free(struct h1_connection *c)
 {
-    struct peri_connection_home *home = c->home;
+    struct peri_connection_home *home = c->base.home;
     peri_debug_assert(!c->x && !c->stream);
-    peri_debug_assert(c->home->count > 0);
-    peri_list_remove(&c->link);
-    peri_timer_stop(&c->timer);
-    peri_defer_cancel(&c->resume);
-    peri_buf_close(&c->ahead);
-    home->count--;
-    if (home->page)
-        home->page->connections--;
-    free(c);
+    free(c->tls);
+    connection_dissolve(c);
     home->on_closed(home);
 }
 
 static void on_stream_close(struct peri_stream *stream)
 {
-    struct peri_connection *c = peri_stream_data(stream);
+    struct h1_connection *c = peri_stream_data(stream);
     peri_debug_assert(c->stream == stream);
     if (!c->is_closing)
         connection_abort(c, PERI_ERR_CLIENT_GONE);
@@ -535,7 +579,7 @@ static const struct peri_stream_events stream_events = {
 
 static void on_timeout(struct peri_timer *timer)
 {
-    struct peri_connection *c = PERI_CONTAINER(timer, struct peri_connection, timer);
+    struct h1_connection *c = PERI_CONTAINER(timer, struct h1_connection, timer);
     if (c->is_closing)
         return;
     if (c->wait == WAIT_IDLE)
@@ -543,7 +587,7 @@ static void on_timeout(struct peri_timer *timer)
     else if (c->wait == WAIT_LEAVING && peri_stream_pending(c->stream) > 0)
         connection_wait(c, WAIT_STREAM); // it reads slowly, or the next write to it fails
     else if (c->wait == WAIT_LEAVING)
-        peri_connection_close(c, PERI_ERR_CLIENT_GONE);
+        connection_close(c, PERI_ERR_CLIENT_GONE);
     else
         connection_on_bad(c, c->x && c->is_request_done ? PERI_ERR_IDLE_TIMEOUT : PERI_ERR_REQUEST_TIMEOUT);
 }
@@ -551,7 +595,7 @@ static void on_timeout(struct peri_timer *timer)
 // ---- the client side of an exchange ----
 
 // Will the request come to its end by itself soon enough to keep the connection?
-static bool connection_request_ends_soon(const struct peri_connection *c)
+static bool connection_request_ends_soon(const struct h1_connection *c)
 {
     if (c->is_request_done)
         return true;
@@ -563,7 +607,7 @@ static bool connection_request_ends_soon(const struct peri_connection *c)
     return c->x->req.content_length >= 0 && rest <= PERI_DRAIN_BODY;
 }
 
-static struct peri_h1_head connection_frame(struct peri_connection *c, bool ends)
+static struct peri_h1_head connection_frame(struct h1_connection *c, bool ends)
 {
     const struct peri_exchange *x = c->x;
     const struct peri_response *res = &x->res;
@@ -588,9 +632,9 @@ static struct peri_h1_head connection_frame(struct peri_connection *c, bool ends
 
 static void client_send_head(struct peri_exchange *x, bool ends)
 {
-    struct peri_connection *c = of(x);
+    struct h1_connection *c = of(x);
     peri_debug_assert(c->x == x && !c->is_given_up && !c->has_head);
-    if (c->home->is_draining || connection_is_read_out(c) || !connection_request_ends_soon(c))
+    if (c->base.home->is_draining || connection_is_read_out(c) || !connection_request_ends_soon(c))
         c->keep_alive = false;
     struct peri_h1_head head = connection_frame(c, ends);
     head.close = !c->keep_alive && head.framing != PERI_H1_TUNNEL;
@@ -613,12 +657,12 @@ static void client_send_head(struct peri_exchange *x, bool ends)
         }
     }
     if (is_tunnel(c))
-        peri_defer_schedule(c->home->loop, &c->resume);
+        peri_defer_schedule(c->base.home->loop, &c->resume);
 }
 
 static void client_send_interim(struct peri_exchange *x, int status, const struct peri_headers *headers)
 {
-    struct peri_connection *c = of(x);
+    struct h1_connection *c = of(x);
     peri_debug_assert(c->x == x && !c->is_given_up);
     if (x->req.version < 11 || c->has_head)
         return;
@@ -633,7 +677,7 @@ static void client_send_interim(struct peri_exchange *x, int status, const struc
 
 static bool client_send_body(struct peri_exchange *x, struct peri_slice data)
 {
-    struct peri_connection *c = of(x);
+    struct h1_connection *c = of(x);
     peri_debug_assert(c->x == x && !c->is_given_up && c->has_head && !c->is_response_done);
     if (data.len == 0)
         return peri_stream_pending(c->stream) < PERI_STREAM_HIGH;
@@ -654,7 +698,7 @@ static bool client_send_body(struct peri_exchange *x, struct peri_slice data)
 
 static void client_send_end(struct peri_exchange *x)
 {
-    struct peri_connection *c = of(x);
+    struct h1_connection *c = of(x);
     peri_debug_assert(c->x == x && !c->is_given_up && c->has_head && !c->is_response_done);
     c->is_response_done = true;
     if (is_tunnel(c)) {
@@ -674,19 +718,19 @@ static void client_send_end(struct peri_exchange *x)
 
 static void client_pause_body(struct peri_exchange *x, bool paused)
 {
-    struct peri_connection *c = of(x);
+    struct h1_connection *c = of(x);
     if (c->is_paused == paused)
         return;
     c->is_paused = paused;
     if (!paused)
-        peri_defer_schedule(c->home->loop, &c->resume);
+        peri_defer_schedule(c->base.home->loop, &c->resume);
     else if (!c->is_parsing)
         connection_set_reading(c);
 }
 
 static void client_reset(struct peri_exchange *x, peri_err_t err)
 {
-    struct peri_connection *c = of(x);
+    struct h1_connection *c = of(x);
     peri_debug_assert(c->x == x && !c->is_given_up);
     PERI_UNUSED(err);
     c->is_closing = c->is_given_up = true;
@@ -696,7 +740,7 @@ static void client_reset(struct peri_exchange *x, peri_err_t err)
 
 static void client_release(struct peri_exchange *x)
 {
-    struct peri_connection *c = of(x);
+    struct h1_connection *c = of(x);
     peri_assert(!c->is_released);
     c->is_released = true;
     if (c->is_paused)
@@ -719,40 +763,45 @@ static const struct peri_client_ops client_ops = {
     .release = client_release,
 };
 
-// ---- opening ----
+// ---- the listener's view ----
 
-bool peri_connection_open(struct peri_connection_home *home, struct peri_stream *stream)
+static void on_drain_asked(struct peri_connection *base)
 {
-    struct peri_connection *c = calloc(1, sizeof(*c));
+    struct h1_connection *c = PERI_CONTAINER(base, struct h1_connection, base);
+    if (c->is_closing)
+        return;
+    c->keep_alive = false;
+    if (!c->x)
+        connection_close_gently(c, false);
+}
+
+static void on_close_asked(struct peri_connection *base, peri_err_t err)
+{
+    connection_close(PERI_CONTAINER(base, struct h1_connection, base), err);
+}
+
+static const struct peri_connection_ops connection_ops = {.drain = on_drain_asked, .close = on_close_asked};
+
+bool peri_connection_open(struct peri_connection_home *home, struct peri_stream *stream, struct peri_tls_info *tls)
+{
+    struct h1_connection *c = calloc(1, sizeof(*c));
     if (!c) {
-        peri_stream_close(stream);
+        free(tls);
+        peri_connection_discard(stream);
         return false;
     }
-    c->home = home;
     c->stream = stream;
+    c->tls = tls;
+    c->is_fresh = !tls;
     peri_buf_init(&c->ahead);
     peri_timer_init(&c->timer, on_timeout);
     peri_defer_init(&c->resume, on_resume);
     peri_h1_init(&c->h1, PERI_H1_SERVER, &home->limits, &h1_events, c);
     peri_stream_peer(stream, c->peer.ip, &c->peer.port);
     c->peer.ip_len = (uint8_t)strlen(c->peer.ip);
-    peri_list_append(&home->connections, &c->link);
-    home->count++;
-    if (home->page) {
-        home->page->connections++;
-        home->page->accepted++;
-    }
+    peri_connection_enter(&c->base, home, &connection_ops);
     peri_stream_set_owner(stream, &stream_events, c);
     connection_wait(c, WAIT_IDLE);
     peri_stream_read_start(stream);
     return true;
-}
-
-void peri_connection_drain(struct peri_connection *c)
-{
-    if (c->is_closing)
-        return;
-    c->keep_alive = false;
-    if (!c->x)
-        connection_close_gently(c, false);
 }

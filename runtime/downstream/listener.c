@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Accepts streams and keeps the list of connections.
+// Accepts streams and keeps the list of connections, which are of three kinds (connection.h).
 #include "downstream/listener.h"
 
 #include <stdlib.h>
@@ -9,11 +9,13 @@
 #include "downstream/connection.h"
 #include "event/loop.h"
 #include "event/stream.h"
+#include "event/tls.h"
 #include "shared/metrics.h"
 
 struct peri_listener {
     struct peri_connection_home home;
     struct peri_listener_settings settings;
+    struct peri_tls_server *tls;    ///< referenced; NULL: without TLS
     struct peri_acceptor *acceptor; ///< NULL without a socket, or when accepting has ended
     struct peri_defer drained;
     void (*on_drained)(void *data);
@@ -28,6 +30,7 @@ struct peri_listener_settings peri_listener_defaults(void)
         .headers = 100,
         .uri_bytes = 16 * 1024,
         .connections = 10000,
+        .streams = 100,
         .body_bytes = UINT64_MAX,
         .headers_ms = 10000,
         .request_ms = 300000,
@@ -42,6 +45,7 @@ static void listener_check_end(struct peri_listener *listener)
         return;
     if (listener->is_closed) {
         peri_defer_cancel(&listener->drained);
+        peri_tls_server_unref(listener->tls);
         free(listener);
     } else if (listener->home.is_draining && listener->on_drained) {
         peri_defer_schedule(listener->home.loop, &listener->drained);
@@ -102,23 +106,61 @@ struct peri_listener *peri_listener_open(struct peri_loop *loop, int fd, const s
     return listener;
 }
 
-static void on_unwanted_close(struct peri_stream *stream)
+static void on_discarded(struct peri_stream *stream)
 {
     PERI_UNUSED(stream);
 }
 
-static const struct peri_stream_events unwanted = {.on_close = on_unwanted_close};
+static const struct peri_stream_events discarded = {.on_close = on_discarded};
+
+void peri_connection_discard(struct peri_stream *stream)
+{
+    peri_stream_set_owner(stream, &discarded, NULL);
+    peri_stream_close(stream);
+}
+
+void peri_connection_enter(struct peri_connection *connection, struct peri_connection_home *home,
+                           const struct peri_connection_ops *ops)
+{
+    connection->home = home;
+    connection->ops = ops;
+    peri_list_append(&home->connections, &connection->link);
+    home->count++;
+    if (home->page)
+        home->page->connections++;
+}
+
+void peri_connection_leave(struct peri_connection *connection)
+{
+    struct peri_connection_home *home = connection->home;
+    peri_list_remove(&connection->link);
+    home->count--;
+    if (home->page)
+        home->page->connections--;
+}
 
 void peri_listener_adopt(struct peri_listener *listener, struct peri_stream *stream)
 {
+    struct peri_metrics_page *page = listener->home.page;
     if (listener->is_closed || listener->home.count >= listener->settings.connections) {
-        if (listener->home.page)
-            listener->home.page->refused++;
-        peri_stream_set_owner(stream, &unwanted, NULL);
-        peri_stream_close(stream);
+        if (page)
+            page->refused++;
+        peri_connection_discard(stream);
         return;
     }
-    peri_connection_open(&listener->home, stream);
+    if (page)
+        page->accepted++;
+    if (listener->tls)
+        peri_connection_open_tls(&listener->home, stream, listener->tls);
+    else
+        peri_connection_open(&listener->home, stream, NULL);
+}
+
+void peri_listener_set_tls(struct peri_listener *listener, struct peri_tls_server *tls)
+{
+    struct peri_tls_server *old = listener->tls;
+    listener->tls = tls ? peri_tls_server_ref(tls) : NULL;
+    peri_tls_server_unref(old);
 }
 
 void peri_listener_set(struct peri_listener *listener, const struct peri_listener_settings *settings)
@@ -159,7 +201,8 @@ void peri_listener_drain(struct peri_listener *listener, void (*on_drained)(void
     struct peri_list *link = listener->home.connections.next;
     while (link != &listener->home.connections) {
         struct peri_list *next = link->next;
-        peri_connection_drain(peri_connection_from(link));
+        struct peri_connection *connection = peri_connection_from(link);
+        connection->ops->drain(connection);
         link = next;
     }
     listener_check_end(listener);
@@ -174,7 +217,8 @@ void peri_listener_close(struct peri_listener *listener)
     struct peri_list *link = listener->home.connections.next;
     while (link != &listener->home.connections) {
         struct peri_list *next = link->next;
-        peri_connection_close(peri_connection_from(link), PERI_ERR_DRAINING);
+        struct peri_connection *connection = peri_connection_from(link);
+        connection->ops->close(connection, PERI_ERR_DRAINING);
         link = next;
     }
     listener->is_closed = true;

@@ -14,6 +14,7 @@ struct peri_loop;
 struct peri_metrics_page;
 struct peri_owner_ops;
 struct peri_stream;
+struct peri_tls_server;
 
 /// Limits and timeouts of client connections; 0 switches a timeout off. Defaults: peri_listener_defaults.
 struct peri_listener_settings {
@@ -21,6 +22,7 @@ struct peri_listener_settings {
     uint32_t headers;        ///< fields of one request head
     uint32_t uri_bytes;      ///< of the request target
     uint32_t connections;    ///< open at once; more are accepted and closed
+    uint32_t streams;        ///< open at once on one HTTP/2 connection
     uint64_t body_bytes;     ///< of one request body; UINT64_MAX for no limit
     uint32_t trusted_hops;   ///< proxies in front of us whose X-Forwarded-For entries are believed
     bool allow_underscores;  ///< accept '_' in field names
@@ -47,6 +49,9 @@ void peri_listener_adopt(struct peri_listener *listener, struct peri_stream *str
 
 /// Applies new settings to connections that come from now on; limits of open ones follow with their next request.
 void peri_listener_set(struct peri_listener *listener, const struct peri_listener_settings *settings);
+
+/// Speaks TLS with clients that come from now on (referenced); NULL: plain text. Open connections stay as they are.
+void peri_listener_set_tls(struct peri_listener *listener, struct peri_tls_server *tls);
 
 /// Counts this listener's connections in `page` (borrowed); before the first of them.
 void peri_listener_set_metrics(struct peri_listener *listener, struct peri_metrics_page *page);

@@ -642,6 +642,15 @@ const struct peri_tls_info *peri_stream_tls(const struct peri_stream *stream)
     return stream->ops == &tls_ops ? PERI_CONTAINER(stream, const struct tls_stream, base)->info : NULL;
 }
 
+struct peri_tls_info *peri_stream_take_tls(struct peri_stream *stream)
+{
+    peri_assert(stream->ops == &tls_ops);
+    struct tls_stream *tls = of(stream);
+    struct peri_tls_info *info = tls->info;
+    tls->info = NULL;
+    return info;
+}
+
 const char *peri_stream_tls_failure(const struct peri_stream *stream)
 {
     const char *failure =

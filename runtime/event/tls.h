@@ -143,6 +143,9 @@ struct peri_tls_info {
 /// Of a TLS stream whose handshake is complete; NULL for other streams. Borrowed as long as the stream.
 const struct peri_tls_info *peri_stream_tls(const struct peri_stream *stream);
 
+/// The same, given to the caller, who frees it with free().
+struct peri_tls_info *peri_stream_take_tls(struct peri_stream *stream);
+
 /// Why the handshake failed, one line without secrets; "" when it did not.
 const char *peri_stream_tls_failure(const struct peri_stream *stream);
 

@@ -22,6 +22,7 @@ struct peri_generation; // script/generation: what one reload produced
 struct peri_route;      // route/: the matched route's plan
 struct peri_slot;       // script/: the handle that Lua holds
 struct peri_forward;    // proxy/: the state of the pipeline
+struct peri_tls_info;   // event/: what a handshake agreed on
 struct peri_trace;      // proxy/: what was decided, when somebody asked
 
 #define PERI_CAPTURES_MAX 16
@@ -118,6 +119,7 @@ struct peri_exchange {
     void *owner_data; ///< borrowed by owner_ops: the server this exchange belongs to
 
     struct peri_client_addr peer;       ///< the connection's peer
+    const struct peri_tls_info *tls;    ///< of the client's connection, borrowed from it; NULL without TLS
     struct peri_slice client_ip;        ///< after trusted hops; in the arena or in `peer`
     struct peri_slice request_id;       ///< empty until a policy or the error page sets it
     struct peri_slice consumer;         ///< authenticated name; empty for none

@@ -22,7 +22,9 @@ static bool on_begin(struct peri_h1 *h1)
 
 static peri_err_t on_head(struct peri_h1 *h1)
 {
-    return peri_connection_read_target(h1->data);
+    struct peri_exchange *x = h1->data;
+    x->req.scheme = PERI_SLICE("http");
+    return peri_connection_read_target(x);
 }
 
 static peri_err_t on_body(struct peri_h1 *h1, struct peri_slice data)

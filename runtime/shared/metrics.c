@@ -234,6 +234,7 @@ void peri_metrics_sum_process(const struct peri_shm *shm, struct peri_metrics_pr
         out->connections += __atomic_load_n(&page->connections, __ATOMIC_RELAXED);
         out->accepted += load(&page->accepted);
         out->refused += load(&page->refused);
+        out->handshakes_failed += load(&page->handshakes_failed);
         out->log_drops += load(&page->log_drops);
     }
 }

@@ -70,6 +70,7 @@ struct peri_metrics_page {
     int64_t connections; ///< gauge: open client connections
     uint64_t accepted;   ///< client connections accepted
     uint64_t refused;    ///< client connections closed at once because of a limit
+    uint64_t handshakes_failed; ///< TLS handshakes with clients that did not succeed
     uint64_t log_drops;  ///< access log lines dropped because the ring was full
     uint64_t lua_limit;  ///< bytes that the Lua heap may have
     uint64_t lua_full;   ///< collections because a script met that limit
@@ -77,7 +78,7 @@ struct peri_metrics_page {
     uint64_t gc_ticks;   ///< their time; peri_metrics_ticks_per_second
     uint64_t gc_longest; ///< the longest of them; the same
     struct peri_canary_page canary;
-    uint64_t unused[503 - sizeof(struct peri_canary_page) / sizeof(uint64_t)];
+    uint64_t unused[502 - sizeof(struct peri_canary_page) / sizeof(uint64_t)];
     struct peri_metrics_latency routes[PERI_METRICS_ROUTES];
     struct peri_metrics_latency upstreams[PERI_METRICS_UPSTREAMS];
     struct peri_metrics_upstream upstream_connections[PERI_METRICS_UPSTREAMS];
@@ -135,6 +136,7 @@ struct peri_metrics_process_sum {
     int64_t connections;
     uint64_t accepted;
     uint64_t refused;
+    uint64_t handshakes_failed;
     uint64_t log_drops;
 };
 

@@ -349,6 +349,8 @@ static void write_process(struct writer *w)
     put_head(w, "perigee_connections_refused_total", "counter",
              "Client connections closed at once because of a limit.");
     put_plain(w, "perigee_connections_refused_total", sum.refused);
+    put_head(w, "perigee_tls_handshakes_failed_total", "counter", "TLS handshakes with clients that did not succeed.");
+    put_plain(w, "perigee_tls_handshakes_failed_total", sum.handshakes_failed);
     put_head(w, "perigee_access_log_dropped_total", "counter",
              "Access log lines dropped because the log could not keep up.");
     put_plain(w, "perigee_access_log_dropped_total", sum.log_drops);

@@ -194,7 +194,7 @@ static void answer(struct message *m, int status, const char *body)
 {
     m->res.status = status;
     m->res.content_length = body ? (int64_t)strlen(body) : PERI_LENGTH_NONE;
-    assert_int_equal(peri_h2_send_head(m->stream, &m->res, !body), PERI_OK);
+    peri_h2_send_head(m->stream, &m->res, !body);
     if (body) {
         peri_h2_send_body(m->stream, peri_slice_from(body));
         peri_h2_send_end(m->stream, &m->res.trailers);
