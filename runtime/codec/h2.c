@@ -11,6 +11,7 @@
 
 #include "base/assert.h"
 #include "codec/h2_internal.h"
+#include "event/stream.h"
 
 #define STREAM_WINDOW (64 * 1024)    // bytes that a peer may send on a stream without our consent (security.md 7.2)
 #define SESSION_WINDOW (1024 * 1024) // and on all streams together
@@ -19,6 +20,8 @@
 #define FRAME_HEAD 9
 #define OUT_HIGH (64 * 1024) // bytes of a stream's body to send at which its owner should stop
 #define OUT_LOW (16 * 1024)
+#define UPLOAD_REST (64 * 1024) // bytes of an unwanted request that are read and dropped
+#define GATHER_SIZE (64 * 1024)
 #define ACKS_MAX 1000 // answers to PING and SETTINGS that may wait
 
 static struct peri_h2 *session_of(void *data)
@@ -195,6 +198,7 @@ static void on_request_head(struct peri_h2_stream *stream, bool ends)
         return;
     }
     stream->err = err; // to be answered by the owner
+    stream->rest = stream->req->content_length;
     stream->is_in_told = ends;
     stream->h2->events->on_head(stream, ends);
 }
@@ -281,6 +285,7 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
     want_output(h2);
     if (!stream)
         return 0;
+    stream->rest -= stream->rest > 0 ? (int64_t)len : 0;
     if (!stream->data) {
         credit(stream, len); // nobody wants it; the response is still being sent
     } else if (stream->is_paused || stream->in.len > 0) {
@@ -298,6 +303,15 @@ static peri_err_t reset_reason(struct peri_h2 *h2, const struct peri_h2_stream *
     if (code == NGHTTP2_REFUSED_STREAM || (h2->is_going && stream->id > h2->goaway_last && h2->role == PERI_H2_CLIENT))
         return PERI_ERR_AGAIN;
     return PERI_ERR_CLOSED;
+}
+
+// The response is sent, and nobody wants the rest of the request: the client need not go on (RFC 9113 8.1), unless it is about
+// to end anyway.
+static void stop_upload(struct peri_h2_stream *stream)
+{
+    bool ends_soon = stream->rest >= 0 && stream->rest <= UPLOAD_REST;
+    if (stream->h2->role == PERI_H2_SERVER && !stream->is_closed && !stream->is_in_done && !ends_soon)
+        rst(stream, NGHTTP2_NO_ERROR);
 }
 
 // What the owner has not taken yet outlives the stream in nghttp2.
@@ -333,8 +347,8 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
     if (!stream || !can_end || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
         return 0;
     stream->is_out_sent = true;
-    if (!stream->data && !stream->is_in_done && h2->role == PERI_H2_SERVER)
-        rst(stream, NGHTTP2_NO_ERROR);
+    if (!stream->data)
+        stop_upload(stream);
     return 0;
 }
 
@@ -504,18 +518,30 @@ static void feed_nghttp2(struct peri_h2 *h2, struct peri_slice data)
     end_because(h2, n == NGHTTP2_ERR_NOMEM ? PERI_ERR_NOMEM : is_flood ? PERI_ERR_LIMIT : PERI_ERR_BAD_REQUEST);
 }
 
+static uint32_t payload_length(const struct peri_h2 *h2)
+{
+    return (uint32_t)h2->head[0] << 16 | (uint32_t)h2->head[1] << 8 | h2->head[2];
+}
+
+// Bytes of a frame that the guard wants to see: the increment of a WINDOW_UPDATE too.
+static uint8_t head_size(const struct peri_h2 *h2)
+{
+    bool is_update = h2->head_len >= FRAME_HEAD && h2->head[3] == NGHTTP2_WINDOW_UPDATE && payload_length(h2) == 4;
+    return is_update ? PERI_H2_HEAD : FRAME_HEAD;
+}
+
 // How many bytes may be read before the head of another frame must be looked at; the preface counts as payload.
 static size_t next_part(struct peri_h2 *h2, struct peri_slice data)
 {
     size_t part = 0;
     if (h2->payload_left == 0) {
-        while (part < data.len && h2->head_len < FRAME_HEAD)
+        while (part < data.len && h2->head_len < head_size(h2))
             h2->head[h2->head_len++] = (uint8_t)data.ptr[part++];
-        if (h2->head_len < FRAME_HEAD)
+        if (h2->head_len < head_size(h2))
             return part;
+        h2->payload_left = payload_length(h2) - (h2->head_len - FRAME_HEAD);
         h2->head_len = 0;
-        h2->payload_left = (uint32_t)h2->head[0] << 16 | (uint32_t)h2->head[1] << 8 | h2->head[2];
-        end_because(h2, peri_h2_guard_frame(h2, h2->head, h2->payload_left));
+        end_because(h2, peri_h2_guard_frame(h2, h2->head, payload_length(h2)));
     }
     size_t rest = data.len - part < h2->payload_left ? data.len - part : h2->payload_left;
     h2->payload_left -= (uint32_t)rest;
@@ -595,6 +621,26 @@ void peri_h2_deliver(struct peri_h2 *h2)
         peri_list_remove(&stream->wake);
         deliver(stream);
     }
+}
+
+// Frames of one turn leave in as few writes as fit.
+void peri_h2_flush(struct peri_h2 *h2, struct peri_stream *stream)
+{
+    static char gathered[GATHER_SIZE]; // used within this call only
+    size_t len = 0;
+    peri_h2_deliver(h2);
+    while (peri_stream_pending(stream) + len < PERI_STREAM_HIGH) {
+        struct peri_slice frame = peri_h2_pull(h2);
+        if (frame.len == 0)
+            break;
+        if (len + frame.len > GATHER_SIZE) {
+            peri_stream_write(stream, peri_slice(gathered, len));
+            len = 0;
+        }
+        memcpy(gathered + len, frame.ptr, frame.len);
+        len += frame.len;
+    }
+    peri_stream_write(stream, peri_slice(gathered, len));
 }
 
 bool peri_h2_is_over(const struct peri_h2 *h2)
@@ -767,8 +813,8 @@ void peri_h2_release(struct peri_h2_stream *stream)
     stream->data = NULL;
     if (stream->is_delivering)
         return;
-    if (!stream->is_closed && stream->is_out_sent && !stream->is_in_done && stream->h2->role == PERI_H2_SERVER)
-        rst(stream, NGHTTP2_NO_ERROR);
+    if (stream->is_out_sent)
+        stop_upload(stream);
     size_t unread = stream->in.len;
     if (!stream->is_closed && unread > 0)
         credit(stream, unread);

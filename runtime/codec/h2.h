@@ -2,8 +2,8 @@
 // HTTP/2 (RFC 9113) on nghttp2, for both sides: bytes to messages on streams, messages to bytes. Frames, HPACK, flow control and the
 // accounting against floods stay in here; above it a message has a head, a body and trailers, as in HTTP/1. Bodies pass through
 // bounded queues: what is sent waits in the stream's queue until the peer's windows allow it, and what arrives is credited to
-// the peer only when its owner took it, stream by stream, so that one slow reader never stops the others. Does no I/O: bytes
-// come by peri_h2_feed and go by peri_h2_pull. Fuzzed (spec/fuzz/h2_fuzz.c).
+// the peer only when its owner took it, stream by stream, so that one slow reader never stops the others. Bytes come
+// by peri_h2_feed and go by peri_h2_pull. Fuzzed (spec/fuzz/h2_fuzz.c).
 //
 //   feed -> on_begin, on_head, on_body …, on_end | on_reset        send_head, send_body …, send_end | reset -> on_output -> pull
 #ifndef PERI_CODEC_H2_H
@@ -18,6 +18,7 @@
 
 struct peri_h2;
 struct peri_h2_stream;
+struct peri_stream;
 
 #define PERI_H2_PREFACE "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" ///< first bytes of a client (RFC 9113 3.4)
 
@@ -70,6 +71,7 @@ struct peri_h2_stream {
     struct peri_slice cookie;   ///< crumbs, joined (RFC 9113 8.2.3)
     struct peri_slice protocol; ///< :protocol of an extended CONNECT (RFC 8441)
     uint64_t begun_ms;          ///< when it was opened
+    int64_t rest;               ///< server: bytes of the body that are still to come; negative when unknown
     uint32_t field_bytes;       ///< of the block being read
     uint32_t field_count;       ///< of the block being read
     int status;                 ///< client: of the head being read
@@ -110,6 +112,10 @@ struct peri_slice peri_h2_pull(struct peri_h2 *h2);
 /// Delivers what waited for peri_h2_pause(stream, false), and tells on_drain. To be called from the loop after on_output was told,
 /// before peri_h2_pull.
 void peri_h2_deliver(struct peri_h2 *h2);
+
+/// Delivers, then moves what there is to pull to `stream` until that is full: to be called from the loop after on_output and after
+/// the stream's on_drain.
+void peri_h2_flush(struct peri_h2 *h2, struct peri_stream *stream);
 
 /// Is the session over (both sides said so and no stream is left)?
 bool peri_h2_is_over(const struct peri_h2 *h2);

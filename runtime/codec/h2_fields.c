@@ -252,10 +252,22 @@ static nghttp2_nv *fields_new(const struct peri_headers *headers)
     return malloc(((headers ? headers->count : 0) + 8u) * sizeof(nghttp2_nv));
 }
 
+// ":path": what routes and policies have made of the target.
+static struct peri_slice join_path(char *at, const struct peri_request *req)
+{
+    memcpy(at, req->path.ptr, req->path.len);
+    if (req->query.len == 0)
+        return peri_slice(at, req->path.len);
+    at[req->path.len] = '?';
+    memcpy(at + req->path.len + 1, req->query.ptr, req->query.len);
+    return peri_slice(at, req->path.len + 1 + req->query.len);
+}
+
 nghttp2_nv *peri_h2_request_fields(const struct peri_request *req, char length[24], size_t *count)
 {
+    size_t fields = req->headers.count + 8u;
+    nghttp2_nv *nv = malloc(fields * sizeof(*nv) + req->path.len + req->query.len + 1);
     bool is_connect = req->upgrade.len > 0;
-    nghttp2_nv *nv = fields_new(&req->headers);
     size_t n = 0;
     if (!nv)
         return NULL;
@@ -263,7 +275,7 @@ nghttp2_nv *peri_h2_request_fields(const struct peri_request *req, char length[2
     if (is_connect)
         nv[n++] = field(PERI_SLICE(":protocol"), req->upgrade);
     nv[n++] = field(PERI_SLICE(":scheme"), req->scheme);
-    nv[n++] = field(PERI_SLICE(":path"), req->target);
+    nv[n++] = field(PERI_SLICE(":path"), join_path((char *)(nv + fields), req));
     nv[n++] = field(PERI_SLICE(":authority"), req->authority);
     n += put_headers(nv + n, &req->headers, true);
     if (req->wants_trailers)

@@ -73,7 +73,7 @@ static peri_err_t check_empty(struct peri_h2 *h2, const uint8_t head[9], uint32_
     return h2->guard.empty_in_a_row > EMPTY_IN_A_ROW ? flood(h2) : PERI_OK;
 }
 
-peri_err_t peri_h2_guard_frame(struct peri_h2 *h2, const uint8_t head[9], uint32_t length)
+peri_err_t peri_h2_guard_frame(struct peri_h2 *h2, const uint8_t head[PERI_H2_HEAD], uint32_t length)
 {
     struct peri_h2_guard *g = &h2->guard;
     peri_err_t err;
@@ -83,6 +83,9 @@ peri_err_t peri_h2_guard_frame(struct peri_h2 *h2, const uint8_t head[9], uint32
     case NGHTTP2_CONTINUATION: return check_empty(h2, head, length);
     case NGHTTP2_PRIORITY: return ++g->priorities > PRIORITIES_PER_STREAM * (1 + g->opened) ? flood(h2) : PERI_OK;
     case NGHTTP2_WINDOW_UPDATE:
+        // An increment of nothing is an error also where the stream is over (RFC 9113 6.9), and a cheap way to make us reset one.
+        if (length == 4 && (head[9] & 0x7f) == 0 && head[10] == 0 && head[11] == 0 && head[12] == 0)
+            return refuse(h2, NGHTTP2_PROTOCOL_ERROR, PERI_ERR_BAD_REQUEST);
         return ++g->windows > WINDOWS_FREE + 2 * (g->opened + h2->count + 10 * g->data_sent) ? flood(h2) : PERI_OK;
     case NGHTTP2_RST_STREAM: // of an open stream: counted when that closes
         return nghttp2_session_get_stream_user_data(h2->session, stream_id(head)) ? PERI_OK : take_token(h2);

@@ -7,6 +7,7 @@
 
 #include "codec/h2.h"
 
+#define PERI_H2_HEAD 13    ///< bytes of a frame that are looked at before nghttp2 sees it
 #define PERI_H2_RECENT 256 ///< ids of streams that are remembered after their end
 
 /// Accounting of what a peer may do too often (security.md 7.2): a violation ends the connection.
@@ -41,16 +42,16 @@ struct peri_h2 {
     bool is_draining;      ///< GOAWAY was sent
     peri_err_t err;        ///< why the connection must end; nghttp2 is not asked any more then
     uint32_t error_code;   ///< what the peer is told about that (RFC 9113 7)
-    uint8_t head[9];       ///< of the frame being read
+    uint8_t head[PERI_H2_HEAD];       ///< of the frame being read
     uint8_t head_len;      ///< bytes of it that came
     uint32_t payload_left; ///< bytes of the frame that are still to come
     bool has_said_why;     ///< the last GOAWAY was pulled
     uint8_t goaway[17];
 };
 
-/// May the frame with this head (RFC 9113 4.1) and payload come? PERI_OK, or why the connection ends; the error code for the peer is
+/// May the frame with this head (RFC 9113 4.1; for WINDOW_UPDATE with its increment) and payload come? PERI_OK, or why the connection ends; the error code for the peer is
 /// then in h2->error_code.
-peri_err_t peri_h2_guard_frame(struct peri_h2 *h2, const uint8_t head[9], uint32_t length);
+peri_err_t peri_h2_guard_frame(struct peri_h2 *h2, const uint8_t head[PERI_H2_HEAD], uint32_t length);
 
 /// A stream was reset; does the peer do that too often?
 peri_err_t peri_h2_guard_reset(struct peri_h2 *h2, const struct peri_h2_stream *stream);

@@ -20,9 +20,8 @@
 #include "exchange/exchange.h"
 #include "shared/metrics.h"
 
-#define DRAIN_MS 100         ///< between the warning and the last GOAWAY: requests on their way arrive
-#define LINGER_MS 2000       ///< how long a peer is read out after the last frame
-#define GATHER_SIZE (64 * 1024)
+#define DRAIN_MS 100   ///< between the warning and the last GOAWAY: requests on their way arrive
+#define LINGER_MS 2000 ///< how long a peer is read out after the last frame
 
 struct h2_connection {
     struct peri_connection link; ///< first: the listener's view
@@ -51,8 +50,6 @@ struct h2_request {
     bool is_request_done;  ///< the request was read to its end
     bool is_response_done; ///< the response was given to the codec completely
 };
-
-static char gathered[GATHER_SIZE]; // frames on their way to one write; used within one call of flush only
 
 static struct h2_request *of(struct peri_exchange *x)
 {
@@ -360,30 +357,11 @@ static const struct peri_h2_events h2_events = {
 
 // ---- bytes ----
 
-// Frames of one turn leave in as few writes as fit.
-static void connection_pull(struct h2_connection *c)
-{
-    size_t len = 0;
-    while (peri_stream_pending(c->stream) + len < PERI_STREAM_HIGH) {
-        struct peri_slice frame = peri_h2_pull(c->h2);
-        if (frame.len == 0)
-            break;
-        if (len + frame.len > GATHER_SIZE) {
-            peri_stream_write(c->stream, peri_slice(gathered, len));
-            len = 0;
-        }
-        memcpy(gathered + len, frame.ptr, frame.len);
-        len += frame.len;
-    }
-    peri_stream_write(c->stream, peri_slice(gathered, len));
-}
-
 static void connection_flush(struct h2_connection *c)
 {
     if (c->is_closing || !c->stream)
         return;
-    peri_h2_deliver(c->h2);
-    connection_pull(c);
+    peri_h2_flush(c->h2, c->stream);
     if (peri_h2_is_over(c->h2)) {
         connection_end_session(c);
         peri_stream_close_gently(c->stream, LINGER_MS, true);

@@ -170,7 +170,9 @@ static struct message *ask_with(const char *method, const char *path, int64_t le
     m->req.method = peri_method_parse(m->req.method_name);
     m->req.scheme = PERI_SLICE("http");
     m->req.authority = PERI_SLICE("shop.test");
-    m->req.target = peri_slice_from(path);
+    const char *query = strchr(path, '?');
+    m->req.path = peri_slice(path, query ? (size_t)(query - path) : strlen(path));
+    m->req.query = peri_slice_from(query ? query + 1 : NULL);
     m->req.content_length = length;
     m->stream = peri_h2_open(client, m, &m->req, &m->res, length == PERI_LENGTH_NONE);
     return m;
@@ -613,13 +615,25 @@ static void ends_a_rapid_reset(void **state)
 static void counts_resets_that_the_client_made_us_send(void **state)
 {
     (void)state;
-    greet();
+    uint8_t block[sizeof(GET_BLOCK) + 5];
     unsigned id = 1;
+    memcpy(block, GET_BLOCK, sizeof(GET_BLOCK));
+    memcpy(block + sizeof(GET_BLOCK), "\0\1X\1y", 5); // a field that no message may have
+    greet();
     for (; id < 2 * 1100; id += 2)
-        if (raw_get(id, false) != PERI_OK || frame(NGHTTP2_WINDOW_UPDATE, 0, id, "\0\0\0\0", 4) != PERI_OK)
+        if (frame(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, id, block, sizeof(block)) != PERI_OK || goaway_code() >= 0)
             break;
     assert_true(id / 2 <= 501);
     assert_int_equal(goaway_code(), NGHTTP2_ENHANCE_YOUR_CALM);
+}
+
+static void ends_on_window_updates_of_nothing(void **state)
+{
+    (void)state;
+    greet();
+    raw_get(1, false);
+    assert_int_equal(frame(NGHTTP2_WINDOW_UPDATE, 0, 1, "\0\0\0\0", 4), PERI_ERR_BAD_REQUEST);
+    assert_int_equal(goaway_code(), NGHTTP2_PROTOCOL_ERROR);
 }
 
 static void lets_old_streams_be_reset(void **state)
@@ -786,6 +800,7 @@ int main(void)
         H2_TEST(ends_on_stream_ids_that_go_down),
         H2_TEST(ends_a_rapid_reset),
         H2_TEST(counts_resets_that_the_client_made_us_send),
+        H2_TEST(ends_on_window_updates_of_nothing),
         H2_TEST(lets_old_streams_be_reset),
         H2_TEST(ends_floods_of_control_frames),
         H2_TEST(lets_pings_come_at_a_sane_pace),

@@ -169,7 +169,7 @@ static void refuses_every_way_of_smuggling(void **state)
     REFUSES("GET / HTTP/1.1\r\nhost: a\r\nx: a\0b\r\n\r\n", 400);
     REFUSES("CONNECT a:443 HTTP/1.1\r\nhost: a:443\r\n\r\nearly", 501);
     REFUSES("GET / HTTP/1.1\r\nhost: a\r\nexpect: gold\r\n\r\n", 417);
-    REFUSES("PRI * HTTP/2.0\r\nHost: a\r\n\r\n", 400);
+    REFUSES("PRI * HTTP/2.0\r\nHost: a\r\n\r\n", 505);
 }
 
 static void does_not_take_the_rest_of_a_refused_request_for_another(void **state)
