@@ -49,8 +49,8 @@ struct peri_stream *peri_stream_connect_unix(struct peri_loop *loop, const char 
 /// Two memory streams joined back to back. False when out of memory.
 bool peri_stream_open_pair(struct peri_loop *loop, struct peri_stream *pair[2]);
 
-/// Gives one of a pair to an owner that connects: on_connect(PERI_OK) follows from the loop, as it does for a socket.
-void peri_stream_connect_memory(struct peri_stream *stream, const struct peri_stream_events *events, void *data);
+/// Tells the owner of one of a pair from the loop that it is connected, as it happens with a socket.
+void peri_stream_announce(struct peri_stream *stream);
 
 /// What peri_stream_peer says of a memory stream: "memory" and 0 until this is called. `ip` is cut at 45 bytes.
 void peri_stream_set_peer(struct peri_stream *stream, struct peri_slice ip, uint16_t port);

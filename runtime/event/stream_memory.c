@@ -126,9 +126,8 @@ static void on_memory_connected(struct peri_defer *defer)
     self->base.events->on_connect(&self->base, PERI_OK);
 }
 
-void peri_stream_connect_memory(struct peri_stream *stream, const struct peri_stream_events *events, void *data)
+void peri_stream_announce(struct peri_stream *stream)
 {
-    peri_stream_set_owner(stream, events, data);
     peri_defer_schedule(stream->loop, &memory(stream)->connected);
 }
 

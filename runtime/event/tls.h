@@ -105,6 +105,9 @@ struct peri_tls_client *peri_tls_client_new(const struct peri_tls_client_options
 struct peri_tls_client *peri_tls_client_ref(struct peri_tls_client *client);
 void peri_tls_client_unref(struct peri_tls_client *client);
 
+/// Were both made with the same options? Either may be NULL.
+bool peri_tls_client_is_same(const struct peri_tls_client *a, const struct peri_tls_client *b);
+
 /// The last session with one address, for the next handshake with it. Zeroed before its first use.
 struct peri_tls_session {
     void *session; ///< SSL_SESSION, owned

@@ -3,6 +3,8 @@
 // address, or the one that was configured, or one of the pinned names.
 #include <arpa/inet.h>
 #include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/sha.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +19,7 @@ struct peri_tls_client {
     struct peri_slice *names;
     size_t name_count;
     bool is_unverified;
+    unsigned char digest[SHA256_DIGEST_LENGTH]; ///< of the options
 };
 
 static bool fail(char why[PERI_TLS_WHY], const char *what)
@@ -101,6 +104,36 @@ static bool offer(SSL_CTX *context, const struct peri_tls_client_options *option
     return len == 0 || SSL_CTX_set_alpn_protos(context, from, len) == 0;
 }
 
+static void digest_slice(EVP_MD_CTX *digest, struct peri_slice s)
+{
+    EVP_DigestUpdate(digest, &s.len, sizeof(s.len));
+    EVP_DigestUpdate(digest, s.ptr, s.len);
+}
+
+static bool digest_options(struct peri_tls_client *client, const struct peri_tls_client_options *options)
+{
+    EVP_MD_CTX *digest = EVP_MD_CTX_new();
+    const struct peri_slice texts[] = {options->ca, options->cert, options->key, options->server_name};
+    const int facts[] = {options->is_unverified, (int)options->min_version, options->has_h2, options->has_h1};
+    if (!digest || EVP_DigestInit_ex(digest, EVP_sha256(), NULL) != 1) {
+        EVP_MD_CTX_free(digest);
+        return false;
+    }
+    EVP_DigestUpdate(digest, facts, sizeof(facts));
+    for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++)
+        digest_slice(digest, texts[i]);
+    for (size_t i = 0; i < options->name_count; i++)
+        digest_slice(digest, options->names[i]);
+    EVP_DigestFinal_ex(digest, client->digest, NULL);
+    EVP_MD_CTX_free(digest);
+    return true;
+}
+
+bool peri_tls_client_is_same(const struct peri_tls_client *a, const struct peri_tls_client *b)
+{
+    return a == b || (a && b && memcmp(a->digest, b->digest, sizeof(a->digest)) == 0);
+}
+
 static bool client_load(struct peri_tls_client *client, const struct peri_tls_client_options *options,
                         char why[PERI_TLS_WHY])
 {
@@ -132,7 +165,7 @@ struct peri_tls_client *peri_tls_client_new(const struct peri_tls_client_options
     if (!client)
         return NULL;
     client->references = 1;
-    if (!client_load(client, options, why)) {
+    if (!digest_options(client, options) || !client_load(client, options, why)) {
         client_free(client);
         return NULL;
     }

@@ -11,6 +11,7 @@
 #include "event/loop.h"
 #include "event/stream.h"
 #include "upstream/connection.h"
+#include "upstream/session.h"
 
 static const struct peri_h1_limits limits = {
     .header_bytes = 60 * 1024, .headers = 200, .uri_bytes = 0, .allow_underscores = true};
@@ -92,6 +93,8 @@ static void attempt_begin(struct peri_attempt *attempt)
 bool peri_attempt_send_body(struct peri_attempt *attempt, struct peri_slice data)
 {
     peri_debug_assert(attempt->is_ready);
+    if (attempt->stream)
+        return peri_session_send_body(attempt, data);
     struct peri_stream *stream = attempt->connection->stream;
     if (data.len == 0)
         return true;
@@ -110,6 +113,10 @@ void peri_attempt_send_end(struct peri_attempt *attempt, const struct peri_heade
 {
     static const struct peri_headers none;
     peri_debug_assert(attempt->is_ready);
+    if (attempt->stream) {
+        peri_session_send_end(attempt, trailers);
+        return;
+    }
     struct peri_stream *stream = attempt->connection->stream;
     attempt->is_sent = true;
     if (attempt->has_head && attempt->res->is_upgrade) {
@@ -242,6 +249,15 @@ static void on_stream_drain(struct peri_stream *stream)
         c->attempt->events->on_drain(c->attempt);
 }
 
+// Attempts that wait for this connection to become a session fail with it.
+static void connect_failed(struct peri_upstream_connection *c, peri_err_t err)
+{
+    struct peri_pool *pool = c->pool;
+    peri_pool_fail_waiting(pool, err);
+    if (c->attempt)
+        attempt_fail(c->attempt, err);
+}
+
 static void on_stream_connect(struct peri_stream *stream, peri_err_t err)
 {
     struct peri_upstream_connection *c = peri_stream_data(stream);
@@ -249,12 +265,15 @@ static void on_stream_connect(struct peri_stream *stream, peri_err_t err)
     if (!c->attempt)
         return;
     if (err != PERI_OK) {
-        attempt_fail(c->attempt, PERI_ERR_CONNECT);
+        connect_failed(c, err == PERI_ERR_TLS ? err : PERI_ERR_CONNECT);
         return;
     }
-    c->is_connected = true;
+    bool is_session = peri_pool_speaks_h2(c);
     peri_stream_read_start(stream);
-    attempt_begin(c->attempt);
+    if (is_session)
+        peri_session_begin(c);
+    else
+        attempt_begin(c->attempt);
 }
 
 static void on_stream_close(struct peri_stream *stream)
@@ -277,16 +296,15 @@ static const struct peri_stream_events stream_events = {
     .on_close = on_stream_close,
 };
 
-static void on_connect_failed(struct peri_upstream_connection *c, peri_err_t err)
-{
-    attempt_fail(c->attempt, err);
-}
 
 // ---- start and end ----
 
 void peri_attempt_start(struct peri_attempt *attempt)
 {
     peri_debug_assert(!attempt->connection && !attempt->is_ready && attempt->pool);
+    peri_list_init(&attempt->wait);
+    if (!attempt->wants_fresh && (peri_session_start(attempt) || peri_pool_wait(attempt)))
+        return;
     struct peri_upstream_connection *c = attempt->wants_fresh ? NULL : peri_pool_take(attempt->pool);
     if (c) {
         attempt->is_reused = true;
@@ -296,7 +314,7 @@ void peri_attempt_start(struct peri_attempt *attempt)
         attempt_begin(attempt);
         return;
     }
-    c = peri_pool_connect(attempt->pool, &stream_events, attempt, attempt->connect_ms, on_connect_failed);
+    c = peri_pool_connect(attempt->pool, &stream_events, attempt, attempt->connect_ms, connect_failed);
     attempt->connection = c;
     if (!c) {
         attempt->events->on_error(attempt, PERI_ERR_NOMEM);
@@ -308,6 +326,10 @@ void peri_attempt_start(struct peri_attempt *attempt)
 void peri_attempt_pause(struct peri_attempt *attempt, bool paused)
 {
     struct peri_upstream_connection *c = attempt->connection;
+    if (attempt->stream) {
+        peri_session_pause(attempt, paused);
+        return;
+    }
     if (!c || !c->stream || c->is_stopped == paused)
         return;
     c->is_stopped = paused;
@@ -320,7 +342,13 @@ void peri_attempt_pause(struct peri_attempt *attempt, bool paused)
 void peri_attempt_cancel(struct peri_attempt *attempt)
 {
     struct peri_upstream_connection *c = attempt->connection;
+    if (attempt->stream) {
+        peri_session_cancel(attempt);
+        return;
+    }
     attempt->connection = NULL;
     if (c)
         peri_upstream_connection_close(c);
+    else
+        peri_pool_stop_waiting(attempt);
 }

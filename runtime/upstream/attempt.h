@@ -8,9 +8,11 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/list.h"
 #include "base/slice.h"
 
 struct peri_attempt;
+struct peri_h2_stream;
 struct peri_headers;
 struct peri_pool;
 struct peri_request;
@@ -49,6 +51,8 @@ struct peri_attempt {
     bool has_no_body;               ///< the request ends with its head
 
     struct peri_upstream_connection *connection; ///< NULL before the start and after the end
+    struct peri_h2_stream *stream;               ///< on a session; NULL otherwise
+    struct peri_list wait;                       ///< in the pool's list while a session is on its way
     bool is_reused;                              ///< runs on a pooled connection
     bool is_ready;                               ///< on_ready was called
     bool is_sent;                                ///< the request was written to its end

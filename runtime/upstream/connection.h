@@ -5,19 +5,24 @@
 
 #include "base/list.h"
 #include "codec/h1.h"
+#include "event/loop.h"
 #include "event/timer.h"
 #include "upstream/pool.h"
 
 struct peri_attempt;
+struct peri_h2;
 struct peri_stream;
 struct peri_stream_events;
 
 struct peri_upstream_connection {
-    struct peri_list link;        ///< in pool->idle while idle
+    struct peri_list link;        ///< in pool->idle while idle, in pool->sessions as a session
     struct peri_pool *pool;       ///< referenced
     struct peri_stream *stream;   ///< NULL until the address is known
     struct peri_attempt *attempt; ///< NULL while idle or closing
     struct peri_h1 h1;
+    struct peri_h2 *h2;      ///< as a session (upstream/session.h); NULL otherwise
+    struct peri_defer flush; ///< of a session: what its streams have to send
+    uint32_t streams;        ///< of a session: attempts on it
     struct peri_timer timer; ///< connect time, then idle time
     uint64_t requests;       ///< begun on this connection
     bool is_connected;
@@ -42,6 +47,25 @@ void peri_upstream_connection_close(struct peri_upstream_connection *c);
 
 /// From the stream's on_close: frees the connection.
 void peri_upstream_connection_closed(struct peri_upstream_connection *c);
+
+/// The connection is established: does it speak HTTP/2? The pool remembers.
+bool peri_pool_speaks_h2(struct peri_upstream_connection *c);
+
+/// Lets the attempt wait for a session that is on its way. False when none is, or the upstream does not speak HTTP/2 as far as is known.
+bool peri_pool_wait(struct peri_attempt *attempt);
+
+/// Takes an attempt that waits out again; no-op for others.
+void peri_pool_stop_waiting(struct peri_attempt *attempt);
+
+/// A session is there / cannot be had: starts the attempts that wait, or fails them.
+void peri_pool_start_waiting(struct peri_pool *pool);
+void peri_pool_fail_waiting(struct peri_pool *pool, peri_err_t err);
+
+/// Sessions of the pool, by link.
+struct peri_list *peri_pool_sessions(struct peri_pool *pool);
+
+/// Its settings.
+const struct peri_pool_settings *peri_pool_settings_of(const struct peri_pool *pool);
 
 /// The loop of the pool.
 struct peri_loop *peri_pool_loop(const struct peri_pool *pool);

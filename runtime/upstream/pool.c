@@ -13,8 +13,10 @@
 #include "event/dns.h"
 #include "event/loop.h"
 #include "event/stream.h"
+#include "event/tls.h"
 #include "upstream/attempt.h"
 #include "upstream/connection.h"
+#include "upstream/session.h"
 
 struct peri_pools {
     struct peri_pools_options options;
@@ -38,6 +40,11 @@ struct peri_pool {
     uint32_t holders; ///< references of generations
     uint32_t open;    ///< connections that point here
     uint32_t next;    ///< address of a name to try first
+    struct peri_list sessions;
+    struct peri_list waiting;         ///< attempts, by peri_attempt.wait
+    struct peri_tls_session resumes;  ///< TLS: of the last connection
+    uint32_t connecting;              ///< connections that are not established yet
+    bool speaks_h2;                   ///< the last connection did
 };
 
 /// A connection that waits for its stream: for the address of a name, or for the loop to report a failure.
@@ -109,6 +116,8 @@ static struct peri_pool *pool_new(struct peri_pools *pools, struct peri_slice ad
     pool->pools = pools;
     pool->address = copy;
     peri_list_init(&pool->idle);
+    peri_list_init(&pool->sessions);
+    peri_list_init(&pool->waiting);
     if (!parse_address(pool))
         goto fail;
     peri_list_append(&pools->pools, &pool->link);
@@ -122,7 +131,7 @@ fail:
 static bool is_same(const struct peri_pool_settings *a, const struct peri_pool_settings *b)
 {
     return a->max_idle == b->max_idle && a->idle_ms == b->idle_ms && a->max_requests == b->max_requests &&
-           a->open == b->open;
+           a->open == b->open && a->protocol == b->protocol && peri_tls_client_is_same(a->tls, b->tls);
 }
 
 struct peri_pool *peri_pools_get(struct peri_pools *pools, struct peri_slice address,
@@ -134,11 +143,14 @@ struct peri_pool *peri_pools_get(struct peri_pools *pools, struct peri_slice add
         if (peri_slice_eq(peri_slice_from(known->address), address) && is_same(&known->settings, settings))
             pool = known;
     }
-    if (!pool)
+    if (!pool) {
         pool = pool_new(pools, address);
-    if (!pool)
-        return NULL;
-    pool->settings = *settings;
+        if (!pool)
+            return NULL;
+        pool->settings = *settings;
+        if (settings->tls)
+            peri_tls_client_ref(settings->tls);
+    }
     pool->holders++;
     return pool;
 }
@@ -149,10 +161,23 @@ static void pool_check_end(struct peri_pool *pool)
         return;
     struct peri_pools *pools = pool->pools;
     peri_list_remove(&pool->link);
+    peri_tls_session_close(&pool->resumes);
+    peri_tls_client_unref(pool->settings.tls);
     free(pool->address);
     free(pool);
     if (pools->is_closed && peri_list_is_empty(&pools->pools))
         free(pools);
+}
+
+static void close_idle_sessions(struct peri_pool *pool)
+{
+    struct peri_list *link = pool->sessions.next;
+    while (link != &pool->sessions) {
+        struct peri_upstream_connection *c = PERI_LIST_ITEM(link, struct peri_upstream_connection, link);
+        link = link->next;
+        if (c->streams == 0)
+            peri_upstream_connection_close(c);
+    }
 }
 
 void peri_pool_release(struct peri_pool *pool)
@@ -163,6 +188,7 @@ void peri_pool_release(struct peri_pool *pool)
     pool->open++; // keeps the pool through the loop below
     while (!peri_list_is_empty(&pool->idle))
         peri_upstream_connection_close(PERI_LIST_ITEM(pool->idle.next, struct peri_upstream_connection, link));
+    close_idle_sessions(pool);
     pool->open--;
     pool_check_end(pool);
 }
@@ -175,6 +201,66 @@ struct peri_slice peri_pool_address(const struct peri_pool *pool)
 uint32_t peri_pool_idle(const struct peri_pool *pool)
 {
     return pool->idle_count;
+}
+
+struct peri_list *peri_pool_sessions(struct peri_pool *pool)
+{
+    return &pool->sessions;
+}
+
+const struct peri_pool_settings *peri_pool_settings_of(const struct peri_pool *pool)
+{
+    return &pool->settings;
+}
+
+bool peri_pool_speaks_h2(struct peri_upstream_connection *c)
+{
+    struct peri_pool *pool = c->pool;
+    const struct peri_tls_info *tls = peri_stream_tls(c->stream);
+    bool is_agreed = tls && peri_slice_eq(peri_slice_from(tls->alpn), PERI_SLICE("h2"));
+    pool->connecting--;
+    c->is_connected = true;
+    pool->speaks_h2 = is_agreed || (pool->settings.protocol == PERI_POOL_H2 && !tls);
+    return pool->speaks_h2;
+}
+
+bool peri_pool_wait(struct peri_attempt *attempt)
+{
+    struct peri_pool *pool = attempt->pool;
+    bool is_h2 = pool->settings.protocol == PERI_POOL_H2 || pool->speaks_h2;
+    if (!is_h2 || pool->connecting == 0)
+        return false;
+    peri_list_append(&pool->waiting, &attempt->wait);
+    return true;
+}
+
+void peri_pool_stop_waiting(struct peri_attempt *attempt)
+{
+    if (attempt->wait.next) // it was started
+        peri_list_remove(&attempt->wait);
+}
+
+static struct peri_attempt *next_waiting(struct peri_pool *pool)
+{
+    if (peri_list_is_empty(&pool->waiting))
+        return NULL;
+    struct peri_attempt *attempt = PERI_LIST_ITEM(pool->waiting.next, struct peri_attempt, wait);
+    peri_list_remove(&attempt->wait);
+    return attempt;
+}
+
+void peri_pool_start_waiting(struct peri_pool *pool)
+{
+    for (struct peri_attempt *attempt; (attempt = next_waiting(pool));)
+        peri_attempt_start(attempt);
+}
+
+void peri_pool_fail_waiting(struct peri_pool *pool, peri_err_t err)
+{
+    pool->open++; // keeps the pool: an owner may let go of it
+    for (struct peri_attempt *attempt; (attempt = next_waiting(pool));)
+        attempt->events->on_error(attempt, err);
+    pool->open--;
 }
 
 struct peri_loop *peri_pool_loop(const struct peri_pool *pool)
@@ -196,7 +282,7 @@ struct peri_upstream_connection *peri_pool_take(struct peri_pool *pool)
 static void on_timer(struct peri_timer *timer)
 {
     struct pending_connection *p = PERI_CONTAINER(timer, struct pending_connection, base.timer);
-    if (p->base.attempt && !p->base.is_connected)
+    if (p->base.attempt && !p->base.is_connected && !p->base.h2)
         p->on_fail(&p->base, PERI_ERR_CONNECT_TIMEOUT);
     else if (!p->base.attempt)
         peri_upstream_connection_close(&p->base);
@@ -218,13 +304,33 @@ static void on_failure(struct peri_defer *defer)
     p->on_fail(&p->base, p->err);
 }
 
+// Where the address leads, as certificates name it: IPv6 without its brackets.
+static struct peri_slice bare_host(const struct peri_pool *pool)
+{
+    struct peri_slice host = pool->kind == POOL_UNIX ? peri_slice(NULL, 0) : pool->host;
+    if (host.len > 2 && host.ptr[0] == '[')
+        return peri_slice(host.ptr + 1, host.len - 2);
+    return host;
+}
+
+// The stream of a connection over a lower stream (taken, NULL when there is none) that is connecting and has no owner yet.
+static void pending_use(struct pending_connection *p, struct peri_stream *lower)
+{
+    struct peri_pool *pool = p->base.pool;
+    p->base.stream = lower;
+    if (lower && pool->settings.tls)
+        p->base.stream = peri_stream_connect_tls(lower, pool->settings.tls, bare_host(pool), &pool->resumes, p->events,
+                                                 &p->base);
+    else if (lower)
+        peri_stream_set_owner(lower, p->events, &p->base);
+    if (!p->base.stream)
+        pending_fail(p, lower ? PERI_ERR_TLS : PERI_ERR_CONNECT);
+}
+
 static void pending_connect_to(struct pending_connection *p, const struct sockaddr_storage *address)
 {
     peri_debug_assert(!p->base.stream && !p->is_resolving);
-    p->base.stream =
-        peri_stream_connect_tcp(peri_pool_loop(p->base.pool), (const struct sockaddr *)address, p->events, &p->base);
-    if (!p->base.stream)
-        pending_fail(p, PERI_ERR_CONNECT);
+    pending_use(p, peri_stream_connect_tcp(peri_pool_loop(p->base.pool), (const struct sockaddr *)address, NULL, NULL));
 }
 
 static void set_port(struct sockaddr_storage *address, uint16_t port)
@@ -255,12 +361,9 @@ static void pending_connect_memory(struct pending_connection *p)
     struct peri_stream *stream = pools->options.connect(pools->options.data, peri_pool_address(p->base.pool));
     if (stream == PERI_STREAM_SILENCE)
         return; // the timer ends it
-    p->base.stream = stream;
-    if (!stream) {
-        pending_fail(p, PERI_ERR_CONNECT);
-        return;
-    }
-    peri_stream_connect_memory(p->base.stream, p->events, &p->base);
+    pending_use(p, stream);
+    if (p->base.stream)
+        peri_stream_announce(stream);
 }
 
 static void pending_connect(struct pending_connection *p)
@@ -283,9 +386,7 @@ static void pending_connect(struct pending_connection *p)
         peri_dns_resolve(pools->options.dns, pool->host, &p->query);
         return;
     case POOL_UNIX:
-        p->base.stream = peri_stream_connect_unix(pools->options.loop, pool->host.ptr, p->events, &p->base);
-        if (!p->base.stream)
-            pending_fail(p, PERI_ERR_CONNECT);
+        pending_use(p, peri_stream_connect_unix(pools->options.loop, pool->host.ptr, NULL, NULL));
         return;
     }
 }
@@ -302,6 +403,7 @@ struct peri_upstream_connection *peri_pool_connect(struct peri_pool *pool, const
     p->events = events;
     p->on_fail = on_fail;
     pool->open++;
+    pool->connecting++;
     if (pool->settings.open)
         ++*pool->settings.open;
     peri_list_init(&p->base.link);
@@ -339,14 +441,17 @@ void peri_upstream_connection_close(struct peri_upstream_connection *c)
         return;
     c->is_closing = true;
     c->attempt = NULL;
-    peri_timer_stop(&c->timer);
+    if (!c->is_connected)
+        c->pool->connecting--;
     if (!peri_list_is_empty(&c->link)) {
         peri_list_remove(&c->link);
-        c->pool->idle_count--;
+        c->pool->idle_count -= c->h2 == NULL;
     }
     if (p->is_resolving)
         peri_dns_cancel(&p->query);
     p->is_resolving = false;
+    peri_session_end(c);
+    peri_timer_stop(&c->timer);
     if (c->stream) {
         peri_defer_cancel(&p->failure);
         peri_stream_close(c->stream);

@@ -16,6 +16,7 @@ struct peri_loop;
 struct peri_pool;
 struct peri_pools;
 struct peri_stream;
+struct peri_tls_client;
 
 struct peri_pools_options {
     struct peri_loop *loop; ///< borrowed
@@ -26,11 +27,20 @@ struct peri_pools_options {
     void *data; ///< for `connect`
 };
 
-/// Bounds of a pool.
+/// What is spoken with an upstream.
+enum peri_pool_protocol {
+    PERI_POOL_AUTO, ///< with TLS what ALPN says, otherwise HTTP/1.1
+    PERI_POOL_H1,   ///< HTTP/1.1
+    PERI_POOL_H2,   ///< HTTP/2, without TLS by prior knowledge
+};
+
+/// Bounds of a pool, and how it connects.
 struct peri_pool_settings {
     uint32_t max_idle;     ///< connections kept idle
     uint64_t idle_ms;      ///< how long
     uint64_t max_requests; ///< requests per connection; 0 for no limit
+    enum peri_pool_protocol protocol;
+    struct peri_tls_client *tls; ///< referenced by the pool; NULL: plain text
     int64_t *open;         ///< gauge of open connections, borrowed for ever; NULL for none
 };
 
