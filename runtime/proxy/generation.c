@@ -9,12 +9,15 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "codec/json.h"
+#include "event/tls.h"
 #include "proxy/mask.h"
+#include "proxy/tls_config.h"
 #include "route/match.h"
 #include "route/rewrite.h"
 #include "route/table.h"
 #include "script/vm.h"
 #include "shared/metrics.h"
+#include "shared/shm.h"
 #include "upstream/upstream.h"
 
 #define PERI_GENERATION_MEMORY (64u * 1024 * 1024)
@@ -22,6 +25,7 @@
 
 struct builder {
     struct peri_generation *generation;
+    const struct peri_source *source;
     struct peri_shm *shm;
     struct peri_metrics_page *page; ///< this worker's
     char message[256];
@@ -57,6 +61,31 @@ static enum peri_balance read_balance(struct peri_slice name)
     return PERI_BALANCE_ROUND_ROBIN;
 }
 
+static peri_err_t refuse_tls(struct builder *b, const char *place, const struct peri_tls_fault *fault)
+{
+    char path[128];
+    snprintf(path, sizeof(path), fault->setting[0] ? "%s.tls.%s" : "%s.tls", place, fault->setting);
+    return refuse(b, path, fault->message);
+}
+
+// What is spoken with the upstream's endpoints. `settings->tls` is one reference of the caller's.
+static peri_err_t read_protocol(struct builder *b, const struct peri_json *json, struct peri_pool_settings *settings)
+{
+    const struct peri_json *tls = peri_json_get(json, "tls");
+    struct peri_slice protocol = peri_json_get_string(json, "protocol");
+    struct peri_tls_fault fault;
+    char place[96];
+    bool is_h2 = peri_slice_eq(protocol, PERI_SLICE("h2")) || peri_slice_eq(protocol, PERI_SLICE("h2c"));
+    bool is_h1 = peri_slice_eq(protocol, PERI_SLICE("h1"));
+    settings->protocol = is_h2 ? PERI_POOL_H2 : is_h1 ? PERI_POOL_H1 : PERI_POOL_AUTO;
+    if (!tls)
+        return PERI_OK;
+    struct peri_slice name = peri_json_get_string(json, "name");
+    snprintf(place, sizeof(place), "upstreams.%.*s", (int)(name.len < 80 ? name.len : 80), name.ptr);
+    settings->tls = peri_tls_config_client(tls, b->source, !is_h2, !is_h1, &fault);
+    return settings->tls ? PERI_OK : refuse_tls(b, place, &fault);
+}
+
 static peri_err_t read_endpoints(struct builder *b, const struct peri_json *json, struct peri_upstream *upstream)
 {
     const struct peri_json *pool = peri_json_get(json, "pool");
@@ -67,14 +96,15 @@ static peri_err_t read_endpoints(struct builder *b, const struct peri_json *json
         .max_requests = (uint64_t)peri_json_get_integer(pool, "max_requests", 0),
         .open = &b->page->upstream_connections[upstream->metrics].connections,
     };
-    for (size_t i = 0; i < peri_json_count(endpoints); i++) {
+    peri_err_t err = read_protocol(b, json, &settings);
+    for (size_t i = 0; err == PERI_OK && i < peri_json_count(endpoints); i++) {
         const struct peri_json *endpoint = peri_json_at(endpoints, i);
-        peri_err_t err = peri_upstream_add(upstream, b->generation->pools, peri_json_get_string(endpoint, "address"),
-                                           (uint32_t)peri_json_get_integer(endpoint, "weight", 1), &settings);
-        if (err != PERI_OK)
-            return refuse(b, "upstreams", "malformed endpoint address");
+        if (peri_upstream_add(upstream, b->generation->pools, peri_json_get_string(endpoint, "address"),
+                              (uint32_t)peri_json_get_integer(endpoint, "weight", 1), &settings) != PERI_OK)
+            err = refuse(b, "upstreams", "malformed endpoint address");
     }
-    return PERI_OK;
+    peri_tls_client_unref(settings.tls); // the pools have theirs
+    return err;
 }
 
 static peri_err_t read_upstream(struct builder *b, const struct peri_json *json)
@@ -101,6 +131,36 @@ static peri_err_t read_upstreams(struct builder *b, const struct peri_json *list
     peri_err_t err = g->upstreams ? PERI_OK : PERI_ERR_NOMEM;
     for (size_t i = 0; i < count && err == PERI_OK; i++)
         err = read_upstream(b, peri_json_at(list, i));
+    return err;
+}
+
+// ---- listeners ----
+
+static peri_err_t read_listener_tls(struct builder *b, const struct peri_json *json, size_t index)
+{
+    struct peri_generation *g = b->generation;
+    const struct peri_json *tls = peri_json_get(json, "tls");
+    struct peri_tls_fault fault;
+    char place[32];
+    if (!tls)
+        return PERI_OK;
+    struct peri_generation_tls *entry = &g->tls[g->tls_count];
+    entry->address = keep(b, peri_json_get_string(json, "address"));
+    entry->server = peri_tls_config_server(tls, b->source, peri_shm_ticket_keys(b->shm), &fault);
+    snprintf(place, sizeof(place), "listeners[%zu]", index + 1);
+    if (!entry->server)
+        return refuse_tls(b, place, &fault);
+    g->tls_count++;
+    return PERI_OK;
+}
+
+static peri_err_t read_listeners(struct builder *b, const struct peri_json *list)
+{
+    size_t count = peri_json_count(list);
+    b->generation->tls = zalloc(b, count, sizeof(*b->generation->tls));
+    peri_err_t err = b->generation->tls ? PERI_OK : PERI_ERR_NOMEM;
+    for (size_t i = 0; err == PERI_OK && i < count; i++)
+        err = read_listener_tls(b, peri_json_at(list, i), i);
     return err;
 }
 
@@ -363,7 +423,8 @@ static char *format_error(const struct builder *b, peri_err_t err)
     return text;
 }
 
-struct peri_generation *peri_generation_new(struct peri_script_generation *script, char *config, uint64_t number,
+struct peri_generation *peri_generation_new(struct peri_script_generation *script, char *config,
+                                            const struct peri_source *source, uint64_t number,
                                             struct peri_slice digest, struct peri_pools *pools, struct peri_shm *shm,
                                             struct peri_metrics_page *page, char **errors)
 {
@@ -373,9 +434,11 @@ struct peri_generation *peri_generation_new(struct peri_script_generation *scrip
         (struct peri_generation){.number = number, .references = 1, .config = config, .script = script, .pools = pools};
     peri_arena_init(&g->arena, PERI_GENERATION_MEMORY);
     g->digest = peri_arena_copy(&g->arena, digest);
-    struct builder b = {.generation = g, .shm = shm, .page = page};
+    struct builder b = {.generation = g, .source = source, .shm = shm, .page = page};
     struct peri_json *json = peri_json_parse(peri_slice_from(config), false, b.message, sizeof(b.message));
     peri_err_t err = json ? read_upstreams(&b, peri_json_get(json, "upstreams")) : PERI_ERR_INVALID;
+    if (err == PERI_OK)
+        err = read_listeners(&b, peri_json_get(json, "listeners"));
     if (err == PERI_OK)
         err = read_routes(&b, peri_json_get(json, "routes"));
     if (err == PERI_OK)
@@ -414,12 +477,22 @@ void peri_generation_unref(struct peri_generation *g)
         peri_upstream_free(g->upstreams[i]);
     for (uint32_t i = 0; i < g->direct_count; i++)
         peri_upstream_free(g->direct[i]);
+    for (uint32_t i = 0; i < g->tls_count; i++)
+        peri_tls_server_unref(g->tls[i].server);
     free(g->upstreams);
     free(g->direct);
     free(g->routes);
     free(g->config);
     peri_arena_close(&g->arena);
     free(g);
+}
+
+struct peri_tls_server *peri_generation_find_tls(const struct peri_generation *g, struct peri_slice address)
+{
+    for (uint32_t i = 0; i < g->tls_count; i++)
+        if (peri_slice_eq(g->tls[i].address, address))
+            return g->tls[i].server;
+    return NULL;
 }
 
 struct peri_upstream *peri_generation_find_upstream(struct peri_generation *g, struct peri_slice name)

@@ -17,6 +17,14 @@ struct peri_script_generation;
 struct peri_secret;
 struct peri_server;
 struct peri_shm;
+struct peri_source;
+struct peri_tls_server;
+
+/// TLS of the listener with this address.
+struct peri_generation_tls {
+    struct peri_slice address;      ///< in the arena
+    struct peri_tls_server *server; ///< one reference
+};
 
 struct peri_generation {
     uint64_t number;
@@ -33,15 +41,18 @@ struct peri_generation {
     uint32_t upstream_count;
     struct peri_secret *secrets; ///< credentials that policies declare (proxy/mask.h), in the arena
     uint32_t secret_count;
+    struct peri_generation_tls *tls; ///< of the listeners that have it
+    uint32_t tls_count;
     struct peri_upstream **direct; ///< made for fetches to plain addresses
     uint32_t direct_count;
     struct peri_pools *pools;   ///< borrowed from the server
     struct peri_server *server; ///< borrowed; whose generation this is
 };
 
-/// Builds the C half from the normalised configuration. `script` and `config` are taken (also on failure); without `script`
+/// Builds the C half from the normalised configuration and the files of `source` that it names. `script` and `config` are taken (also on failure); without `script`
 /// (NULL) the generation can be looked at, but serves nothing. On failure returns NULL and *errors is a malloc'ed JSON array.
-struct peri_generation *peri_generation_new(struct peri_script_generation *script, char *config, uint64_t number,
+struct peri_generation *peri_generation_new(struct peri_script_generation *script, char *config,
+                                            const struct peri_source *source, uint64_t number,
                                             struct peri_slice digest, struct peri_pools *pools, struct peri_shm *shm,
                                             struct peri_metrics_page *page, char **errors);
 
@@ -50,6 +61,9 @@ struct peri_generation *peri_generation_ref(struct peri_generation *generation);
 
 /// One less; the last one releases the Lua half and frees everything.
 void peri_generation_unref(struct peri_generation *generation);
+
+/// TLS of the listener `address`; NULL for none.
+struct peri_tls_server *peri_generation_find_tls(const struct peri_generation *generation, struct peri_slice address);
 
 /// The upstream called `name`, or NULL.
 struct peri_upstream *peri_generation_find_upstream(struct peri_generation *generation, struct peri_slice name);

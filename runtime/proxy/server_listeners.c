@@ -20,6 +20,7 @@ static struct peri_listener_settings read_settings(const struct peri_json *json)
     s.header_bytes = (uint32_t)peri_json_get_integer(limits, "header_bytes", s.header_bytes);
     s.headers = (uint32_t)peri_json_get_integer(limits, "headers", s.headers);
     s.uri_bytes = (uint32_t)peri_json_get_integer(limits, "uri_bytes", s.uri_bytes);
+    s.streams = (uint32_t)peri_json_get_integer(limits, "streams", s.streams);
     s.connections = (uint32_t)peri_json_get_integer(limits, "connections", s.connections);
     s.body_bytes = (uint64_t)peri_json_get_integer(limits, "body", -1);
     s.trusted_hops = (uint32_t)peri_json_get_integer(json, "trusted_hops", 0);
@@ -49,6 +50,7 @@ void peri_listeners_apply(struct peri_server *server, const struct peri_json *co
         struct peri_server_listener *l = PERI_LIST_ITEM(link, struct peri_server_listener, link);
         struct peri_listener_settings settings = find_settings(config, l->address);
         peri_listener_set(l->listener, &settings);
+        peri_listener_set_tls(l->listener, peri_generation_find_tls(server->current, l->address));
     }
 }
 
@@ -70,6 +72,8 @@ static peri_err_t server_add_listener(struct peri_server *server, int fd, struct
     if (!l->listener)
         goto fail;
     peri_listener_set_metrics(l->listener, server->page);
+    if (server->current)
+        peri_listener_set_tls(l->listener, peri_generation_find_tls(server->current, address));
     memcpy(copy, address.ptr, address.len);
     copy[address.len] = '\0';
     l->address = peri_slice(copy, address.len);

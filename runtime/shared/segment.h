@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "event/tls.h"
 #include "shared/lock.h"
 #include "shared/metrics.h"
 #include "shared/names.h"
@@ -36,6 +37,7 @@ struct peri_shm_head {
     uint64_t start_ns;    ///< CLOCK_MONOTONIC at the same moment
     uint64_t generation;
     uint64_t reloads[PERI_RELOAD_COUNT];
+    struct peri_tls_ticket_keys tickets;
     struct peri_lock registry; ///< guards the tables of names and series
     uint32_t route_count;
     uint32_t upstream_count;

@@ -115,7 +115,7 @@ static bool shm_fill(struct peri_shm *shm, uint64_t dict_bytes)
 {
     struct peri_shm_head *head = shm->head;
     if (getrandom(head->hash_secret, sizeof(head->hash_secret), 0) != sizeof(head->hash_secret) ||
-        !peri_lock_init(&head->registry))
+        !peri_lock_init(&head->registry) || peri_tls_ticket_keys_rotate(&head->tickets) != PERI_OK)
         return false;
     for (uint32_t i = 0; i < shm->shards; i++) {
         if (!peri_shard_init(shm, i))
@@ -203,6 +203,11 @@ int peri_shm_fd(const struct peri_shm *shm)
 uint32_t peri_shm_workers(const struct peri_shm *shm)
 {
     return shm->workers;
+}
+
+struct peri_tls_ticket_keys *peri_shm_ticket_keys(struct peri_shm *shm)
+{
+    return &shm->head->tickets;
 }
 
 void peri_shm_registry_acquire(struct peri_shm *shm)

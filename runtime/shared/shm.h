@@ -18,6 +18,7 @@
 #define PERI_SHM_DICT_BYTES_MAX (64ull << 30)
 
 struct peri_metrics_page;
+struct peri_tls_ticket_keys;
 
 /// This process's view of the memory.
 struct peri_shm;
@@ -93,6 +94,10 @@ void peri_shm_worker_get(const struct peri_shm *shm, uint32_t worker, struct per
 
 /// Name of a state, for /status: "empty", "starting", "ready", "draining", "dead".
 const char *peri_worker_state_name(enum peri_worker_state state);
+
+/// The keys under which all workers seal TLS session tickets: made with the memory, rotated by its creator. Borrowed until
+/// peri_shm_close.
+struct peri_tls_ticket_keys *peri_shm_ticket_keys(struct peri_shm *shm);
 
 /// The metrics page set that worker `worker` alone writes (shared/metrics.h). Borrowed until peri_shm_close.
 struct peri_metrics_page *peri_shm_metrics(struct peri_shm *shm, uint32_t worker);

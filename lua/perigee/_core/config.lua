@@ -14,6 +14,7 @@ local references = require "perigee._core.references"
 local routes = require "perigee._core.routes"
 local schema = require "perigee._core.schema"
 local settings = require "perigee._core.settings"
+local tls_settings = require "perigee._core.tls_settings"
 local uses = require "perigee._core.uses"
 
 local config = {}
@@ -117,6 +118,21 @@ local function check_endpoints(build, name, endpoints)
     end
 end
 
+-- Whom a certificate must name has to be known: addresses of unix sockets have no host.
+local function check_protocol(build, name, upstream)
+    local tls = upstream.tls
+    if upstream.protocol == "h2" and not tls then
+        build:error({ "upstreams", name, "protocol" }, '"h2" needs tls; without TLS it is called "h2c"')
+    elseif upstream.protocol == "h2c" and tls then
+        build:error({ "upstreams", name, "protocol" }, '"h2c" is without tls; with TLS it is called "h2"')
+    end
+    for i, endpoint in ipairs(tls and tls.verify and not tls.sni and not tls.san and upstream.endpoints or {}) do
+        if endpoint and tostring(endpoint.address):find("^unix:") then
+            build:error({ "upstreams", name, "endpoints", i }, "a unix socket has no name to verify: set tls.sni or tls.san")
+        end
+    end
+end
+
 local function check_upstreams(build, conf, written)
     -- An upstream with an error of its own still exists for the routes that name it.
     build.upstreams = type(written.upstreams) == "table" and written.upstreams or {}
@@ -127,6 +143,7 @@ local function check_upstreams(build, conf, written)
     end
     for name, upstream in pairs(conf.upstreams or {}) do
         check_endpoints(build, name, upstream.endpoints or {})
+        check_protocol(build, name, upstream)
     end
 end
 
@@ -144,6 +161,7 @@ local function write_listener(listener)
     return {
         address = address.format(address.parse_local(listener.address)),
         protocol = listener.protocol,
+        tls = tls_settings.write_listener(listener.tls),
         trusted_hops = listener.trusted_hops,
         limits = listener.limits,
         timeouts = write_times(listener.timeouts),
@@ -161,6 +179,8 @@ local function write_upstream(name, upstream)
         name = name,
         endpoints = endpoints,
         balance = upstream.balance,
+        protocol = upstream.protocol,
+        tls = upstream.tls,
         timeouts = write_times(upstream.timeouts),
         pool = {
             max_idle = pool.max_idle, idle_ms = duration.milliseconds(pool.idle), max_requests = pool.max_requests,

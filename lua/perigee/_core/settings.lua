@@ -7,6 +7,7 @@
 local address = require "perigee._core.address"
 local check = require "perigee._core.checks"
 local percent = require "perigee._core.percent"
+local tls_settings = require "perigee._core.tls_settings"
 
 local settings = {}
 
@@ -181,10 +182,11 @@ local function upstream_fields()
         file = later "File that lists the servers.",
         http = later "URL that lists the servers.",
         protocol = {
-            type = "string", enum = { "auto", "h1" }, reserved = { h2 = true, h2c = true }, default = "auto",
-            doc = "Protocol of the servers. This version speaks HTTP/1.1.",
+            type = "string", enum = { "auto", "h1", "h2", "h2c" }, default = "auto",
+            doc = "Protocol of the servers: HTTP/1.1, HTTP/2 over TLS, or HTTP/2 without TLS. `auto`: with TLS what the server "
+                .. "chooses, without it HTTP/1.1.",
         },
-        tls = later "TLS to the servers.",
+        tls = tls_settings.upstream,
         balance = {
             type = "string", default = "round_robin", enum = { "round_robin", "random", "least_request" },
             reserved = { ewma = true, ring_hash = true, maglev = true },
@@ -233,7 +235,7 @@ local function listener_fields(default)
             type = "string", enum = { "http" }, reserved = { tcp = true }, default = "http",
             doc = "What it speaks.",
         },
-        tls = later "TLS of the listener.",
+        tls = tls_settings.listener,
         proxy_protocol = later "PROXY protocol from trusted peers.",
         trusted_hops = {
             type = "integer", default = 0, min = 0, max = 100,
@@ -255,6 +257,10 @@ local function listener_fields(default)
                     doc = "Bytes of the request target; more: 414.",
                 },
                 body = { type = "size", doc = "Bytes of a request's body; more: 413. Without it: no limit." },
+                streams = {
+                    type = "integer", default = default(100, 1000), min = 1, max = 10000,
+                    doc = "Requests at once on one HTTP/2 connection.",
+                },
                 connections = {
                     type = "integer", default = 10000, min = 1, max = 10000000,
                     doc = "Open connections of a worker.",
