@@ -39,8 +39,10 @@ static void close_place(struct place *place)
     free(place->copies[1]);
 }
 
-// Builds routes and upstreams of the normalised configuration, as a worker will; a list of errors, or NULL.
-static char *build_routes(struct peri_loop *loop, struct peri_shm *shm, const char *config)
+// Builds routes, upstreams and TLS of the normalised configuration, as a worker will, and records the files that these read;
+// a list of errors, or NULL.
+static char *build_routes(struct peri_loop *loop, struct peri_shm *shm, const struct peri_source *source,
+                          const char *config)
 {
     char *errors = NULL;
     char *copy = strdup(config);
@@ -50,7 +52,7 @@ static char *build_routes(struct peri_loop *loop, struct peri_shm *shm, const ch
         errors = peri_errors_new(NULL, "out of memory");
     } else {
         struct peri_generation *generation =
-            peri_generation_new(NULL, copy, 1, PERI_SLICE(""), pools, shm, peri_shm_metrics(shm, 0), &errors);
+            peri_generation_new(NULL, copy, source, 1, PERI_SLICE(""), pools, shm, peri_shm_metrics(shm, 0), &errors);
         if (generation)
             peri_generation_unref(generation);
     }
@@ -90,7 +92,7 @@ static void run_vm(const struct peri_check_options *options, const struct peri_s
     else
         result->errors = peri_errors_new(NULL, "the Lua runtime could not be started");
     if (vm && !result->errors)
-        result->errors = build_routes(loop, shm, result->config);
+        result->errors = build_routes(loop, shm, source, result->config);
     if (vm) {
         result->errors = peri_script_locate(vm, source, peri_slice_from(name), result->errors);
         peri_vm_free(vm);

@@ -471,11 +471,12 @@ static void connection_become_h2(struct h1_connection *c, struct peri_slice rest
     peri_connection_open_h2(home, stream, tls, true, rest);
 }
 
-// Is the first line one of HTTP/1.x at all? Whoever speaks something else gets no answer that it could not read.
+// Does the first line look like one of HTTP/1.x, which has a version if not a path? Whoever speaks something else could not read an
+// answer; a client of HTTP/2 with a wrong preface would take it for frames.
 static bool is_http(struct peri_slice data)
 {
     const char *end = memchr(data.ptr, '\n', data.len);
-    return !end || memmem(data.ptr, (size_t)(end - data.ptr), " HTTP/", 6) || end - data.ptr < 2;
+    return !end || end - data.ptr < 2 || memchr(data.ptr, '/', (size_t)(end - data.ptr));
 }
 
 // Looks at the first bytes of a connection: do they begin with the preface of HTTP/2 (RFC 9113 3.4)? True when `data` needs no more

@@ -20,7 +20,7 @@ static bool refuse(struct peri_tls_fault *fault, const char *setting, const char
     return false;
 }
 
-// The bytes of the file that `name` says, below `place`; empty when it says none.
+// The bytes of the file that `name` says, below `place`; empty when it says none. Nobody is shown those of a key.
 static bool read_file(const struct peri_json *json, const char *place, const char *name, const struct peri_source *source,
                       struct peri_slice *bytes, struct peri_tls_fault *fault)
 {
@@ -30,6 +30,8 @@ static bool read_file(const struct peri_json *json, const char *place, const cha
     if (path.len == 0)
         return true;
     peri_err_t err = source->read(source->data, path, bytes);
+    if (err == PERI_OK && source->mark_secret && strcmp(name, "key") == 0)
+        source->mark_secret(source->data, path);
     if (err == PERI_OK && bytes->len > 0)
         return true;
     snprintf(setting, sizeof(setting), "%s%s", place, name);

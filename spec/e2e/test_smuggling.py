@@ -129,8 +129,12 @@ SYNTAX = {
     "text after the version": b"GET /hostile HTTP/1.1 x\r\nHost: a\r\n\r\n",
     "a wrong protocol": b"GET /hostile HTTQ/1.1\r\nHost: a\r\n\r\n",
     "no protocol": b"GET /hostile\r\n\r\n",
+}
+
+NO_HTTP = {
     "a TLS hello": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 64 + b"\r\n\r\n",
     "binary": bytes(range(256)),
+    "words": b"INVALID CONNECTION PREFACE\r\n\r\n",
 }
 
 HOSTS = {
@@ -179,9 +183,17 @@ def test_unknown_methods_and_versions_are_refused(gateway, origin, line, status)
     check_untouched(gateway, origin)
 
 
-def test_the_preface_of_http_2_is_refused(gateway, origin):
-    response = send_hostile(gateway, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0")
+def test_half_a_preface_of_http_2_is_refused(gateway, origin):
+    response = send_hostile(gateway, b"PRI * HTTP/2.0\r\n\r\nSX\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0")
     assert response.status in (400, 501, 505)
+    check_untouched(gateway, origin)
+
+
+@pytest.mark.parametrize("kind", NO_HTTP)
+def test_what_is_no_http_at_all_gets_no_response(gateway, origin, kind):
+    with gateway.connect() as client:
+        client.send(NO_HTTP[kind] + SMUGGLED)
+        assert client.read_rest() == b""
     check_untouched(gateway, origin)
 
 

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT
 // Fuzzes a whole client connection: bytes through a memory stream, an owner that answers in one of several manners, the client
 // gone at the end. The contract of exchange/exchange.h holds, nothing is left over, and an owner that answers complete requests
-// sees the same ones however the bytes are cut.
+// sees the same ones however the bytes are cut. Connections that turn to HTTP/2 are left to other targets.
 //
 // The first byte chooses the manner, the second where the bytes are cut.
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "codec/h2.h"
 #include "downstream/listener.h"
 #include "event/loop.h"
 #include "event/stream.h"
@@ -238,6 +239,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < 2)
         return 0;
     struct peri_slice input = peri_slice((const char *)data + 2, size - 2);
+    if (peri_slice_starts(input, PERI_SLICE(PERI_H2_PREFACE)))
+        return 0;
     char *whole = run(input, data[0], 0);
     char *parts = run(input, data[0], (uint8_t)(data[1] | 1));
     if (data[0] % MANNERS == AT_END && strcmp(whole, parts) != 0) {

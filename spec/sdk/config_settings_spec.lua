@@ -41,7 +41,9 @@ describe("a configuration", function()
             },
             listeners = { {
                 address = "127.0.0.1:8080", protocol = "http", trusted_hops = 0,
-                limits = { headers = 100, header_bytes = 61440, uri_bytes = 16384, connections = 10000 },
+                limits = {
+                    headers = 100, header_bytes = 61440, uri_bytes = 16384, connections = 10000, streams = 100,
+                },
                 timeouts = { headers_ms = 10000, request_ms = 300000, idle_ms = 75000, stream_idle_ms = 300000 },
             } },
             routes = { {
@@ -74,8 +76,9 @@ describe("a configuration", function()
         assert.are.equal("127.0.0.1:9901", normalized.admin)
         local listener = normalized.listeners[1]
         assert.are.equal(2, listener.trusted_hops)
-        assert.are.same({ headers = 10, header_bytes = 61440, uri_bytes = 16384, body = 1048576, connections = 10000 },
-            listener.limits)
+        assert.are.same({
+            headers = 10, header_bytes = 61440, uri_bytes = 16384, body = 1048576, connections = 10000, streams = 100,
+        }, listener.limits)
         assert.are.equal(0, listener.timeouts.idle_ms)
         assert.are.equal(10000, listener.timeouts.headers_ms)
     end)
@@ -115,12 +118,9 @@ describe("a configuration", function()
 
     it("says of settings of later versions that they are not supported yet", function()
         for _, case in ipairs {
-            { { listeners = { { address = "*:1", tls = { cert = "a" } } } }, "listeners[1].tls" },
             { { listeners = { { address = "*:1", proxy_protocol = {} } } }, "listeners[1].proxy_protocol" },
             { { listeners = { { address = "*:1", protocol = "tcp" } } }, "listeners[1].protocol" },
             { { upstreams = { u = { srv = "_a._tcp.b" } } }, "upstreams.u.srv" },
-            { { upstreams = { u = { dns = "a:1", tls = {} } } }, "upstreams.u.tls" },
-            { { upstreams = { u = { dns = "a:1", protocol = "h2" } } }, "upstreams.u.protocol" },
             { { upstreams = { u = { dns = "a:1", balance = "maglev" } } }, "upstreams.u.balance" },
             { { upstreams = { u = { dns = "a:1", retries = { attempts = 2 } } } }, "upstreams.u.retries" },
             { { upstreams = { u = { dns = "a:1", health = { path = "/" } } } }, "upstreams.u.health" },
@@ -268,7 +268,7 @@ describe("the upstreams", function()
         assert.are.same({
             name = "u", endpoints = { { address = "127.0.0.1:9001", weight = 1 } }, balance = "round_robin",
             timeouts = { connect_ms = 5000, request_ms = 15000, idle_ms = 300000 },
-            pool = { max_idle = 128, idle_ms = 60000, max_requests = 0 },
+            pool = { max_idle = 128, idle_ms = 60000, max_requests = 0 }, protocol = "auto",
         }, upstream { endpoints = { "127.0.0.1:9001" } })
     end)
 

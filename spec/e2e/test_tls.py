@@ -1,0 +1,663 @@
+# SPDX-License-Identifier: MIT
+"""TLS with clients and with upstreams: certificates, names, versions, resumption, who is let in, and reloads of all that."""
+
+import json
+import os
+import socket
+import ssl
+import subprocess
+
+import pytest
+
+from support import wait
+from support.checks import check_problem
+from support.gateway import run
+from support.metrics import Metrics
+from support.tls import RSA, Authority, TlsClient, TlsUpstream, client_context
+from support.upstream import Seen, Upstream
+
+MIB = 1024 * 1024
+
+CONFIG = """
+return {
+  admin = "unix:$dir/admin.sock",
+  access_log = "off",
+  workers = 2,
+  listeners = { { address = "127.0.0.1:0", tls = { cert = "site.pem", key = "site.key", EXTRA } }, MORE },
+  upstreams = { origin = { endpoints = { "$origin" } } },
+  routes = {
+    { name = "fixed", match = { path = "/fixed" }, reply = "fixed" },
+    { name = "scheme", match = { path = "/scheme" }, handler = function(req) return reply(200, req.scheme) end },
+    { name = "all", match = {}, upstream = "origin" },
+  },
+}
+"""
+
+
+def config(extra="", more=""):
+    return CONFIG.replace("EXTRA", extra).replace("MORE", more)
+
+
+@pytest.fixture(scope="module")
+def authority():
+    authority = Authority()
+    yield authority
+    authority.remove()
+
+
+@pytest.fixture(scope="module")
+def stranger():
+    """An authority that nobody trusts unless the test says so."""
+    stranger = Authority("stranger")
+    yield stranger
+    stranger.remove()
+
+
+@pytest.fixture(scope="module")
+def site(authority):
+    return authority.issue("site.test", "localhost", "IP:127.0.0.1")
+
+
+@pytest.fixture
+def start(origin, launch, site):
+    """Starts a gateway with a TLS listener: start(extra settings of tls, files=…)."""
+    def start(extra="", more="", files=None, text=None, **options):
+        files = {"site.pem": site.cert, "site.key": site.key, **(files or {})}
+        return launch(text or config(extra, more), files=files, values={"origin": origin.address}, **options)
+
+    return start
+
+
+def connect(gateway, context, server_name="site.test", session=None):
+    return TlsClient(gateway.address, context, server_name, session)
+
+
+def get(gateway, context, target="/fixed", **options):
+    with connect(gateway, context, **options) as client:
+        return client.get(target)
+
+
+def refuses(gateway, context, **options):
+    """Does the handshake, or the first read after it, fail with an alert or the end of the connection?"""
+    try:
+        with connect(gateway, context, **options) as client:
+            client.send_request("GET", "/fixed")
+            return not client.fill()
+    except (ssl.SSLError, ConnectionResetError, BrokenPipeError):
+        return True
+
+
+# ---------------------------------------------------------------- the way to the clients
+
+
+@pytest.mark.parametrize("version", ["1.1", "2"])
+def test_curl_is_served_over_tls_with_both_versions_of_http(start, curl, authority, version):
+    gateway = start()
+    command = [curl, "-sS", "--cacert", authority.cert_file, "--http2" if version == "2" else "--http1.1", "-w", " %{http_version}",
+               f"https://{gateway.address}/fixed"]
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == f"fixed {version}"
+
+
+def test_requests_are_passed_on_with_their_scheme(start, authority):
+    gateway = start()
+    with connect(gateway, client_context(authority)) as client:
+        seen = Seen(client.request("POST", "/echo", body=b"x" * MIB))
+        assert (seen.length, seen.headers.get("x-forwarded-proto")) == (MIB, "https")
+        assert client.get("/scheme").text() == "https"
+
+
+def test_a_large_response_arrives_whole(start, origin, authority):
+    origin.answer = lambda wire, request: wire.respond(200, body=os.urandom(16) * (MIB // 16) + b"end")
+    body = get(start(), client_context(authority), "/large").body
+    assert (len(body), body[-3:]) == (MIB + 3, b"end")
+
+
+def test_plain_and_tls_listeners_stand_side_by_side(start, authority):
+    gateway = start(more='{ address = "127.0.0.1:0" }')
+    assert get(gateway, client_context(authority)).text() == "fixed"
+    assert gateway.get("/scheme", listener=1).text() == "http"
+
+
+def test_who_speaks_no_tls_gets_no_response(start):
+    with start().connect() as client:
+        client.send_request("GET", "/fixed")
+        rest = client.read_rest()
+    assert b"HTTP/" not in rest
+    assert rest[:1] in (b"", b"\x15")  # an alert
+
+
+def test_a_handshake_that_takes_too_long_is_given_up(start):
+    gateway = start(text=config().replace("tls = {", 'timeouts = { headers = "100ms" }, tls = {'))
+    with gateway.connect() as client:
+        client.send(b"\x16\x03\x01")
+        assert client.is_at_end()
+    failed = Metrics(gateway.ask("GET", "/metrics").text())
+    assert [value for name, _, value in failed.samples if name == "perigee_tls_handshakes_failed_total"] == [1]
+
+
+def test_a_client_hello_in_single_bytes_is_read(start, authority):
+    gateway = start()
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = client_context(authority).wrap_bio(incoming, outgoing, server_hostname="site.test")
+    with gateway.connect() as wire:
+        while True:
+            try:
+                tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                for byte in outgoing.read():
+                    wire.send(bytes([byte]))
+                incoming.write(wire.read_some())
+    assert tls.version() == "TLSv1.3"
+
+
+# ---------------------------------------------------------------- names, versions, protocols
+
+
+def test_the_certificate_is_chosen_by_server_name(start, authority, site):
+    exact, wildcard = authority.issue("a.shop.test"), authority.issue("*.shop.test")
+    given = authority.issue("c.test")
+    text = config().replace('cert = "site.pem", key = "site.key",', """certificates = {
+      { cert = "site.pem", key = "site.key" }, { cert = "exact.pem", key = "exact.key" },
+      { cert = "wildcard.pem", key = "wildcard.key" }, { cert = "given.pem", key = "given.key", hosts = { "d.test" } } }""")
+    gateway = start(text=text, files={
+        "exact.pem": exact.cert, "exact.key": exact.key, "wildcard.pem": wildcard.cert, "wildcard.key": wildcard.key,
+        "given.pem": given.cert, "given.key": given.key})
+    context = client_context(authority)
+    context.check_hostname = False
+    shown = {}
+    for name in ("site.test", "a.shop.test", "A.Shop.Test", "b.shop.test", "b.b.shop.test", "shop.test", "c.test", "d.test", None):
+        with connect(gateway, context, server_name=name) as client:
+            shown[name] = client.peer
+    assert shown == {
+        "site.test": site.der, "a.shop.test": exact.der, "A.Shop.Test": exact.der, "b.shop.test": wildcard.der,
+        "b.b.shop.test": site.der, "shop.test": site.der, "c.test": site.der, "d.test": given.der, None: site.der}
+
+
+def test_the_kind_of_key_is_what_the_client_can_check(start, authority, site):
+    rsa = authority.issue("site.test", "localhost", "IP:127.0.0.1", kind=RSA)
+    text = config().replace('cert = "site.pem", key = "site.key",', """certificates = {
+      { cert = "site.pem", key = "site.key" }, { cert = "rsa.pem", key = "rsa.key" } }""")
+    gateway = start(text=text, files={"rsa.pem": rsa.cert, "rsa.key": rsa.key})
+    for ciphers, expected in (("ECDHE+aECDSA", site), ("ECDHE+aRSA", rsa)):
+        context = client_context(authority, version=ssl.TLSVersion.TLSv1_2, ciphers=ciphers)
+        with connect(gateway, context) as client:
+            assert client.peer == expected.der
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
+@pytest.mark.parametrize("least, spoken", [("1.2", ["TLSv1.2", "TLSv1.3"]), ("1.3", ["TLSv1.3"])])
+def test_old_versions_are_not_spoken(start, authority, least, spoken):
+    gateway = start(f'min_version = "{least}"')
+    seen = []
+    for version in (ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        context = client_context(authority, version=version, ciphers="ALL:@SECLEVEL=0")
+        try:
+            with connect(gateway, context) as client:
+                seen.append(client.sock.version())
+        except (ssl.SSLError, ConnectionResetError):
+            pass
+    assert seen == spoken
+
+
+@pytest.mark.parametrize("cipher", ["AES128-SHA", "AES256-GCM-SHA384", "ECDHE-ECDSA-AES128-SHA", "DHE-RSA-AES128-GCM-SHA256"])
+def test_ciphers_without_forward_secrecy_or_authentication_are_refused(start, authority, cipher):
+    context = client_context(authority, version=ssl.TLSVersion.TLSv1_2, ciphers=f"{cipher}:@SECLEVEL=0")
+    assert refuses(start(), context)
+
+
+@pytest.mark.parametrize("extra, offered, agreed", [
+    ("", None, None), ("", ["http/1.1"], "http/1.1"), ("", ["http/1.1", "h2"], "h2"), ("", ["h2", "x"], "h2"),
+    ('alpn = { "http/1.1" }', ["h2", "http/1.1"], "http/1.1"),
+])
+def test_the_protocol_is_agreed_on(start, authority, extra, offered, agreed):
+    with connect(start(extra), client_context(authority, alpn=offered)) as client:
+        assert client.sock.selected_alpn_protocol() == agreed
+
+
+@pytest.mark.parametrize("extra, offered", [("", ["x"]), ('alpn = { "h2" }', ["http/1.1"]), ('alpn = { "http/1.1" }', ["h2"])])
+def test_no_protocol_in_common_is_no_connection(start, authority, extra, offered):
+    with pytest.raises(ssl.SSLError, match="(?i)no.application.protocol"):
+        connect(start(extra), client_context(authority, alpn=offered))
+
+
+# ---------------------------------------------------------------- resumption
+
+
+def session_of(gateway, context, **options):
+    """A session, which comes after the first response at the latest."""
+    with connect(gateway, context, **options) as client:
+        assert client.get("/fixed").status == 200
+        assert client.sock.session.has_ticket
+        return client.sock.session
+
+
+def resumes(gateway, context, session, **options):
+    with connect(gateway, context, session=session, **options) as client:
+        assert client.get("/fixed").text() == "fixed"
+        return client.sock.session_reused
+
+
+VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_session_is_resumed_on_every_worker(start, authority, version):
+    gateway = start()
+    context = client_context(authority, version=version)
+    session = session_of(gateway, context)
+    held = []
+
+    def reached():
+        held.append(connect(gateway, context, session=session))
+        assert held[-1].get("/fixed").text() == "fixed"
+        assert held[-1].sock.session_reused
+        return all(worker["connections"] > 0 for worker in gateway.ask_json("/status")["workers"])
+
+    wait.until(reached, "both workers had resumed a session")
+    for client in held:
+        client.close()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_session_is_resumed_after_reloads(start, authority, version):
+    gateway = start()
+    context = client_context(authority, version=version)
+    session = session_of(gateway, context)
+    for _ in range(3):
+        gateway.reload(config('min_version = "1.2"'))
+        gateway.reload(config())
+        assert resumes(gateway, context, session)
+
+
+def test_openssl_resumes_too(start, folder, authority):
+    gateway = start()
+    command = ["openssl", "s_client", "-connect", gateway.address, "-servername", "site.test", "-CAfile", str(authority.cert_file), "-ign_eof"]
+    request = "GET /fixed HTTP/1.1\r\nHost: site.test\r\nConnection: close\r\n\r\n"
+    for options, kind in (("-sess_out", "New, TLSv1.3"), ("-sess_in", "Reused, TLSv1.3")):
+        done = subprocess.run([*command, options, str(folder.path / "session")], input=request, capture_output=True, text=True,
+                              check=True, timeout=wait.PATIENCE)
+        assert kind in done.stdout
+        assert "\r\nfixed" in done.stdout or "\nfixed" in done.stdout
+        assert "Verify return code: 0 (ok)" in done.stdout
+
+
+# ---------------------------------------------------------------- client certificates
+
+
+@pytest.fixture
+def member(authority):
+    return authority.issue("member.test")
+
+
+CLIENT_AUTH = 'client_ca = "clients.pem", client_auth = "%s"'
+
+
+@pytest.mark.parametrize("auth", ["none", "optional", "require"])
+def test_client_certificates_are_asked_for_as_configured(start, authority, stranger, member, auth):
+    extra = "" if auth == "none" else CLIENT_AUTH % auth
+    gateway = start(extra, files={"clients.pem": authority.cert})
+    impostor = stranger.issue("member.test")
+    let_in = {
+        "with": not refuses(gateway, client_context(authority, member)),
+        "without": not refuses(gateway, client_context(authority)),
+        "wrong": not refuses(gateway, client_context(authority, impostor)),
+    }
+    assert let_in == {"with": True, "without": auth != "require", "wrong": auth == "none"}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_session_is_worth_nothing_once_others_vouch_for_clients(start, authority, stranger, member, version):
+    gateway = start(CLIENT_AUTH % "require", files={"clients.pem": authority.cert})
+    context = client_context(authority, member, version=version)
+    session = session_of(gateway, context)
+    assert resumes(gateway, context, session)
+    gateway.write("clients.pem", stranger.cert)
+    gateway.reload()
+    assert refuses(gateway, context, session=session)
+    gateway.write("clients.pem", authority.cert)
+    gateway.reload()
+    assert resumes(gateway, context, session)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_session_without_a_certificate_does_not_get_around_one(start, authority, version):
+    gateway = start()
+    context = client_context(authority, version=version)
+    session = session_of(gateway, context)
+    gateway.write("clients.pem", authority.cert)
+    gateway.reload(config(CLIENT_AUTH % "optional"))
+    optional = session_of(gateway, context)
+    gateway.reload(config(CLIENT_AUTH % "require"))
+    assert refuses(gateway, context, session=session)
+    assert refuses(gateway, context, session=optional)
+
+
+@pytest.mark.parametrize("sans", [
+    ["URI:spiffe://td.test/a", "URI:spiffe://td.test/b"], ["URI:spiffe://td.test/*"], ["URI:spiffe://TD.test/a"], ["URI:spiffe://td.test/"],
+    ["URI:spiffe://td.test/a", "URI:https://td.test/"], ["URI:spiffe://td.test/a/../b"],
+])
+def test_a_spiffe_id_that_breaks_the_rules_lets_nobody_in(start, authority, sans):
+    gateway = start(CLIENT_AUTH % "optional", files={"clients.pem": authority.cert})
+    assert not refuses(gateway, client_context(authority, authority.issue("URI:spiffe://td.test/a")))
+    assert refuses(gateway, client_context(authority, authority.issue(*sans)))
+
+
+# ---------------------------------------------------------------- reloads
+
+
+def test_a_reload_brings_the_new_certificate_to_new_connections(start, authority, site):
+    gateway = start()
+    context = client_context(authority)
+    renewed = authority.issue("site.test", "localhost", "IP:127.0.0.1")
+    with connect(gateway, context) as kept:
+        assert kept.peer == site.der
+        gateway.write("site.pem", renewed.cert)
+        gateway.write("site.key", renewed.key)
+        assert {peer_of(gateway, context) for _ in range(4)} == {site.der}
+        gateway.reload()
+        assert {peer_of(gateway, context) for _ in range(16)} == {renewed.der}
+        assert kept.get("/fixed").text() == "fixed"
+
+
+def peer_of(gateway, context):
+    with connect(gateway, context) as client:
+        return client.peer
+
+
+def test_a_new_certificate_is_noticed_where_files_are_watched(start, authority, site):
+    gateway = start(text=config().replace("workers = 2", "workers = 1, watch = true"))
+    context = client_context(authority)
+    renewed = authority.issue("site.test")
+    gateway.write("site.key", renewed.key)
+    gateway.write("site.pem", renewed.cert)
+    wait.until(lambda: peer_of(gateway, context) == renewed.der, "the new certificate was shown")
+
+
+def test_a_certificate_that_cannot_be_used_changes_nothing(start, authority, site, stranger):
+    gateway = start()
+    gateway.write("site.key", stranger.key)
+    result = gateway.command("reload")
+    assert result.returncode == 1
+    assert "gateway.lua:6: listeners[1].tls: the key does not fit the certificate" in result.stderr
+    assert peer_of(gateway, client_context(authority)) == site.der
+    assert gateway.ask_json("/status")["generation"] == 1
+
+
+def test_a_rollback_shows_the_old_certificate_again(start, authority, site):
+    gateway = start()
+    renewed = authority.issue("site.test")
+    gateway.write("site.pem", renewed.cert)
+    gateway.write("site.key", renewed.key)
+    gateway.reload()
+    assert gateway.command("rollback").returncode == 0
+    assert {peer_of(gateway, client_context(authority)) for _ in range(8)} == {site.der}
+
+
+def test_tls_comes_and_goes_with_reloads(start, authority):
+    gateway = start()
+    plain = config().replace('tls = { cert = "site.pem", key = "site.key",  }', "")
+    assert "tls" not in plain
+    gateway.reload(plain)
+    assert gateway.get("/scheme").text() == "http"
+    gateway.reload(config())
+    assert get(gateway, client_context(authority), "/scheme").text() == "https"
+
+
+def test_keys_are_never_shown(start, authority, site):
+    gateway = start()
+    renewed = authority.issue("site.test")
+    gateway.write("site.pem", renewed.cert)
+    gateway.write("site.key", renewed.key)
+    gateway.reload()
+    diff = gateway.ask("GET", "/generations/diff?generation=2").text()
+    assert "Secret file site.key differs" in diff
+    for key in (site.key, renewed.key):
+        assert not any(line in diff for line in key.split("\n")[1:-2])
+
+
+# ---------------------------------------------------------------- files that are wrong
+
+
+BAD_LISTENER = """return {
+  listeners = {
+    {
+      address = "127.0.0.1:0",
+      tls = {
+        SETTINGS
+      },
+    },
+  },
+  routes = { { name = "a", match = {}, reply = "a" } },
+}
+"""
+
+
+def check(folder, name="gateway.lua"):
+    result = run("check", folder.path / name)
+    assert "PRIVATE" not in result.stderr + result.stdout
+    return result.returncode, result.stderr.replace(f"{folder.path}/", "").strip()
+
+
+@pytest.fixture
+def bench(folder, site, authority):
+    """A folder with good and bad files."""
+    encrypted = subprocess.run(["openssl", "pkey", "-in", site.key_file, "-aes256", "-passout", "pass:x"], check=True, capture_output=True)
+    for name, text in {"site.pem": site.cert, "site.key": site.key, "empty.pem": "", "text.pem": "no certificate\n",
+                       "locked.key": encrypted.stdout.decode(), "ca.pem": authority.cert, "ca.key": authority.key,
+                       "cut.pem": site.cert + authority.cert[:-60]}.items():
+        folder.write(name, text)
+    return folder
+
+
+@pytest.mark.parametrize("settings, path, message", [
+    ('cert = "gone.pem", key = "site.key"', "tls.cert", "the file 'gone.pem' does not exist"),
+    ('cert = "site.pem", key = "gone.key"', "tls.key", "the file 'gone.key' does not exist"),
+    ('cert = "site.pem", key = "/gone.key"', "tls.key", "the file '/gone.key' does not exist"),
+    ('cert = "empty.pem", key = "site.key"', "tls.cert", "the file 'empty.pem' is empty"),
+    ('cert = "text.pem", key = "site.key"', "tls", "the certificate cannot be read"),
+    ('cert = "cut.pem", key = "site.key"', "tls", "the certificate cannot be used"),
+    ('cert = "site.pem", key = "text.pem"', "tls", "the key cannot be read"),
+    ('cert = "site.pem", key = "locked.key"', "tls", "the key cannot be read"),
+    ('cert = "site.pem", key = "ca.key"', "tls", "the key does not fit the certificate"),
+    ('cert = "site.pem", key = "site.key", ocsp = "text.pem"', "tls", "the OCSP response is not a successful one in DER form"),
+    ('cert = "site.pem", key = "site.key", client_auth = "require", client_ca = "gone.pem"', "tls.client_ca", "does not exist"),
+    ('cert = "site.pem", key = "site.key", client_auth = "require", client_ca = "text.pem"', "tls", "client_ca has no certificate in it"),
+    ('certificates = { { cert = "site.pem", key = "site.key" }, { cert = "site.pem", key = "ca.key" } }', "tls.certificates[2]",
+     "the key does not fit the certificate"),
+    ('certificates = { { cert = "site.pem", key = "site.key" }, { cert = "gone.pem", key = "ca.key" } }', "tls.certificates[2].cert",
+     "the file 'gone.pem' does not exist"),
+    ('cert = "../site.pem", key = "site.key"', "tls.cert", "the file '../site.pem' cannot be read"),
+])
+def test_a_bad_file_of_a_listener_is_an_error_with_its_place(bench, settings, path, message):
+    bench.write("gateway.lua", BAD_LISTENER.replace("SETTINGS", settings))
+    status, text = check(bench)
+    assert status == 1
+    line = 6 if "." in path else 5
+    assert text.startswith(f"gateway.lua:{line}: listeners[1].{path}: "), text
+    assert message in text
+
+
+@pytest.mark.parametrize("settings, path, message", [
+    ('ca = "gone.pem"', "tls.ca", "the file 'gone.pem' does not exist"),
+    ('ca = "text.pem"', "tls", "ca has no certificate in it"),
+    ('cert = "site.pem", key = "ca.key"', "tls", "the key does not fit the certificate"),
+])
+def test_a_bad_file_of_an_upstream_is_an_error_with_its_place(bench, settings, path, message):
+    bench.write("gateway.lua", f"""return {{
+  upstreams = {{ u = {{ endpoints = {{ "127.0.0.1:1" }},
+    tls = {{ {settings} }} }} }},
+  routes = {{ {{ name = "a", match = {{}}, upstream = "u" }} }},
+}}
+""")
+    status, text = check(bench)
+    assert status == 1
+    assert text.startswith(f"gateway.lua:3: upstreams.u.{path}: "), text
+    assert message in text
+
+
+def test_a_bad_file_is_found_in_json_too(bench):
+    tls = {"cert": "gone.pem", "key": "site.key"}
+    bench.write("gateway.json", json.dumps({"listeners": [{"address": "127.0.0.1:0", "tls": tls}], "routes": []}, indent=2))
+    status, text = check(bench, "gateway.json")
+    assert status == 1
+    assert text.startswith("gateway.json:6: listeners[1].tls.cert: "), text
+
+
+# ---------------------------------------------------------------- the way to the upstreams
+
+
+TO_TLS = """
+return {
+  admin = "unix:$dir/admin.sock",
+  access_log = "off",
+  workers = 1,
+  listeners = { { address = "127.0.0.1:0" } },
+  upstreams = { secure = { endpoints = { "$secure" }, tls = { TLS }, SETTINGS } },
+  routes = { { name = "all", match = {}, upstream = "secure" } },
+}
+"""
+
+
+@pytest.fixture
+def secure(authority, site):
+    with TlsUpstream(site) as upstream:
+        yield upstream
+    assert upstream.failures == []
+
+
+@pytest.fixture
+def towards(launch, authority, stranger, member):
+    """Starts a gateway in front of a TLS upstream: towards(upstream, settings of its tls)."""
+    files = {"ca.pem": authority.cert, "stranger.pem": stranger.cert, "member.pem": member.cert, "member.key": member.key}
+
+    def towards(upstream, tls='ca = "ca.pem"', settings=""):
+        text = TO_TLS.replace("TLS", tls).replace("SETTINGS", settings)
+        return launch(text, files=files, values={"secure": upstream.address})
+
+    return towards
+
+
+def check_refused(response, upstream):
+    check_problem(response, 503, "tls_failed")
+    assert upstream.heads == []
+
+
+def test_an_upstream_that_verifies_is_spoken_with(secure, towards):
+    seen = Seen(towards(secure).request("POST", "/echo", body=b"y" * MIB))
+    assert (seen.length, seen.method) == (MIB, "POST")
+
+
+def test_a_large_response_comes_through_tls(secure, towards):
+    secure.answer = lambda wire, request: wire.respond(200, body=b"z" * MIB)
+    assert towards(secure).get("/").body == b"z" * MIB
+
+
+def test_upstreams_are_verified_by_default(secure, towards):
+    check_refused(towards(secure, "").get("/"), secure)
+
+
+def test_an_upstream_of_another_authority_is_refused(secure, towards):
+    check_refused(towards(secure, 'ca = "stranger.pem"').get("/"), secure)
+
+
+def test_an_upstream_with_another_name_is_refused(authority, towards):
+    with TlsUpstream(authority.issue("other.test")) as upstream:
+        check_refused(towards(upstream).get("/"), upstream)
+        check_refused(towards(upstream, 'ca = "ca.pem", sni = "site.test"').get("/"), upstream)
+        assert Seen(towards(upstream, 'ca = "ca.pem", sni = "other.test"').get("/"))
+        assert upstream.handshakes[-1][0] == "other.test"
+
+
+def test_verification_can_be_switched_off(stranger, towards):
+    with TlsUpstream(stranger.issue("other.test")) as upstream:
+        assert Seen(towards(upstream, "verify = false").get("/"))
+
+
+@pytest.mark.parametrize("pinned, is_accepted", [
+    (["spiffe://td.test/orders"], True), (["spiffe://td.test/users"], False), (["a.test"], True), (["b.test"], False),
+    (["b.test", "spiffe://td.test/orders"], True), (["spiffe://td.test/order"], False), (["127.0.0.1"], False),
+])
+def test_pinned_names_decide(authority, towards, pinned, is_accepted):
+    names = ", ".join(f'"{name}"' for name in pinned)
+    with TlsUpstream(authority.issue("URI:spiffe://td.test/orders", "a.test")) as upstream:
+        response = towards(upstream, f'ca = "ca.pem", san = {{ {names} }}').get("/")
+        if is_accepted:
+            assert Seen(response)
+        else:
+            check_refused(response, upstream)
+
+
+def test_a_pinned_name_does_not_stand_for_the_authority(stranger, towards):
+    with TlsUpstream(stranger.issue("a.test")) as upstream:
+        check_refused(towards(upstream, 'ca = "ca.pem", san = { "a.test" }').get("/"), upstream)
+
+
+def test_the_client_certificate_is_shown(authority, site, member, towards):
+    with TlsUpstream(site, authority=authority) as upstream:
+        assert Seen(towards(upstream, 'ca = "ca.pem", cert = "member.pem", key = "member.key"').get("/"))
+        assert upstream.handshakes[-1][1] == member.der
+
+
+def test_an_upstream_that_wants_a_certificate_gets_no_request_without(authority, site, towards):
+    with TlsUpstream(site, authority=authority) as upstream:
+        assert towards(upstream).get("/").status in (502, 503)
+        assert upstream.heads == []
+
+
+def test_sessions_with_upstreams_are_resumed(secure, towards):
+    secure.answer = lambda wire, request: (wire.respond(200, [("Connection", "close")], b"bye"), wire.close())
+    gateway = towards(secure)
+    for _ in range(3):
+        assert gateway.get("/").text() == "bye"
+    assert [resumed for _, _, resumed in secure.handshakes] == [False, True, True]
+
+
+def test_connections_with_upstreams_are_kept(secure, towards):
+    gateway = towards(secure)
+    assert {Seen(gateway.get("/")).connection for _ in range(5)} == {0}
+
+
+class SaysPlainText(Upstream):
+    def serve(self, connection):
+        connection.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        connection.close()
+        connection.is_closed.set()
+
+
+def test_an_upstream_that_speaks_no_tls_is_an_error(towards):
+    with SaysPlainText() as upstream:
+        check_refused(towards(upstream).get("/"), upstream)
+
+
+def test_an_upstream_that_says_nothing_is_given_up(towards):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        class Address:
+            address = "127.0.0.1:%d" % silent.getsockname()[1]
+
+        response = towards(Address, settings='timeouts = { connect = "200ms" }').get("/")
+    assert response.status in (503, 504), response
+
+
+def test_trust_in_upstreams_changes_with_a_reload(secure, towards):
+    gateway = towards(secure)
+    assert Seen(gateway.get("/"))
+    gateway.reload(TO_TLS.replace("TLS", 'ca = "stranger.pem"').replace("SETTINGS", ""))
+    secure.heads.clear()
+    check_refused(gateway.get("/"), secure)
+
+
+def test_what_upstreams_trust_in_changes_with_its_file(secure, towards, stranger):
+    gateway = towards(secure)
+    assert Seen(gateway.get("/"))
+    gateway.write("ca.pem", stranger.cert)
+    gateway.reload()
+    secure.heads.clear()
+    check_refused(gateway.get("/"), secure)
+
+
+def test_a_fetch_uses_the_upstreams_tls(secure, launch, authority):
+    text = TO_TLS.replace("TLS", 'ca = "ca.pem"').replace("SETTINGS", "").replace(
+        'upstream = "secure"', 'handler = function() return reply(200, require("perigee").http.fetch("http://secure/x").body) end')
+    gateway = launch(text, files={"ca.pem": authority.cert}, values={"secure": secure.address})
+    assert json.loads(gateway.get("/").body)["target"] == "/x"
