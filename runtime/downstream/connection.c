@@ -468,7 +468,8 @@ static void connection_become_h2(struct h1_connection *c, struct peri_slice rest
     struct peri_stream *stream = c->stream;
     struct peri_tls_info *tls = c->tls;
     connection_dissolve(c);
-    peri_connection_open_h2(home, stream, tls, true, rest);
+    if (!peri_connection_open_h2(home, stream, tls, true, rest))
+        home->on_closed(home);
 }
 
 // Does the first line look like one of HTTP/1.x, which has a version if not a path? Whoever speaks something else could not read an
@@ -508,7 +509,7 @@ static bool connection_sniff(struct h1_connection *c, struct peri_slice data)
 static void on_read(struct peri_stream *stream, struct peri_slice data)
 {
     struct h1_connection *c = peri_stream_data(stream);
-    if (c->is_closing || c->refusal != PERI_OK || (c->is_fresh && connection_sniff(c, data)))
+    if (c->is_closing || c->refusal != PERI_OK || (PERI_UNLIKELY(c->is_fresh) && connection_sniff(c, data)))
         return;
     connection_progress(c);
     if (c->ahead.len > 0 || is_tunnel(c)) {

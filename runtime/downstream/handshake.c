@@ -54,10 +54,10 @@ static void on_connect(struct peri_stream *stream, peri_err_t err)
     }
     struct peri_tls_info *tls = peri_stream_take_tls(stream);
     handshake_free(h);
-    if (peri_slice_eq(peri_slice_from(tls->alpn), PERI_SLICE("h2")))
-        peri_connection_open_h2(home, stream, tls, false, peri_slice(NULL, 0));
-    else
-        peri_connection_open(home, stream, tls);
+    bool is_h2 = peri_slice_eq(peri_slice_from(tls->alpn), PERI_SLICE("h2"));
+    if (!(is_h2 ? peri_connection_open_h2(home, stream, tls, false, peri_slice(NULL, 0))
+                : peri_connection_open(home, stream, tls)))
+        home->on_closed(home);
 }
 
 static void on_close(struct peri_stream *stream)

@@ -93,7 +93,7 @@ static void attempt_begin(struct peri_attempt *attempt)
 bool peri_attempt_send_body(struct peri_attempt *attempt, struct peri_slice data)
 {
     peri_debug_assert(attempt->is_ready);
-    if (attempt->stream)
+    if (PERI_UNLIKELY(attempt->stream != NULL))
         return peri_session_send_body(attempt, data);
     struct peri_stream *stream = attempt->connection->stream;
     if (data.len == 0)
@@ -113,7 +113,7 @@ void peri_attempt_send_end(struct peri_attempt *attempt, const struct peri_heade
 {
     static const struct peri_headers none;
     peri_debug_assert(attempt->is_ready);
-    if (attempt->stream) {
+    if (PERI_UNLIKELY(attempt->stream != NULL)) {
         peri_session_send_end(attempt, trailers);
         return;
     }
@@ -303,7 +303,9 @@ void peri_attempt_start(struct peri_attempt *attempt)
 {
     peri_debug_assert(!attempt->connection && !attempt->is_ready && attempt->pool);
     peri_list_init(&attempt->wait);
-    if (!attempt->wants_fresh && (peri_session_start(attempt) || peri_pool_wait(attempt)))
+    attempt->is_paused = false;
+    if (PERI_UNLIKELY(peri_pool_has_sessions(attempt->pool)) && !attempt->wants_fresh &&
+        (peri_session_start(attempt) || peri_pool_wait(attempt)))
         return;
     struct peri_upstream_connection *c = attempt->wants_fresh ? NULL : peri_pool_take(attempt->pool);
     if (c) {
@@ -323,15 +325,16 @@ void peri_attempt_start(struct peri_attempt *attempt)
     peri_h1_init(&c->h1, PERI_H1_CLIENT, &limits, &h1_events, c);
 }
 
-void peri_attempt_pause(struct peri_attempt *attempt, bool paused)
+void peri_attempt_set_paused(struct peri_attempt *attempt, bool paused)
 {
     struct peri_upstream_connection *c = attempt->connection;
+    if (!c || !c->stream)
+        return;
+    attempt->is_paused = paused;
     if (attempt->stream) {
         peri_session_pause(attempt, paused);
         return;
     }
-    if (!c || !c->stream || c->is_stopped == paused)
-        return;
     c->is_stopped = paused;
     if (paused)
         peri_stream_read_stop(c->stream);

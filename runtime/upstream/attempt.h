@@ -53,6 +53,7 @@ struct peri_attempt {
     struct peri_upstream_connection *connection; ///< NULL before the start and after the end
     struct peri_h2_stream *stream;               ///< on a session; NULL otherwise
     struct peri_list wait;                       ///< in the pool's list while a session is on its way
+    bool is_paused;                              ///< response bytes are not delivered
     bool is_reused;                              ///< runs on a pooled connection
     bool is_ready;                               ///< on_ready was called
     bool is_sent;                                ///< the request was written to its end
@@ -71,8 +72,13 @@ bool peri_attempt_send_body(struct peri_attempt *attempt, struct peri_slice data
 /// Ends the request body, with trailers (may be NULL).
 void peri_attempt_send_end(struct peri_attempt *attempt, const struct peri_headers *trailers);
 
-/// Stops / resumes the delivery of response bytes.
-void peri_attempt_pause(struct peri_attempt *attempt, bool paused);
+/// Stops / resumes the delivery of response bytes; the inline one is for calls that mostly change nothing.
+void peri_attempt_set_paused(struct peri_attempt *attempt, bool paused);
+static inline void peri_attempt_pause(struct peri_attempt *attempt, bool paused)
+{
+    if (PERI_UNLIKELY(attempt->is_paused != paused))
+        peri_attempt_set_paused(attempt, paused);
+}
 
 /// Ends the attempt and closes its connection; no event follows. No-op when it is over.
 void peri_attempt_cancel(struct peri_attempt *attempt);

@@ -51,7 +51,10 @@ void peri_upstream_connection_closed(struct peri_upstream_connection *c);
 /// The connection is established: does it speak HTTP/2? The pool remembers.
 bool peri_pool_speaks_h2(struct peri_upstream_connection *c);
 
-/// Lets the attempt wait for a session that is on its way. False when none is, or the upstream does not speak HTTP/2 as far as is known.
+/// Does the upstream speak HTTP/2, as far as is known, or did it when its sessions began?
+bool peri_pool_has_sessions(const struct peri_pool *pool);
+
+/// Lets the attempt wait for a session that is on its way. False when none is.
 bool peri_pool_wait(struct peri_attempt *attempt);
 
 /// Takes an attempt that waits out again; no-op for others.

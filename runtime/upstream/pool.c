@@ -44,7 +44,7 @@ struct peri_pool {
     struct peri_list waiting;         ///< attempts, by peri_attempt.wait
     struct peri_tls_session resumes;  ///< TLS: of the last connection
     uint32_t connecting;              ///< connections that are not established yet
-    bool speaks_h2;                   ///< the last connection did
+    bool speaks_h2;                   ///< the last connection did, or must
 };
 
 /// A connection that waits for its stream: for the address of a name, or for the loop to report a failure.
@@ -148,6 +148,7 @@ struct peri_pool *peri_pools_get(struct peri_pools *pools, struct peri_slice add
         if (!pool)
             return NULL;
         pool->settings = *settings;
+        pool->speaks_h2 = settings->protocol == PERI_POOL_H2;
         if (settings->tls)
             peri_tls_client_ref(settings->tls);
     }
@@ -220,15 +221,19 @@ bool peri_pool_speaks_h2(struct peri_upstream_connection *c)
     bool is_agreed = tls && peri_slice_eq(peri_slice_from(tls->alpn), PERI_SLICE("h2"));
     pool->connecting--;
     c->is_connected = true;
-    pool->speaks_h2 = is_agreed || (pool->settings.protocol == PERI_POOL_H2 && !tls);
+    pool->speaks_h2 = is_agreed || pool->settings.protocol == PERI_POOL_H2;
     return pool->speaks_h2;
+}
+
+bool peri_pool_has_sessions(const struct peri_pool *pool)
+{
+    return pool->speaks_h2 || !peri_list_is_empty(&pool->sessions);
 }
 
 bool peri_pool_wait(struct peri_attempt *attempt)
 {
     struct peri_pool *pool = attempt->pool;
-    bool is_h2 = pool->settings.protocol == PERI_POOL_H2 || pool->speaks_h2;
-    if (!is_h2 || pool->connecting == 0)
+    if (!pool->speaks_h2 || pool->connecting == 0)
         return false;
     peri_list_append(&pool->waiting, &attempt->wait);
     return true;
