@@ -18,8 +18,6 @@
 #define CLIENT_STREAM_WINDOW (256 * 1024)
 #define CLIENT_SESSION_WINDOW (4 * 1024 * 1024)
 #define FRAME_HEAD 9
-#define OUT_HIGH (64 * 1024) // bytes of a stream's body to send at which its owner should stop
-#define OUT_LOW (16 * 1024)
 #define UPLOAD_REST (64 * 1024) // bytes of an unwanted request that are read and dropped
 #define GATHER_SIZE (64 * 1024)
 #define ACKS_MAX 1000 // answers to PING and SETTINGS that may wait
@@ -37,7 +35,7 @@ static void end_because(struct peri_h2 *h2, peri_err_t err)
 
 // ---- streams ----
 
-static struct peri_h2_stream *stream_new(struct peri_h2 *h2, int32_t id)
+struct peri_h2_stream *peri_h2_stream_new(struct peri_h2 *h2, int32_t id)
 {
     struct peri_h2_stream *stream = calloc(1, sizeof(*stream));
     if (!stream)
@@ -46,20 +44,20 @@ static struct peri_h2_stream *stream_new(struct peri_h2 *h2, int32_t id)
     stream->id = id;
     stream->begun_ms = h2->now_ms;
     peri_list_init(&stream->wake);
-    peri_buf_init(&stream->out);
+    peri_buf_init(&stream->out.body);
     peri_buf_init(&stream->in);
     peri_list_append(&h2->streams, &stream->link);
     h2->count++;
     return stream;
 }
 
-static void stream_free(struct peri_h2_stream *stream)
+void peri_h2_stream_free(struct peri_h2_stream *stream)
 {
     peri_list_remove(&stream->link);
     peri_list_remove(&stream->wake);
-    peri_buf_close(&stream->out);
+    peri_buf_close(&stream->out.body);
     peri_buf_close(&stream->in);
-    free(stream->trailers);
+    free(stream->out.trailers);
     stream->h2->count--;
     free(stream);
 }
@@ -70,11 +68,11 @@ static void stream_let_go(struct peri_h2_stream *stream)
     stream->data = NULL;
     stream->req = NULL;
     stream->res = NULL;
-    stream->headers = NULL;
+    stream->block.headers = NULL;
     peri_list_remove(&stream->wake);
     peri_buf_close(&stream->in);
     if (stream->is_closed)
-        stream_free(stream);
+        peri_h2_stream_free(stream);
 }
 
 static void tell_reset(struct peri_h2_stream *stream, peri_err_t err)
@@ -85,7 +83,7 @@ static void tell_reset(struct peri_h2_stream *stream, peri_err_t err)
     stream->data = NULL;
 }
 
-static void wake(struct peri_h2_stream *stream)
+void peri_h2_wake(struct peri_h2_stream *stream)
 {
     if (peri_list_is_empty(&stream->wake))
         peri_list_append(&stream->h2->waking, &stream->wake);
@@ -97,13 +95,13 @@ static struct peri_h2_stream *find_stream(struct peri_h2 *h2, int32_t id)
     return nghttp2_session_get_stream_user_data(h2->session, id);
 }
 
-static void rst(struct peri_h2_stream *stream, uint32_t code)
+void peri_h2_rst(struct peri_h2_stream *stream, uint32_t code)
 {
     nghttp2_submit_rst_stream(stream->h2->session, NGHTTP2_FLAG_NONE, stream->id, code);
     stream->h2->events->on_output(stream->h2);
 }
 
-static void want_output(struct peri_h2 *h2)
+void peri_h2_want_output(struct peri_h2 *h2)
 {
     h2->events->on_output(h2);
 }
@@ -112,7 +110,7 @@ static void want_output(struct peri_h2 *h2)
 
 static int begin_request(struct peri_h2 *h2, int32_t id)
 {
-    struct peri_h2_stream *stream = stream_new(h2, id);
+    struct peri_h2_stream *stream = peri_h2_stream_new(h2, id);
     if (!stream) {
         end_because(h2, PERI_ERR_NOMEM);
         return NGHTTP2_ERR_CALLBACK_FAILURE;
@@ -124,24 +122,24 @@ static int begin_request(struct peri_h2 *h2, int32_t id)
         return 0;
     stream->data = NULL;
     stream_let_go(stream);
-    rst(stream, NGHTTP2_REFUSED_STREAM);
+    peri_h2_rst(stream, NGHTTP2_REFUSED_STREAM);
     return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 }
 
 // Where the fields of a later block go: trailers, or (client) another interim or the final head.
 static void begin_block(struct peri_h2_stream *stream)
 {
-    stream->field_bytes = stream->field_count = 0;
-    stream->cookie = peri_slice(NULL, 0);
-    stream->status = 0;
+    stream->block.bytes = stream->block.count = 0;
+    stream->block.cookie = peri_slice(NULL, 0);
+    stream->block.status = 0;
     if (!stream->data)
-        stream->headers = NULL;
+        stream->block.headers = NULL;
     else if (stream->req)
-        stream->headers = &stream->req->trailers;
+        stream->block.headers = &stream->req->trailers;
     else if (stream->has_head)
-        stream->headers = &stream->res->trailers;
+        stream->block.headers = &stream->res->trailers;
     else
-        stream->headers = &stream->res->headers;
+        stream->block.headers = &stream->res->headers;
 }
 
 static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *data)
@@ -178,7 +176,7 @@ static void stream_spoil(struct peri_h2_stream *stream, peri_err_t err)
 {
     tell_reset(stream, err);
     stream_let_go(stream);
-    rst(stream, err == PERI_ERR_HEADERS_TOO_LARGE ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_PROTOCOL_ERROR);
+    peri_h2_rst(stream, err == PERI_ERR_HEADERS_TOO_LARGE ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_PROTOCOL_ERROR);
 }
 
 static void tell_end(struct peri_h2_stream *stream)
@@ -197,7 +195,7 @@ static void on_request_head(struct peri_h2_stream *stream, bool ends)
         stream_spoil(stream, err);
         return;
     }
-    stream->err = err; // to be answered by the owner
+    stream->block.err = err; // to be answered by the owner
     stream->rest = stream->req->content_length;
     stream->is_in_told = ends;
     stream->h2->events->on_head(stream, ends);
@@ -206,19 +204,19 @@ static void on_request_head(struct peri_h2_stream *stream, bool ends)
 static void on_interim_head(struct peri_h2_stream *stream)
 {
     struct peri_headers *headers = &stream->res->headers;
-    stream->h2->events->on_interim(stream, stream->status, headers);
+    stream->h2->events->on_interim(stream, stream->block.status, headers);
     peri_headers_init(headers, headers->arena);
 }
 
 static void on_response_head(struct peri_h2_stream *stream, bool ends)
 {
-    if (stream->err == PERI_OK && stream->status >= 100 && stream->status < 200 && !ends) {
+    if (stream->block.err == PERI_OK && stream->block.status >= 100 && stream->block.status < 200 && !ends) {
         on_interim_head(stream);
         return;
     }
     stream->has_head = true;
     peri_err_t err = peri_h2_complete_response(stream, ends);
-    if (err == PERI_OK && stream->is_tunnel && stream->status >= 200 && stream->status < 300) {
+    if (err == PERI_OK && stream->is_tunnel && stream->block.status >= 200 && stream->block.status < 300) {
         stream->res->status = 101;
         stream->res->is_upgrade = true;
         stream->res->upgrade = PERI_SLICE("websocket");
@@ -236,8 +234,8 @@ static void on_block(struct peri_h2_stream *stream, bool ends)
     if (!stream->data)
         return;
     if (stream->has_head) {
-        if (stream->err != PERI_OK && !stream->req)
-            stream_spoil(stream, stream->err);
+        if (stream->block.err != PERI_OK && !stream->req)
+            stream_spoil(stream, stream->block.err);
     } else if (stream->req) {
         on_request_head(stream, ends);
     } else {
@@ -273,7 +271,7 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 static void credit(struct peri_h2_stream *stream, size_t len)
 {
     nghttp2_session_consume_stream(stream->h2->session, stream->id, len);
-    want_output(stream->h2);
+    peri_h2_want_output(stream->h2);
 }
 
 static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *bytes, size_t len, void *data)
@@ -282,7 +280,7 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
     struct peri_h2_stream *stream = find_stream(h2, id);
     PERI_UNUSED(flags);
     nghttp2_session_consume_connection(session, len);
-    want_output(h2);
+    peri_h2_want_output(h2);
     if (!stream)
         return 0;
     stream->rest -= stream->rest > 0 ? (int64_t)len : 0;
@@ -311,7 +309,7 @@ static void stop_upload(struct peri_h2_stream *stream)
 {
     bool ends_soon = stream->rest >= 0 && stream->rest <= UPLOAD_REST;
     if (stream->h2->role == PERI_H2_SERVER && !stream->is_closed && !stream->is_in_done && !ends_soon)
-        rst(stream, NGHTTP2_NO_ERROR);
+        peri_h2_rst(stream, NGHTTP2_NO_ERROR);
 }
 
 // What the owner has not taken yet outlives the stream in nghttp2.
@@ -321,7 +319,7 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, 
     struct peri_h2_stream *stream = nghttp2_session_get_stream_user_data(session, id);
     if (!stream)
         return 0;
-    bool is_complete = stream->is_in_done && (stream->is_out_sent || h2->role == PERI_H2_CLIENT);
+    bool is_complete = stream->is_in_done && (stream->out.is_sent || h2->role == PERI_H2_CLIENT);
     peri_err_t err = is_complete ? PERI_OK : peri_h2_guard_reset(h2, stream);
     if (err != PERI_OK)
         end_because(h2, err);
@@ -346,66 +344,10 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
     bool can_end = frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS;
     if (!stream || !can_end || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
         return 0;
-    stream->is_out_sent = true;
+    stream->out.is_sent = true;
     if (!stream->data)
         stop_upload(stream);
     return 0;
-}
-
-// ---- sending bodies ----
-
-static size_t take_out(struct peri_h2_stream *stream, uint8_t *out, size_t room)
-{
-    size_t len = 0;
-    while (len < room && stream->out.len > 0) {
-        struct peri_slice run = peri_buf_peek(&stream->out);
-        size_t part = run.len < room - len ? run.len : room - len;
-        memcpy(out + len, run.ptr, part);
-        peri_buf_take(&stream->out, part);
-        len += part;
-    }
-    return len;
-}
-
-static uint32_t end_flags(struct peri_h2_stream *stream)
-{
-    uint32_t flags = NGHTTP2_DATA_FLAG_EOF;
-    if (stream->trailer_count > 0 &&
-        nghttp2_submit_trailer(stream->h2->session, stream->id, stream->trailers, stream->trailer_count) == 0)
-        flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
-    stream->trailer_count = 0;
-    return flags;
-}
-
-static ssize_t read_body(nghttp2_session *session, int32_t id, uint8_t *out, size_t room, uint32_t *flags,
-                         nghttp2_data_source *source, void *data)
-{
-    struct peri_h2_stream *stream = source->ptr;
-    PERI_UNUSED(session);
-    PERI_UNUSED(id);
-    PERI_UNUSED(data);
-    size_t len = take_out(stream, out, room);
-    if (stream->is_full && stream->out.len <= OUT_LOW) {
-        stream->is_full = false;
-        stream->is_drained = true;
-        wake(stream);
-    }
-    if (stream->out.len == 0 && stream->is_out_done)
-        *flags |= end_flags(stream);
-    else if (len == 0) {
-        stream->is_deferred = true;
-        return NGHTTP2_ERR_DEFERRED;
-    }
-    return (ssize_t)len;
-}
-
-static void resume_body(struct peri_h2_stream *stream)
-{
-    if (stream->is_deferred && !stream->is_closed) {
-        stream->is_deferred = false;
-        nghttp2_session_resume_data(stream->h2->session, stream->id);
-    }
-    want_output(stream->h2);
 }
 
 // ---- sessions ----
@@ -497,7 +439,7 @@ void peri_h2_free(struct peri_h2 *h2)
     while (!peri_list_is_empty(&h2->streams)) {
         struct peri_h2_stream *stream = PERI_LIST_ITEM(h2->streams.next, struct peri_h2_stream, link);
         tell_reset(stream, PERI_ERR_CLOSED);
-        stream_free(stream);
+        peri_h2_stream_free(stream);
     }
     nghttp2_session_del(h2->session); // calls nothing back
     free(h2);
@@ -557,7 +499,7 @@ peri_err_t peri_h2_feed(struct peri_h2 *h2, struct peri_slice data, uint64_t now
             feed_nghttp2(h2, peri_slice(data.ptr, part));
         data = peri_slice(data.ptr + part, data.len - part);
     }
-    want_output(h2);
+    peri_h2_want_output(h2);
     return h2->err;
 }
 
@@ -598,9 +540,9 @@ static void deliver(struct peri_h2_stream *stream)
 {
     const struct peri_h2_events *events = stream->h2->events;
     stream->is_delivering = true;
-    if (stream->is_drained)
+    if (stream->out.is_drained)
         events->on_drain(stream);
-    stream->is_drained = false;
+    stream->out.is_drained = false;
     while (stream->data && !stream->is_paused && stream->in.len > 0) {
         struct peri_slice run = peri_buf_peek(&stream->in);
         events->on_body(stream, run);
@@ -665,7 +607,7 @@ void peri_h2_drain(struct peri_h2 *h2, bool is_final)
                               NGHTTP2_NO_ERROR, NULL, 0);
     else
         nghttp2_submit_shutdown_notice(h2->session);
-    want_output(h2);
+    peri_h2_want_output(h2);
 }
 
 // ---- what the owner does with streams ----
@@ -674,7 +616,7 @@ void peri_h2_stream_set_request(struct peri_h2_stream *stream, void *data, struc
 {
     stream->data = data;
     stream->req = req;
-    stream->headers = &req->headers;
+    stream->block.headers = &req->headers;
 }
 
 bool peri_h2_is_going(const struct peri_h2 *h2)
@@ -693,100 +635,11 @@ bool peri_h2_has_connect_protocol(const struct peri_h2 *h2)
     return nghttp2_session_get_remote_settings(h2->session, NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL) == 1;
 }
 
-struct peri_h2_stream *peri_h2_open(struct peri_h2 *h2, void *data, const struct peri_request *req,
-                                    struct peri_response *res, bool ends)
-{
-    char length[24];
-    size_t count;
-    struct peri_h2_stream *stream = stream_new(h2, 0);
-    nghttp2_nv *nv = stream ? peri_h2_request_fields(req, length, &count) : NULL;
-    if (!nv) {
-        if (stream)
-            stream_free(stream);
-        return NULL;
-    }
-    bool is_tunnel = req->upgrade.len > 0;
-    nghttp2_data_provider body = {.source.ptr = stream, .read_callback = read_body};
-    int32_t id = nghttp2_submit_request(h2->session, NULL, nv, count, ends && !is_tunnel ? NULL : &body, stream);
-    free(nv);
-    if (id < 0) {
-        stream_free(stream);
-        return NULL;
-    }
-    stream->id = id;
-    stream->data = data;
-    stream->res = res;
-    stream->is_tunnel = is_tunnel;
-    stream->is_head_request = req->method == PERI_METHOD_HEAD;
-    stream->is_out_done = ends && !is_tunnel;
-    want_output(h2);
-    return stream;
-}
-
-// A head that could not be sent ends the stream; its close tells the owner.
-static void check_sent(struct peri_h2_stream *stream, int err)
-{
-    if (err != 0 && !stream->is_closed)
-        rst(stream, NGHTTP2_INTERNAL_ERROR);
-    want_output(stream->h2);
-}
-
-void peri_h2_send_interim(struct peri_h2_stream *stream, int status, const struct peri_headers *headers)
-{
-    char text[4];
-    size_t count;
-    int err = NGHTTP2_ERR_NOMEM;
-    if (stream->is_closed)
-        return;
-    nghttp2_nv *nv = peri_h2_interim_fields(headers, status, text, &count);
-    if (nv)
-        err = nghttp2_submit_headers(stream->h2->session, NGHTTP2_FLAG_NONE, stream->id, NULL, nv, count, NULL);
-    free(nv);
-    check_sent(stream, err);
-}
-
-void peri_h2_send_head(struct peri_h2_stream *stream, const struct peri_response *res, bool ends)
-{
-    char status[4], length[24];
-    size_t count;
-    int err = NGHTTP2_ERR_NOMEM;
-    nghttp2_data_provider body = {.source.ptr = stream, .read_callback = read_body};
-    stream->is_out_done = ends;
-    if (stream->is_closed)
-        return;
-    nghttp2_nv *nv = peri_h2_response_fields(res, stream->is_tunnel, status, length, &count);
-    if (nv)
-        err = nghttp2_submit_response(stream->h2->session, stream->id, nv, count, ends ? NULL : &body);
-    free(nv);
-    check_sent(stream, err);
-}
-
-bool peri_h2_send_body(struct peri_h2_stream *stream, struct peri_slice data)
-{
-    if (stream->is_closed || stream->is_out_done)
-        return true;
-    if (peri_buf_put(&stream->out, data) != PERI_OK) {
-        rst(stream, NGHTTP2_INTERNAL_ERROR); // its close tells the owner
-        return true;
-    }
-    stream->is_full = stream->is_full || stream->out.len >= OUT_HIGH;
-    resume_body(stream);
-    return !stream->is_full;
-}
-
-void peri_h2_send_end(struct peri_h2_stream *stream, const struct peri_headers *trailers)
-{
-    if (trailers && trailers->count > 0 && !stream->is_closed)
-        stream->trailers = peri_h2_trailer_fields(trailers, &stream->trailer_count);
-    stream->is_out_done = true;
-    resume_body(stream);
-}
-
 void peri_h2_pause(struct peri_h2_stream *stream, bool paused)
 {
     stream->is_paused = paused;
     if (!paused && (stream->in.len > 0 || (stream->is_in_done && !stream->is_in_told)))
-        wake(stream);
+        peri_h2_wake(stream);
 }
 
 static uint32_t code_of(peri_err_t err)
@@ -804,7 +657,7 @@ static uint32_t code_of(peri_err_t err)
 void peri_h2_reset(struct peri_h2_stream *stream, peri_err_t err)
 {
     if (!stream->is_closed)
-        rst(stream, code_of(err));
+        peri_h2_rst(stream, code_of(err));
     peri_h2_release(stream);
 }
 
@@ -813,7 +666,7 @@ void peri_h2_release(struct peri_h2_stream *stream)
     stream->data = NULL;
     if (stream->is_delivering)
         return;
-    if (stream->is_out_sent)
+    if (stream->out.is_sent)
         stop_upload(stream);
     size_t unread = stream->in.len;
     if (!stream->is_closed && unread > 0)

@@ -3,7 +3,7 @@
 // accounting against floods stay in here; above it a message has a head, a body and trailers, as in HTTP/1. Bodies pass through
 // bounded queues: what is sent waits in the stream's queue until the peer's windows allow it, and what arrives is credited to
 // the peer only when its owner took it, stream by stream, so that one slow reader never stops the others. Bytes come
-// by peri_h2_feed and go by peri_h2_pull. Fuzzed (spec/fuzz/h2_fuzz.c).
+// by peri_h2_feed and go by peri_h2_pull.
 //
 //   feed -> on_begin, on_head, on_body …, on_end | on_reset        send_head, send_body …, send_end | reset -> on_output -> pull
 #ifndef PERI_CODEC_H2_H
@@ -54,6 +54,29 @@ struct peri_h2_events {
     void (*on_output)(struct peri_h2 *h2);
 };
 
+/// A block of fields that is being read.
+struct peri_h2_block {
+    struct peri_headers *headers; ///< where fields go; NULL: dropped
+    struct peri_slice cookie;     ///< crumbs, joined (RFC 9113 8.2.3)
+    struct peri_slice protocol;   ///< :protocol of an extended CONNECT (RFC 8441)
+    uint32_t bytes;
+    uint32_t count;
+    int status;     ///< client
+    peri_err_t err; ///< why it is not acceptable
+};
+
+/// What a stream has to send.
+struct peri_h2_outgoing {
+    struct peri_buf body;
+    void *trailers; ///< behind the body: nghttp2_nv with their texts, owned
+    size_t trailer_count;
+    bool is_deferred; ///< nghttp2 waits for more body
+    bool is_full;     ///< on_drain is owed once the queue is low
+    bool is_drained;  ///< on_drain is to be told
+    bool is_done;     ///< the owner gave the last byte
+    bool is_sent;     ///< END_STREAM was sent
+};
+
 /// One stream; the codec's, its members are read by the owner, who may use it until peri_h2_release, peri_h2_reset or on_reset.
 struct peri_h2_stream {
     struct peri_list link; ///< in h2->streams
@@ -61,34 +84,21 @@ struct peri_h2_stream {
     struct peri_h2 *h2;
     void *data; ///< the owner's; NULL: no event is told any more
     int32_t id;
-    struct peri_request *req;     ///< server: being read
-    struct peri_response *res;    ///< client: being read
-    struct peri_headers *headers; ///< where fields go; NULL: dropped
-    void *trailers;               ///< to send behind the body: nghttp2_nv with their texts, owned
-    size_t trailer_count;
-    struct peri_buf out;        ///< body to send
-    struct peri_buf in;         ///< body that came while the stream was paused
-    struct peri_slice cookie;   ///< crumbs, joined (RFC 9113 8.2.3)
-    struct peri_slice protocol; ///< :protocol of an extended CONNECT (RFC 8441)
-    uint64_t begun_ms;          ///< when it was opened
-    int64_t rest;               ///< server: bytes of the body that are still to come; negative when unknown
-    uint32_t field_bytes;       ///< of the block being read
-    uint32_t field_count;       ///< of the block being read
-    int status;                 ///< client: of the head being read
-    peri_err_t err;             ///< why the block being read is not acceptable
-    bool has_head;              ///< the (final) head was read
-    bool is_paused;             ///< the owner wants no body now
-    bool is_deferred;           ///< nghttp2 waits for more body
-    bool is_full;               ///< on_drain is owed once the queue is low
-    bool is_drained;            ///< on_drain is to be told
-    bool is_out_done;           ///< the owner gave the last byte
-    bool is_out_sent;           ///< END_STREAM was sent
-    bool is_in_done;            ///< END_STREAM was received
-    bool is_in_told;            ///< on_end was called, or on_head with `ends`
-    bool is_tunnel;             ///< CONNECT: bytes both ways
-    bool is_head_request;       ///< client: the response has no body whatever it says
-    bool is_delivering;         ///< inside deliver: not to be freed
-    bool is_closed;             ///< nghttp2 knows it no more
+    struct peri_request *req;  ///< server: being read
+    struct peri_response *res; ///< client: being read
+    struct peri_h2_block block;
+    struct peri_h2_outgoing out;
+    struct peri_buf in;   ///< body that came while the stream was paused
+    uint64_t begun_ms;    ///< when it was opened
+    int64_t rest;         ///< server: bytes of the body that are still to come; negative when unknown
+    bool has_head;        ///< the (final) head was read
+    bool is_paused;       ///< the owner wants no body now
+    bool is_in_done;      ///< END_STREAM was received
+    bool is_in_told;      ///< on_end was called, or on_head with `ends`
+    bool is_tunnel;       ///< CONNECT: bytes both ways
+    bool is_head_request; ///< client: the response has no body whatever it says
+    bool is_delivering;   ///< inside deliver: not to be freed
+    bool is_closed;       ///< nghttp2 knows it no more
 };
 
 /// Opens a session. `h2` events carry `data` (peri_h2_data). NULL when out of memory. The settings and, for a client, the preface are

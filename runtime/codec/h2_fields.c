@@ -11,8 +11,8 @@
 
 static void spoil(struct peri_h2_stream *stream, peri_err_t err)
 {
-    if (stream->err == PERI_OK)
-        stream->err = err;
+    if (stream->block.err == PERI_OK)
+        stream->block.err = err;
 }
 
 // ---- reading ----
@@ -20,8 +20,8 @@ static void spoil(struct peri_h2_stream *stream, peri_err_t err)
 // Crumbs become one field at the end of the block (RFC 9113 8.2.3).
 static peri_err_t add_crumb(struct peri_h2_stream *stream, struct peri_slice value)
 {
-    struct peri_arena *arena = stream->headers->arena;
-    struct peri_slice old = stream->cookie;
+    struct peri_arena *arena = stream->block.headers->arena;
+    struct peri_slice old = stream->block.cookie;
     size_t len = old.len + (old.ptr ? 2 : 0) + value.len;
     char *joined = peri_arena_alloc(arena, len ? len : 1);
     if (!joined)
@@ -33,7 +33,7 @@ static peri_err_t add_crumb(struct peri_h2_stream *stream, struct peri_slice val
         at += old.len + 2;
     }
     memcpy(at, value.ptr, value.len);
-    stream->cookie = peri_slice(joined, len);
+    stream->block.cookie = peri_slice(joined, len);
     return PERI_OK;
 }
 
@@ -48,7 +48,7 @@ static peri_err_t add_field(struct peri_h2_stream *stream, struct peri_slice nam
         spoil(stream, PERI_ERR_BAD_REQUEST);
     if (peri_slice_eq(name, PERI_SLICE("cookie")))
         return add_crumb(stream, value);
-    peri_err_t err = peri_headers_add(stream->headers, name, value);
+    peri_err_t err = peri_headers_add(stream->block.headers, name, value);
     if (err == PERI_ERR_INVALID) {
         spoil(stream, PERI_ERR_BAD_REQUEST);
         return PERI_OK;
@@ -58,7 +58,7 @@ static peri_err_t add_field(struct peri_h2_stream *stream, struct peri_slice nam
 
 static peri_err_t keep(struct peri_h2_stream *stream, struct peri_slice value, struct peri_slice *place)
 {
-    *place = peri_arena_copy(stream->headers->arena, value);
+    *place = peri_arena_copy(stream->block.headers->arena, value);
     return place->ptr ? PERI_OK : PERI_ERR_NOMEM;
 }
 
@@ -68,9 +68,9 @@ static peri_err_t take_pseudo(struct peri_h2_stream *stream, struct peri_slice n
     if (!peri_header_is_value(value))
         spoil(stream, PERI_ERR_BAD_REQUEST);
     if (peri_slice_eq(name, PERI_SLICE(":status"))) {
-        stream->status = 0;
+        stream->block.status = 0;
         for (size_t i = 0; i < value.len && i < 3; i++)
-            stream->status = stream->status * 10 + (value.ptr[i] - '0');
+            stream->block.status = stream->block.status * 10 + (value.ptr[i] - '0');
         return PERI_OK;
     }
     if (!req || stream->has_head)
@@ -82,7 +82,7 @@ static peri_err_t take_pseudo(struct peri_h2_stream *stream, struct peri_slice n
     if (peri_slice_eq(name, PERI_SLICE(":authority")))
         return keep(stream, value, &req->authority);
     if (peri_slice_eq(name, PERI_SLICE(":protocol")))
-        return keep(stream, value, &stream->protocol);
+        return keep(stream, value, &stream->block.protocol);
     return PERI_OK;
 }
 
@@ -90,14 +90,14 @@ peri_err_t peri_h2_take_field(struct peri_h2_stream *stream, struct peri_slice n
 {
     const struct peri_h2_limits *limits = &stream->h2->limits;
     size_t cost = name.len + value.len + FIELD_OVERHEAD;
-    stream->field_count++;
-    if (cost > limits->header_bytes - stream->field_bytes || stream->field_count > limits->headers) {
-        stream->field_bytes = limits->header_bytes;
+    stream->block.count++;
+    if (cost > limits->header_bytes - stream->block.bytes || stream->block.count > limits->headers) {
+        stream->block.bytes = limits->header_bytes;
         spoil(stream, PERI_ERR_HEADERS_TOO_LARGE);
         return PERI_OK;
     }
-    stream->field_bytes += (uint32_t)cost;
-    if (!stream->headers || stream->err != PERI_OK)
+    stream->block.bytes += (uint32_t)cost;
+    if (!stream->block.headers || stream->block.err != PERI_OK)
         return PERI_OK;
     return name.len > 0 && name.ptr[0] == ':' ? take_pseudo(stream, name, value) : add_field(stream, name, value);
 }
@@ -118,15 +118,15 @@ static int64_t read_length(const struct peri_headers *headers, bool ends)
 
 static peri_err_t finish_fields(struct peri_h2_stream *stream)
 {
-    struct peri_headers *headers = stream->headers;
+    struct peri_headers *headers = stream->block.headers;
     static const uint16_t framing[] = {PERI_H_TE, PERI_H_CONTENT_LENGTH, PERI_H_TRAILER};
     for (size_t i = 0; i < sizeof(framing) / sizeof(*framing); i++)
         if (peri_headers_find(headers, framing[i]))
             peri_headers_remove(headers, peri_header_name(framing[i]));
-    if (!stream->cookie.ptr)
+    if (!stream->block.cookie.ptr)
         return PERI_OK;
-    struct peri_slice cookie = stream->cookie;
-    stream->cookie = peri_slice(NULL, 0);
+    struct peri_slice cookie = stream->block.cookie;
+    stream->block.cookie = peri_slice(NULL, 0);
     return peri_headers_append_known(headers, PERI_H_COOKIE, cookie);
 }
 
@@ -155,12 +155,12 @@ static peri_err_t settle_method(struct peri_h2_stream *stream)
     req->method = peri_method_parse(req->method_name);
     if (req->method != PERI_METHOD_CONNECT)
         return PERI_OK;
-    if (!stream->protocol.ptr)
+    if (!stream->block.protocol.ptr)
         return PERI_ERR_METHOD;
-    if (!peri_slice_eq(stream->protocol, PERI_SLICE("websocket")))
+    if (!peri_slice_eq(stream->block.protocol, PERI_SLICE("websocket")))
         return PERI_ERR_METHOD;
     stream->is_tunnel = true;
-    req->upgrade = stream->protocol;
+    req->upgrade = stream->block.protocol;
     req->method = PERI_METHOD_GET;
     req->method_name = PERI_SLICE("GET");
     return PERI_OK;
@@ -169,8 +169,8 @@ static peri_err_t settle_method(struct peri_h2_stream *stream)
 peri_err_t peri_h2_complete_request(struct peri_h2_stream *stream, bool ends)
 {
     struct peri_request *req = stream->req;
-    if (stream->err != PERI_OK)
-        return stream->err;
+    if (stream->block.err != PERI_OK)
+        return stream->block.err;
     req->version = 20;
     struct peri_slice te = peri_headers_get(&req->headers, PERI_H_TE);
     req->wants_trailers = te.len > 0;
@@ -192,9 +192,9 @@ peri_err_t peri_h2_complete_request(struct peri_h2_stream *stream, bool ends)
 peri_err_t peri_h2_complete_response(struct peri_h2_stream *stream, bool ends)
 {
     struct peri_response *res = stream->res;
-    if (stream->err != PERI_OK)
-        return stream->err;
-    res->status = stream->status;
+    if (stream->block.err != PERI_OK)
+        return stream->block.err;
+    res->status = stream->block.status;
     bool has_no_body = ends && !stream->is_head_request && res->status != 304;
     res->content_length = read_length(&res->headers, has_no_body);
     if (res->content_length == PERI_LENGTH_UNKNOWN && ends)

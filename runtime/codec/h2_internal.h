@@ -37,15 +37,15 @@ struct peri_h2 {
     int32_t closed_ids[PERI_H2_RECENT]; ///< ring: streams that ended in order or by the peer
     int32_t reset_ids[PERI_H2_RECENT];  ///< ring: streams that we reset; frames may still be on their way
     uint32_t closed_next, reset_next;
-    int32_t goaway_last;   ///< client: last stream that the peer will look at
-    bool is_going;         ///< GOAWAY was received
-    bool is_draining;      ///< GOAWAY was sent
-    peri_err_t err;        ///< why the connection must end; nghttp2 is not asked any more then
-    uint32_t error_code;   ///< what the peer is told about that (RFC 9113 7)
-    uint8_t head[PERI_H2_HEAD];       ///< of the frame being read
-    uint8_t head_len;      ///< bytes of it that came
-    uint32_t payload_left; ///< bytes of the frame that are still to come
-    bool has_said_why;     ///< the last GOAWAY was pulled
+    int32_t goaway_last;        ///< client: last stream that the peer will look at
+    bool is_going;              ///< GOAWAY was received
+    bool is_draining;           ///< GOAWAY was sent
+    peri_err_t err;             ///< why the connection must end; nghttp2 is not asked any more then
+    uint32_t error_code;        ///< what the peer is told about that (RFC 9113 7)
+    uint8_t head[PERI_H2_HEAD]; ///< of the frame being read
+    uint8_t head_len;           ///< bytes of it that came
+    uint32_t payload_left;      ///< bytes of the frame that are still to come
+    bool has_said_why;          ///< the last GOAWAY was pulled
     uint8_t goaway[17];
 };
 
@@ -59,7 +59,22 @@ peri_err_t peri_h2_guard_reset(struct peri_h2 *h2, const struct peri_h2_stream *
 /// Remembers how a stream ended.
 void peri_h2_guard_closed(struct peri_h2 *h2, int32_t id, bool by_us);
 
-/// Takes one field of the block being read. PERI_OK also for fields that make the message bad: stream->err says so.
+/// A stream of the session, in its list; id 0 before it has one. NULL when out of memory.
+struct peri_h2_stream *peri_h2_stream_new(struct peri_h2 *h2, int32_t id);
+
+/// Takes the stream out of its session and frees it.
+void peri_h2_stream_free(struct peri_h2_stream *stream);
+
+/// Something is to be delivered to the stream's owner by peri_h2_deliver.
+void peri_h2_wake(struct peri_h2_stream *stream);
+
+/// Resets the stream with an error code (RFC 9113 7); its close tells the owner.
+void peri_h2_rst(struct peri_h2_stream *stream, uint32_t code);
+
+/// Tells the owner of the session that there are bytes to pull.
+void peri_h2_want_output(struct peri_h2 *h2);
+
+/// Takes one field of the block being read. PERI_OK also for fields that make the message bad: stream->block.err says so.
 peri_err_t peri_h2_take_field(struct peri_h2_stream *stream, struct peri_slice name, struct peri_slice value);
 
 /// The block is complete: checks the request head. PERI_ERR_* for a head that must not be passed on.

@@ -18,9 +18,9 @@
 #include "base/assert.h"
 #include "base/buf.h"
 #include "codec/h1.h"
-#include "codec/h2.h"
 #include "codec/url.h"
 #include "downstream/forwarded.h"
+#include "downstream/preface.h"
 #include "event/loop.h"
 #include "event/stream.h"
 #include "event/timer.h"
@@ -38,7 +38,6 @@ enum wait { WAIT_IDLE, WAIT_HEAD, WAIT_REQUEST, WAIT_STREAM, WAIT_LEAVING };
 
 struct h1_connection {
     struct peri_connection base; ///< first: the listener's view
-    struct peri_tls_info *tls;   ///< owned; NULL without TLS
     struct peri_stream *stream;
     struct peri_exchange *x; ///< owned; NULL between exchanges
     struct peri_h1 h1;
@@ -291,8 +290,8 @@ static peri_err_t on_head(struct peri_h1 *h1)
     struct h1_connection *c = h1->data;
     struct peri_exchange *x = c->x;
     peri_debug_assert(c->x && c->x->state == PERI_X_IDLE);
-    x->tls = c->tls;
-    x->req.scheme = c->tls ? PERI_SLICE("https") : PERI_SLICE("http");
+    x->tls = c->base.tls;
+    x->req.scheme = c->base.tls ? PERI_SLICE("https") : PERI_SLICE("http");
     peri_err_t err = peri_connection_read_target(x);
     if (err != PERI_OK)
         return err;
@@ -466,43 +465,29 @@ static void connection_become_h2(struct h1_connection *c, struct peri_slice rest
 {
     struct peri_connection_home *home = c->base.home;
     struct peri_stream *stream = c->stream;
-    struct peri_tls_info *tls = c->tls;
+    struct peri_tls_info *tls = c->base.tls;
     connection_dissolve(c);
     if (!peri_connection_open_h2(home, stream, tls, true, rest))
         home->on_closed(home);
 }
 
-// Does the first line look like one of HTTP/1.x, which has a version if not a path? Whoever speaks something else could not read an
-// answer; a client of HTTP/2 with a wrong preface would take it for frames.
-static bool is_http(struct peri_slice data)
-{
-    const char *end = memchr(data.ptr, '\n', data.len);
-    return !end || end - data.ptr < 2 || memchr(data.ptr, '/', (size_t)(end - data.ptr));
-}
-
-// Looks at the first bytes of a connection: do they begin with the preface of HTTP/2 (RFC 9113 3.4)? True when `data` needs no more
-// attention: the connection is another one now, or the preface is not complete.
+// Looks at the first bytes of a connection. True when `data` needs no more attention: the connection is another one now, or over, or the
+// preface of HTTP/2 is not complete.
 static bool connection_sniff(struct h1_connection *c, struct peri_slice data)
 {
-    static const char preface[] = PERI_H2_PREFACE;
-    size_t seen = c->ahead.len;
-    size_t left = sizeof(preface) - 1 - seen;
-    size_t part = data.len < left ? data.len : left;
-    if (memcmp(data.ptr, preface + seen, part) != 0) {
-        c->is_fresh = false;
-        if (is_http(data))
-            return false;
-        connection_close_gently(c, false);
-        return true;
+    size_t used;
+    enum peri_preface preface = peri_preface_look(c->ahead.len, data, &used);
+    c->is_fresh = preface == PERI_PREFACE_PART;
+    switch (preface) {
+    case PERI_PREFACE_HTTP1: return false;
+    case PERI_PREFACE_HTTP2: connection_become_h2(c, peri_slice(data.ptr + used, data.len - used)); break;
+    case PERI_PREFACE_NO_HTTP: connection_close_gently(c, false); break;
+    case PERI_PREFACE_PART:
+        if (c->ahead.len == 0)
+            connection_wait(c, WAIT_HEAD);
+        if (peri_buf_put(&c->ahead, data) != PERI_OK)
+            connection_close(c, PERI_ERR_NOMEM);
     }
-    if (part == left) {
-        connection_become_h2(c, peri_slice(data.ptr + part, data.len - part));
-        return true;
-    }
-    if (seen == 0)
-        connection_wait(c, WAIT_HEAD);
-    if (peri_buf_put(&c->ahead, data) != PERI_OK)
-        connection_close(c, PERI_ERR_NOMEM);
     return true;
 }
 
@@ -558,7 +543,7 @@ static void connection_free(struct h1_connection *c)
 {
     struct peri_connection_home *home = c->base.home;
     peri_debug_assert(!c->x && !c->stream);
-    free(c->tls);
+    free(c->base.tls);
     connection_dissolve(c);
     home->on_closed(home);
 }
@@ -793,7 +778,7 @@ bool peri_connection_open(struct peri_connection_home *home, struct peri_stream 
         return false;
     }
     c->stream = stream;
-    c->tls = tls;
+    c->base.tls = tls;
     c->is_fresh = !tls;
     peri_buf_init(&c->ahead);
     peri_timer_init(&c->timer, on_timeout);

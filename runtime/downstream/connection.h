@@ -45,6 +45,7 @@ struct peri_connection {
     struct peri_list link;
     struct peri_connection_home *home;
     const struct peri_connection_ops *ops;
+    struct peri_tls_info *tls; ///< owned by the kind of connection; NULL without TLS, and until the handshake is done
 };
 
 /// Serves HTTP/1.x on `stream` (taken); a client without TLS that begins with the preface of HTTP/2 is served that. `tls` (taken):

@@ -27,7 +27,6 @@ struct h2_connection {
     struct peri_connection link; ///< first: the listener's view
     struct peri_stream *stream;  ///< NULL once closed
     struct peri_h2 *h2;          ///< NULL once closing
-    struct peri_tls_info *tls;   ///< owned; NULL without TLS
     struct peri_list requests;   ///< exchanges that were not released
     uint32_t request_count;
     struct peri_defer flush;
@@ -73,7 +72,7 @@ static void connection_free(struct h2_connection *c)
     struct peri_connection_home *home = c->link.home;
     peri_timer_stop(&c->timer);
     peri_defer_cancel(&c->flush);
-    free(c->tls);
+    free(c->link.tls);
     peri_connection_leave(&c->link);
     free(c);
     home->on_closed(home);
@@ -163,9 +162,9 @@ static void stream_refuse(struct peri_h2_stream *stream, peri_err_t err)
     const struct peri_err_info *info = peri_err_info(err);
     struct peri_arena arena;
     char body[256];
-    int len = snprintf(body, sizeof(body),
-                       "{\"type\":\"urn:perigee:%s\",\"title\":\"%s\",\"status\":%d,\"detail\":\"%s\"}", info->name,
-                       peri_status_text(info->status), info->status, info->text);
+    int len =
+        snprintf(body, sizeof(body), "{\"type\":\"urn:perigee:%s\",\"title\":\"%s\",\"status\":%d,\"detail\":\"%s\"}",
+                 info->name, peri_status_text(info->status), info->status, info->text);
     peri_arena_init(&arena, 4096);
     struct peri_response res = {.status = info->status, .content_length = len};
     peri_headers_init(&res.headers, &arena);
@@ -240,8 +239,8 @@ static void request_dress(struct h2_request *r)
     x->owner_data = home->owner_data;
     x->peer = r->c->peer;
     x->client_ip = peri_slice(x->peer.ip, x->peer.ip_len);
-    x->tls = r->c->tls;
-    x->req.scheme = r->c->tls ? PERI_SLICE("https") : PERI_SLICE("http");
+    x->tls = r->c->link.tls;
+    x->req.scheme = r->c->link.tls ? PERI_SLICE("https") : PERI_SLICE("http");
 }
 
 // The head as everybody else expects it; or why not.
@@ -249,8 +248,8 @@ static peri_err_t request_read(struct h2_request *r)
 {
     struct peri_exchange *x = r->x;
     const struct peri_listener_settings *s = settings_of(r->c);
-    if (r->stream->err != PERI_OK)
-        return r->stream->err;
+    if (r->stream->block.err != PERI_OK)
+        return r->stream->block.err;
     if (x->req.target.len > s->uri_bytes)
         return PERI_ERR_URI_TOO_LONG;
     peri_err_t err = peri_connection_read_target(x);
@@ -506,7 +505,7 @@ bool peri_connection_open_h2(struct peri_connection_home *home, struct peri_stre
         return false;
     }
     c->stream = stream;
-    c->tls = tls;
+    c->link.tls = tls;
     peri_list_init(&c->requests);
     peri_timer_init(&c->timer, on_timer);
     peri_defer_init(&c->flush, on_flush);

@@ -11,10 +11,10 @@
 
 struct memory_stream {
     struct peri_stream base;
-    struct memory_stream *peer; ///< NULL once it is closed
-    struct peri_buf inbox;      ///< sent by the peer, not read yet
-    struct peri_defer turn;     ///< delivers the inbox and the end
-    struct peri_defer writable; ///< the peer made room
+    struct memory_stream *peer;  ///< NULL once it is closed
+    struct peri_buf inbox;       ///< sent by the peer, not read yet
+    struct peri_defer turn;      ///< delivers the inbox and the end
+    struct peri_defer writable;  ///< the peer made room
     struct peri_defer connected; ///< tells the owner so
     struct peri_defer gone;
     bool is_reading;

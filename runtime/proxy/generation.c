@@ -17,7 +17,6 @@
 #include "route/table.h"
 #include "script/vm.h"
 #include "shared/metrics.h"
-#include "shared/shm.h"
 #include "upstream/upstream.h"
 
 #define PERI_GENERATION_MEMORY (64u * 1024 * 1024)
@@ -146,7 +145,7 @@ static peri_err_t read_listener_tls(struct builder *b, const struct peri_json *j
         return PERI_OK;
     struct peri_generation_tls *entry = &g->tls[g->tls_count];
     entry->address = keep(b, peri_json_get_string(json, "address"));
-    entry->server = peri_tls_config_server(tls, b->source, peri_shm_ticket_keys(b->shm), &fault);
+    entry->server = peri_tls_config_server(tls, b->source, b->shm, &fault);
     snprintf(place, sizeof(place), "listeners[%zu]", index + 1);
     if (!entry->server)
         return refuse_tls(b, place, &fault);
@@ -424,8 +423,8 @@ static char *format_error(const struct builder *b, peri_err_t err)
 }
 
 struct peri_generation *peri_generation_new(struct peri_script_generation *script, char *config,
-                                            const struct peri_source *source, uint64_t number,
-                                            struct peri_slice digest, struct peri_pools *pools, struct peri_shm *shm,
+                                            const struct peri_source *source, uint64_t number, struct peri_slice digest,
+                                            struct peri_pools *pools, struct peri_shm *shm,
                                             struct peri_metrics_page *page, char **errors)
 {
     struct peri_generation *g = calloc(1, sizeof(*g));

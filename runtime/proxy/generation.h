@@ -52,8 +52,8 @@ struct peri_generation {
 /// Builds the C half from the normalised configuration and the files of `source` that it names. `script` and `config` are taken (also on failure); without `script`
 /// (NULL) the generation can be looked at, but serves nothing. On failure returns NULL and *errors is a malloc'ed JSON array.
 struct peri_generation *peri_generation_new(struct peri_script_generation *script, char *config,
-                                            const struct peri_source *source, uint64_t number,
-                                            struct peri_slice digest, struct peri_pools *pools, struct peri_shm *shm,
+                                            const struct peri_source *source, uint64_t number, struct peri_slice digest,
+                                            struct peri_pools *pools, struct peri_shm *shm,
                                             struct peri_metrics_page *page, char **errors);
 
 /// One more reference.

@@ -84,8 +84,8 @@ peri_err_t peri_server_build(struct peri_server *server, const struct peri_sourc
         free(build.config);
         return PERI_ERR_INVALID;
     }
-    struct peri_generation *generation = peri_generation_new(build.script, build.config, source, number, digest, server->pools,
-                                                             server->shm, server->page, errors);
+    struct peri_generation *generation = peri_generation_new(build.script, build.config, source, number, digest,
+                                                             server->pools, server->shm, server->page, errors);
     if (!generation)
         return PERI_ERR_INVALID;
     generation->server = server;

@@ -44,13 +44,20 @@ static struct peri_listener_settings find_settings(const struct peri_json *confi
     return peri_listener_defaults();
 }
 
+static void set_tls(struct peri_server_listener *l)
+{
+    const struct peri_generation *current = l->server->current;
+    if (current && l->has_socket)
+        peri_listener_set_tls(l->listener, peri_generation_find_tls(current, l->address));
+}
+
 void peri_listeners_apply(struct peri_server *server, const struct peri_json *config)
 {
     for (struct peri_list *link = server->listeners.next; link != &server->listeners; link = link->next) {
         struct peri_server_listener *l = PERI_LIST_ITEM(link, struct peri_server_listener, link);
         struct peri_listener_settings settings = find_settings(config, l->address);
         peri_listener_set(l->listener, &settings);
-        peri_listener_set_tls(l->listener, peri_generation_find_tls(server->current, l->address));
+        set_tls(l);
     }
 }
 
@@ -72,12 +79,12 @@ static peri_err_t server_add_listener(struct peri_server *server, int fd, struct
     if (!l->listener)
         goto fail;
     peri_listener_set_metrics(l->listener, server->page);
-    if (server->current)
-        peri_listener_set_tls(l->listener, peri_generation_find_tls(server->current, address));
     memcpy(copy, address.ptr, address.len);
     copy[address.len] = '\0';
     l->address = peri_slice(copy, address.len);
     l->server = server;
+    l->has_socket = fd >= 0;
+    set_tls(l);
     peri_list_append(&server->listeners, &l->link);
     peri_json_free(config);
     return PERI_OK;

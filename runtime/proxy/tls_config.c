@@ -8,6 +8,7 @@
 #include "codec/json.h"
 #include "event/tls.h"
 #include "script/vm.h"
+#include "shared/shm.h"
 
 #define CERTIFICATES_MAX 256 // of one listener; as many as the schema allows
 #define HOSTS_MAX 64         // names of one certificate; as many as the schema allows
@@ -21,8 +22,8 @@ static bool refuse(struct peri_tls_fault *fault, const char *setting, const char
 }
 
 // The bytes of the file that `name` says, below `place`; empty when it says none. Nobody is shown those of a key.
-static bool read_file(const struct peri_json *json, const char *place, const char *name, const struct peri_source *source,
-                      struct peri_slice *bytes, struct peri_tls_fault *fault)
+static bool read_file(const struct peri_json *json, const char *place, const char *name,
+                      const struct peri_source *source, struct peri_slice *bytes, struct peri_tls_fault *fault)
 {
     char setting[64];
     struct peri_slice path = peri_json_get_string(json, name);
@@ -36,8 +37,11 @@ static bool read_file(const struct peri_json *json, const char *place, const cha
         return true;
     snprintf(setting, sizeof(setting), "%s%s", place, name);
     refuse(fault, setting, "");
-    snprintf(fault->message, sizeof(fault->message), "the file '%.*s' %s", (int)(path.len < 150 ? path.len : 150), path.ptr,
-             err == PERI_ERR_NOT_FOUND ? "does not exist" : err == PERI_OK ? "is empty" : "cannot be read");
+    snprintf(fault->message, sizeof(fault->message), "the file '%.*s' %s", (int)(path.len < 150 ? path.len : 150),
+             path.ptr,
+             err == PERI_ERR_NOT_FOUND ? "does not exist"
+             : err == PERI_OK          ? "is empty"
+                                       : "cannot be read");
     return false;
 }
 
@@ -99,8 +103,7 @@ static bool check_each(const struct peri_tls_server_options *options, struct per
 }
 
 struct peri_tls_server *peri_tls_config_server(const struct peri_json *json, const struct peri_source *source,
-                                               const struct peri_tls_ticket_keys *tickets,
-                                               struct peri_tls_fault *fault)
+                                               struct peri_shm *shm, struct peri_tls_fault *fault)
 {
     static struct peri_tls_certificate certificates[CERTIFICATES_MAX]; // used within one call only
     static struct peri_slice hosts[CERTIFICATES_MAX][HOSTS_MAX];
@@ -112,7 +115,7 @@ struct peri_tls_server *peri_tls_config_server(const struct peri_json *json, con
         .min_version = read_version(json),
         .has_h2 = offers(alpn, PERI_SLICE("h2")),
         .has_h1 = offers(alpn, PERI_SLICE("http/1.1")),
-        .tickets = tickets,
+        .tickets = peri_shm_ticket_keys(shm),
     };
     *fault = (struct peri_tls_fault){0};
     for (size_t i = 0; i < peri_json_count(list) && i < CERTIFICATES_MAX; i++) {
@@ -129,8 +132,8 @@ struct peri_tls_server *peri_tls_config_server(const struct peri_json *json, con
 
 // ---- upstreams ----
 
-struct peri_tls_client *peri_tls_config_client(const struct peri_json *json, const struct peri_source *source, bool has_h1,
-                                               bool has_h2, struct peri_tls_fault *fault)
+struct peri_tls_client *peri_tls_config_client(const struct peri_json *json, const struct peri_source *source,
+                                               bool has_h1, bool has_h2, struct peri_tls_fault *fault)
 {
     struct peri_slice names[NAMES_MAX];
     struct peri_tls_client_options options = {

@@ -7,10 +7,10 @@
 #include "base/err.h"
 
 struct peri_json;
+struct peri_shm;
 struct peri_source;
 struct peri_tls_client;
 struct peri_tls_server;
-struct peri_tls_ticket_keys;
 
 /// What is wrong, and in which setting below "tls".
 struct peri_tls_fault {
@@ -18,14 +18,13 @@ struct peri_tls_fault {
     char message[256]; ///< one sentence
 };
 
-/// TLS of a listener from its "tls". One reference for the caller; NULL with *fault filled.
+/// TLS of a listener from its "tls", with the ticket keys in `shm`. One reference for the caller; NULL with *fault filled.
 struct peri_tls_server *peri_tls_config_server(const struct peri_json *json, const struct peri_source *source,
-                                               const struct peri_tls_ticket_keys *tickets,
-                                               struct peri_tls_fault *fault);
+                                               struct peri_shm *shm, struct peri_tls_fault *fault);
 
 /// TLS of an upstream from its "tls"; `has_h1` and `has_h2` say what may be offered. One reference for the caller; NULL with *fault
 /// filled.
-struct peri_tls_client *peri_tls_config_client(const struct peri_json *json, const struct peri_source *source, bool has_h1,
-                                               bool has_h2, struct peri_tls_fault *fault);
+struct peri_tls_client *peri_tls_config_client(const struct peri_json *json, const struct peri_source *source,
+                                               bool has_h1, bool has_h2, struct peri_tls_fault *fault);
 
 #endif

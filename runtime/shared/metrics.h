@@ -67,16 +67,16 @@ enum peri_metrics_would {
 
 /// What one worker counts. Zero at the start; only its worker writes it, with plain stores.
 struct peri_metrics_page {
-    int64_t connections; ///< gauge: open client connections
-    uint64_t accepted;   ///< client connections accepted
-    uint64_t refused;    ///< client connections closed at once because of a limit
+    int64_t connections;        ///< gauge: open client connections
+    uint64_t accepted;          ///< client connections accepted
+    uint64_t refused;           ///< client connections closed at once because of a limit
     uint64_t handshakes_failed; ///< TLS handshakes with clients that did not succeed
-    uint64_t log_drops;  ///< access log lines dropped because the ring was full
-    uint64_t lua_limit;  ///< bytes that the Lua heap may have
-    uint64_t lua_full;   ///< collections because a script met that limit
-    uint64_t gc_pauses;  ///< steps of garbage collection between two turns of the loop
-    uint64_t gc_ticks;   ///< their time; peri_metrics_ticks_per_second
-    uint64_t gc_longest; ///< the longest of them; the same
+    uint64_t log_drops;         ///< access log lines dropped because the ring was full
+    uint64_t lua_limit;         ///< bytes that the Lua heap may have
+    uint64_t lua_full;          ///< collections because a script met that limit
+    uint64_t gc_pauses;         ///< steps of garbage collection between two turns of the loop
+    uint64_t gc_ticks;          ///< their time; peri_metrics_ticks_per_second
+    uint64_t gc_longest;        ///< the longest of them; the same
     struct peri_canary_page canary;
     uint64_t unused[502 - sizeof(struct peri_canary_page) / sizeof(uint64_t)];
     struct peri_metrics_latency routes[PERI_METRICS_ROUTES];

@@ -296,7 +296,6 @@ static const struct peri_stream_events stream_events = {
     .on_close = on_stream_close,
 };
 
-
 // ---- start and end ----
 
 void peri_attempt_start(struct peri_attempt *attempt)

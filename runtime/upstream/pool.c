@@ -41,10 +41,10 @@ struct peri_pool {
     uint32_t open;    ///< connections that point here
     uint32_t next;    ///< address of a name to try first
     struct peri_list sessions;
-    struct peri_list waiting;         ///< attempts, by peri_attempt.wait
-    struct peri_tls_session resumes;  ///< TLS: of the last connection
-    uint32_t connecting;              ///< connections that are not established yet
-    bool speaks_h2;                   ///< the last connection did, or must
+    struct peri_list waiting;        ///< attempts, by peri_attempt.wait
+    struct peri_tls_session resumes; ///< TLS: of the last connection
+    uint32_t connecting;             ///< connections that are not established yet
+    bool speaks_h2;                  ///< the last connection did, or must
 };
 
 /// A connection that waits for its stream: for the address of a name, or for the loop to report a failure.
@@ -134,6 +134,12 @@ static bool is_same(const struct peri_pool_settings *a, const struct peri_pool_s
            a->open == b->open && a->protocol == b->protocol && peri_tls_client_is_same(a->tls, b->tls);
 }
 
+// Is HTTP/2 spoken without asking? In memory everybody speaks HTTP/1.x.
+static bool is_h2_only(const struct peri_pool *pool)
+{
+    return pool->settings.protocol == PERI_POOL_H2 && !pool->pools->options.connect;
+}
+
 struct peri_pool *peri_pools_get(struct peri_pools *pools, struct peri_slice address,
                                  const struct peri_pool_settings *settings)
 {
@@ -148,7 +154,7 @@ struct peri_pool *peri_pools_get(struct peri_pools *pools, struct peri_slice add
         if (!pool)
             return NULL;
         pool->settings = *settings;
-        pool->speaks_h2 = settings->protocol == PERI_POOL_H2;
+        pool->speaks_h2 = is_h2_only(pool);
         if (settings->tls)
             peri_tls_client_ref(settings->tls);
     }
@@ -221,7 +227,7 @@ bool peri_pool_speaks_h2(struct peri_upstream_connection *c)
     bool is_agreed = tls && peri_slice_eq(peri_slice_from(tls->alpn), PERI_SLICE("h2"));
     pool->connecting--;
     c->is_connected = true;
-    pool->speaks_h2 = is_agreed || pool->settings.protocol == PERI_POOL_H2;
+    pool->speaks_h2 = is_agreed || is_h2_only(pool);
     return pool->speaks_h2;
 }
 
@@ -324,8 +330,8 @@ static void pending_use(struct pending_connection *p, struct peri_stream *lower)
     struct peri_pool *pool = p->base.pool;
     p->base.stream = lower;
     if (lower && pool->settings.tls)
-        p->base.stream = peri_stream_connect_tls(lower, pool->settings.tls, bare_host(pool), &pool->resumes, p->events,
-                                                 &p->base);
+        p->base.stream =
+            peri_stream_connect_tls(lower, pool->settings.tls, bare_host(pool), &pool->resumes, p->events, &p->base);
     else if (lower)
         peri_stream_set_owner(lower, p->events, &p->base);
     if (!p->base.stream)
@@ -366,9 +372,13 @@ static void pending_connect_memory(struct pending_connection *p)
     struct peri_stream *stream = pools->options.connect(pools->options.data, peri_pool_address(p->base.pool));
     if (stream == PERI_STREAM_SILENCE)
         return; // the timer ends it
-    pending_use(p, stream);
-    if (p->base.stream)
-        peri_stream_announce(stream);
+    p->base.stream = stream;
+    if (!stream) {
+        pending_fail(p, PERI_ERR_CONNECT);
+        return;
+    }
+    peri_stream_set_owner(stream, p->events, &p->base);
+    peri_stream_announce(stream);
 }
 
 static void pending_connect(struct pending_connection *p)
@@ -390,9 +400,7 @@ static void pending_connect(struct pending_connection *p)
         p->query.on_done = on_resolved;
         peri_dns_resolve(pools->options.dns, pool->host, &p->query);
         return;
-    case POOL_UNIX:
-        pending_use(p, peri_stream_connect_unix(pools->options.loop, pool->host.ptr, NULL, NULL));
-        return;
+    case POOL_UNIX: pending_use(p, peri_stream_connect_unix(pools->options.loop, pool->host.ptr, NULL, NULL)); return;
     }
 }
 

@@ -22,7 +22,7 @@ struct peri_pools_options {
     struct peri_loop *loop; ///< borrowed
     struct peri_dns *dns;   ///< borrowed; NULL: only literals
     /// Opens a memory stream to `address` in place of a socket; NULL when nobody is there, PERI_STREAM_SILENCE when nothing
-    /// comes of it (test kit). NULL: sockets.
+    /// comes of it (test kit): without TLS and HTTP/2, whatever the pool's settings say. NULL: sockets.
     struct peri_stream *(*connect)(void *data, struct peri_slice address);
     void *data; ///< for `connect`
 };
@@ -41,7 +41,7 @@ struct peri_pool_settings {
     uint64_t max_requests; ///< requests per connection; 0 for no limit
     enum peri_pool_protocol protocol;
     struct peri_tls_client *tls; ///< referenced by the pool; NULL: plain text
-    int64_t *open;         ///< gauge of open connections, borrowed for ever; NULL for none
+    int64_t *open;               ///< gauge of open connections, borrowed for ever; NULL for none
 };
 
 /// The worker's set of pools. NULL when out of memory.

@@ -94,7 +94,8 @@ describe("TLS of an upstream", function()
 
     it("keeps what is written", function()
         local tls = {
-            verify = true, ca = "a", sni = "b.example", san = { "spiffe://td/x" }, cert = "c", key = "d", min_version = "1.3",
+            verify = true, ca = "a", sni = "b.example", san = { "spiffe://td/x" }, cert = "c", key = "d",
+            min_version = "1.3",
         }
         assert.are.same(tls, upstream({ tls = tls }).tls)
         upstream_refuses({ tls = { cert = "a" } }, "tls", "cert and key go together")

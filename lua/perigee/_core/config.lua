@@ -128,7 +128,8 @@ local function check_protocol(build, name, upstream)
     end
     for i, endpoint in ipairs(tls and tls.verify and not tls.sni and not tls.san and upstream.endpoints or {}) do
         if endpoint and tostring(endpoint.address):find("^unix:") then
-            build:error({ "upstreams", name, "endpoints", i }, "a unix socket has no name to verify: set tls.sni or tls.san")
+            build:error({ "upstreams", name, "endpoints", i },
+                "a unix socket has no name to verify: set tls.sni or tls.san")
         end
     end
 end

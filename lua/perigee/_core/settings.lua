@@ -183,8 +183,8 @@ local function upstream_fields()
         http = later "URL that lists the servers.",
         protocol = {
             type = "string", enum = { "auto", "h1", "h2", "h2c" }, default = "auto",
-            doc = "Protocol of the servers: HTTP/1.1, HTTP/2 over TLS, or HTTP/2 without TLS. `auto`: with TLS what the server "
-                .. "chooses, without it HTTP/1.1.",
+            doc = "Protocol of the servers: HTTP/1.1, HTTP/2 over TLS, or HTTP/2 without TLS. `auto`: with TLS what "
+                .. "the server chooses, without it HTTP/1.1.",
         },
         tls = tls_settings.upstream,
         balance = {

@@ -52,8 +52,8 @@ tls_settings.listener = {
         ocsp = file "DER file of an OCSP response to staple.",
         certificates = {
             type = "list", items = certificate, min = 1, max = 256,
-            doc = "Several certificates, chosen by server name; the first is shown to everybody else. Those of the same "
-                .. "names with different kinds of key stand side by side.",
+            doc = "Several certificates, chosen by server name; the first is shown to everybody else. Those of the "
+                .. "same names with different kinds of key stand side by side.",
         },
         client_ca = file "PEM file: whom client certificates must come from.",
         client_auth = {

@@ -287,7 +287,7 @@ static void holds_back_what_a_slow_reader_does_not_take(void **state)
     peri_h2_send_end(slow->stream, NULL);
     settle();
     assert_int_equal(served[0].body_len, 0);
-    assert_true(slow->stream->out.len >= sizeof(bytes) - 65536);
+    assert_true(slow->stream->out.body.len >= sizeof(bytes) - 65536);
     reads_slowly = false;
     struct message *fast = ask("POST", "/fast", PERI_LENGTH_UNKNOWN);
     peri_h2_send_body(fast->stream, peri_slice(bytes, sizeof(bytes)));
@@ -749,7 +749,7 @@ static void refuses_what_http_1_would_misread(void **state)
         greet();
         frame(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS | NGHTTP2_FLAG_END_STREAM, 1, block, n);
         bool is_passed =
-            served_count > 0 && served[0].heads > 0 && served[0].stream && served[0].stream->err == PERI_OK;
+            served_count > 0 && served[0].heads > 0 && served[0].stream && served[0].stream->block.err == PERI_OK;
         if (is_passed)
             fail_msg("%s: %s was passed on", bad[i].name, bad[i].value);
         close_both(NULL);
