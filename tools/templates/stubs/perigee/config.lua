@@ -36,6 +36,7 @@
 ---@field limits? perigee.Listener.Limits Limits on requests.
 ---@field protocol? "http" What it speaks.
 ---@field timeouts? perigee.Listener.Timeouts Timeouts towards the clients; `"0s"` switches one off.
+---@field tls? perigee.Listener.Tls TLS with the clients. Certificates are read again at every reload.
 ---@field trusted_hops? integer Proxies in front whose entries in X-Forwarded-For are believed.
 
 ---@class perigee.Listener.Limits
@@ -43,6 +44,7 @@
 ---@field connections? integer Open connections of a worker.
 ---@field header_bytes? string|integer Bytes of the request line and header; more: 431.
 ---@field headers? integer Header fields of a request; more: 431.
+---@field streams? integer Requests at once on one HTTP/2 connection.
 ---@field uri_bytes? string|integer Bytes of the request target; more: 414.
 
 ---@class perigee.Listener.Timeouts
@@ -50,6 +52,22 @@
 ---@field idle? string|number Between two requests of a connection.
 ---@field request? string|number Until the request is complete.
 ---@field stream_idle? string|number Without a byte in either direction of an exchange.
+
+---@class perigee.Listener.Tls
+---@field alpn? ("h2"|"http/1.1")[] Protocols that are offered.
+---@field cert? string PEM file: the certificate, then its chain.
+---@field certificates? perigee.Listener.Tls.Certificates[] Several certificates, chosen by server name; the first is shown to everybody else. Those of the same names with different kinds of key stand side by side.
+---@field client_auth? "none"|"optional"|"require" Whether clients are asked for a certificate.
+---@field client_ca? string PEM file: whom client certificates must come from.
+---@field key? string PEM file of its key.
+---@field min_version? "1.2"|"1.3" The oldest version that is spoken.
+---@field ocsp? string DER file of an OCSP response to staple.
+
+---@class perigee.Listener.Tls.Certificates
+---@field cert string PEM file: the certificate, then its chain.
+---@field hosts? string[] Server names it is shown for, exact or `"*.suffix"`. Without it: the DNS names in it.
+---@field key string PEM file of its key.
+---@field ocsp? string DER file of an OCSP response to staple.
 
 ---@class perigee.Reload
 ---@field canary? string Share of the exchanges that uses the new generation first, such as `"5%"`. Without it: all at once.
@@ -110,8 +128,9 @@
 ---@field dns? string One `host:port`; all addresses of the name are servers.
 ---@field endpoints? (perigee.Upstream.Endpoint|string)[] Addresses of the servers.
 ---@field pool? perigee.Upstream.Pool Idle connections kept for later requests.
----@field protocol? "auto"|"h1" Protocol of the servers. This version speaks HTTP/1.1.
+---@field protocol? "auto"|"h1"|"h2"|"h2c" Protocol of the servers: HTTP/1.1, HTTP/2 over TLS, or HTTP/2 without TLS. `auto`: with TLS what the server chooses, without it HTTP/1.1.
 ---@field timeouts? perigee.Upstream.Timeouts Timeouts towards the servers; `"0s"` switches one off.
+---@field tls? perigee.Upstream.Tls TLS with the servers; `{}` is enough.
 
 ---@class perigee.Upstream.Endpoint
 ---@field address string `host:port`, `[IPv6]:port` or `unix:/path`.
@@ -126,6 +145,15 @@
 ---@field connect? string|number Until the connection stands.
 ---@field idle? string|number Without a byte in either direction.
 ---@field request? string|number From the complete request to the response.
+
+---@class perigee.Upstream.Tls
+---@field ca? string PEM file: whom the servers' certificates must come from. Without it: the system's authorities.
+---@field cert? string PEM file: the certificate to show when asked, then its chain.
+---@field key? string PEM file of its key.
+---@field min_version? "1.2"|"1.3" The oldest version that is spoken.
+---@field san? string[] Names (DNS or URI, such as a SPIFFE ID) of which the certificate must carry one, in place of `sni`.
+---@field sni? string Name that is asked for and expected. Without it: the host of the address.
+---@field verify? boolean `false`: believe any server. For tests only.
 
 ---@class perigee.FixedReply
 ---@field body? string|table Text, or a table sent as JSON.
