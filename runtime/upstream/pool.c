@@ -324,7 +324,7 @@ static struct peri_slice bare_host(const struct peri_pool *pool)
     return host;
 }
 
-// The stream of a connection over a lower stream (taken, NULL when there is none) that is connecting and has no owner yet.
+// The stream of a connection over a lower stream (taken, NULL when there is none) that is connecting.
 static void pending_use(struct pending_connection *p, struct peri_stream *lower)
 {
     struct peri_pool *pool = p->base.pool;
@@ -332,8 +332,6 @@ static void pending_use(struct pending_connection *p, struct peri_stream *lower)
     if (lower && pool->settings.tls)
         p->base.stream =
             peri_stream_connect_tls(lower, pool->settings.tls, bare_host(pool), &pool->resumes, p->events, &p->base);
-    else if (lower)
-        peri_stream_set_owner(lower, p->events, &p->base);
     if (!p->base.stream)
         pending_fail(p, lower ? PERI_ERR_TLS : PERI_ERR_CONNECT);
 }
@@ -341,7 +339,8 @@ static void pending_use(struct pending_connection *p, struct peri_stream *lower)
 static void pending_connect_to(struct pending_connection *p, const struct sockaddr_storage *address)
 {
     peri_debug_assert(!p->base.stream && !p->is_resolving);
-    pending_use(p, peri_stream_connect_tcp(peri_pool_loop(p->base.pool), (const struct sockaddr *)address, NULL, NULL));
+    pending_use(p, peri_stream_connect_tcp(peri_pool_loop(p->base.pool), (const struct sockaddr *)address, p->events,
+                                           &p->base));
 }
 
 static void set_port(struct sockaddr_storage *address, uint16_t port)
@@ -400,7 +399,9 @@ static void pending_connect(struct pending_connection *p)
         p->query.on_done = on_resolved;
         peri_dns_resolve(pools->options.dns, pool->host, &p->query);
         return;
-    case POOL_UNIX: pending_use(p, peri_stream_connect_unix(pools->options.loop, pool->host.ptr, NULL, NULL)); return;
+    case POOL_UNIX:
+        pending_use(p, peri_stream_connect_unix(pools->options.loop, pool->host.ptr, p->events, &p->base));
+        return;
     }
 }
 

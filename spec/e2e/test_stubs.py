@@ -4,14 +4,11 @@
 import json
 import pathlib
 import re
-import shutil
 import subprocess
 
 import pytest
 
 from support.gateway import TOP, run
-
-CHECKER = shutil.which("lua-language-server")
 
 
 @pytest.fixture
@@ -139,15 +136,6 @@ def test_wrong_usage_is_status_2(folder, arguments):
 
 def test_a_new_policy_tells_of_them(folder):
     assert "perigee stubs" in run("new", "policy", "closing", cwd=folder.path).stdout
-
-
-@pytest.mark.skipif(not CHECKER, reason="lua-language-server is not installed (Debian has no package of it)")
-def test_the_language_server_finds_nothing_wrong_in_a_new_policy(written):
-    assert run("new", "policy", "closing", cwd=written.path).returncode == 0
-    result = subprocess.run([CHECKER, "--check", str(written.path), "--logpath", str(written.path / "log")], capture_output=True,
-                            text=True, check=False, timeout=120)
-    found = written.path / "log/check.json"
-    assert not found.exists() or json.loads(found.read_text()) in ({}, []), result.stdout
 
 
 def test_the_declarations_in_the_tree_are_fresh():

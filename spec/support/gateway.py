@@ -167,7 +167,7 @@ class Gateway:
         family = [self.pid, *process.children(self.pid)]
         try:
             if self.process.poll() is None:
-                assert process.zombies(self.pid) == [], self.errors
+                wait.until(lambda: not process.zombies(self.pid), "its ended children were reaped")
                 self.signal()
             status = self.wait_exit()
             assert status == 0, f"exit status {status}:\n{self.errors}"
