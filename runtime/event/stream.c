@@ -77,7 +77,25 @@ void *peri_stream_data(const struct peri_stream *stream)
 
 void peri_stream_peer(const struct peri_stream *stream, char ip[46], uint16_t *port)
 {
-    stream->ops->peer(stream, ip, port);
+    if (!stream->peer) {
+        stream->ops->peer(stream, ip, port);
+        return;
+    }
+    memcpy(ip, stream->peer->ip, sizeof(stream->peer->ip));
+    *port = stream->peer->port;
+}
+
+peri_err_t peri_stream_set_peer(struct peri_stream *stream, struct peri_slice ip, uint16_t port)
+{
+    struct peri_stream_peer *peer = stream->peer ? stream->peer : calloc(1, sizeof(*peer));
+    if (!peer)
+        return PERI_ERR_NOMEM;
+    size_t len = ip.len < sizeof(peer->ip) ? ip.len : sizeof(peer->ip) - 1;
+    memcpy(peer->ip, ip.ptr, len);
+    peer->ip[len] = '\0';
+    peer->port = port;
+    stream->peer = peer;
+    return PERI_OK;
 }
 
 void peri_stream_read_start(struct peri_stream *stream)
@@ -287,6 +305,7 @@ void peri_stream_closed(struct peri_stream *stream)
     stream->loop->stream_count--;
     if (stream->events)
         stream->events->on_close(stream);
+    free(stream->peer);
     free(stream);
 }
 
@@ -294,6 +313,12 @@ void peri_stream_received(struct peri_stream *stream, struct peri_slice data)
 {
     if (!stream->is_closing && !stream->wants_close && stream->events)
         stream->events->on_read(stream, data);
+}
+
+void peri_stream_hand_on(struct peri_stream *stream, struct peri_slice data)
+{
+    if (data.len > 0)
+        peri_stream_received(stream, data);
 }
 
 void peri_stream_close_gently(struct peri_stream *stream, uint64_t max_ms, bool waits_for_peer)

@@ -52,14 +52,15 @@ bool peri_stream_open_pair(struct peri_loop *loop, struct peri_stream *pair[2]);
 /// Tells the owner of one of a pair from the loop that it is connected, as it happens with a socket.
 void peri_stream_announce(struct peri_stream *stream);
 
-/// What peri_stream_peer says of a memory stream: "memory" and 0 until this is called. `ip` is cut at 45 bytes.
-void peri_stream_set_peer(struct peri_stream *stream, struct peri_slice ip, uint16_t port);
-
 /// Bytes that a memory stream has sent and its peer has not read.
 size_t peri_stream_unread(const struct peri_stream *stream);
 
 /// Gives the stream (accepted or one of a pair) its owner.
 void peri_stream_set_owner(struct peri_stream *stream, const struct peri_stream_events *events, void *data);
+
+/// Gives the owner bytes that an earlier one had read, as if they had just arrived: from inside that one's on_read, as the last
+/// thing it does. `data` is borrowed for the call.
+void peri_stream_hand_on(struct peri_stream *stream, struct peri_slice data);
 
 /// The owner's pointer.
 void *peri_stream_data(const struct peri_stream *stream);
@@ -101,6 +102,10 @@ void peri_stream_close_gently(struct peri_stream *stream, uint64_t max_ms, bool 
 
 /// Text form of the peer's address, NUL-terminated ("unix", "memory" where there is none; see peri_stream_set_peer); *port may be 0.
 void peri_stream_peer(const struct peri_stream *stream, char ip[46], uint16_t *port);
+
+/// What peri_stream_peer says from now on, also of a stream that speaks TLS over this one: a proxy in between has said who the peer
+/// is. `ip` is cut at 45 bytes. PERI_ERR_NOMEM.
+peri_err_t peri_stream_set_peer(struct peri_stream *stream, struct peri_slice ip, uint16_t port);
 
 /// A listening socket that hands out streams.
 struct peri_acceptor;

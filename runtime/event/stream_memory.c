@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/attr.h"
 #include "event/stream_internal.h"
 
 #define PERI_MEMORY_WINDOW (64 * 1024) ///< bytes in flight in one direction
@@ -19,8 +20,6 @@ struct memory_stream {
     struct peri_defer gone;
     bool is_reading;
     bool has_eof; ///< the peer ended its direction
-    char peer_ip[46];
-    uint16_t peer_port;
 };
 
 static struct memory_stream *memory(struct peri_stream *stream)
@@ -149,9 +148,9 @@ static void memory_close(struct peri_stream *stream, bool is_reset)
 
 static void memory_peer(const struct peri_stream *stream, char ip[46], uint16_t *port)
 {
-    const struct memory_stream *self = PERI_CONTAINER(stream, const struct memory_stream, base);
-    memcpy(ip, self->peer_ip, sizeof(self->peer_ip));
-    *port = self->peer_port;
+    PERI_UNUSED(stream);
+    memcpy(ip, "memory", sizeof("memory"));
+    *port = 0;
 }
 
 static const struct peri_stream_ops memory_ops = {
@@ -163,16 +162,6 @@ static const struct peri_stream_ops memory_ops = {
     .close = memory_close,
     .peer = memory_peer,
 };
-
-void peri_stream_set_peer(struct peri_stream *stream, struct peri_slice ip, uint16_t port)
-{
-    peri_assert(stream->ops == &memory_ops);
-    struct memory_stream *self = memory(stream);
-    size_t len = ip.len < sizeof(self->peer_ip) ? ip.len : sizeof(self->peer_ip) - 1;
-    memcpy(self->peer_ip, ip.ptr, len);
-    self->peer_ip[len] = '\0';
-    self->peer_port = port;
-}
 
 size_t peri_stream_unread(const struct peri_stream *stream)
 {
@@ -192,7 +181,6 @@ static struct memory_stream *memory_new(struct peri_loop *loop)
     peri_defer_init(&self->writable, on_memory_writable);
     peri_defer_init(&self->connected, on_memory_connected);
     peri_defer_init(&self->gone, on_memory_gone);
-    memcpy(self->peer_ip, "memory", sizeof("memory"));
     return self;
 }
 

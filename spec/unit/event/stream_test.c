@@ -322,10 +322,53 @@ static void names_its_peer(void **state)
     peri_stream_peer(left.stream, ip, &port);
     assert_string_equal(ip, "memory");
     assert_int_equal(port, 0);
-    peri_stream_set_peer(left.stream, PERI_SLICE("192.0.2.7"), 81);
+    assert_int_equal(peri_stream_set_peer(left.stream, PERI_SLICE("192.0.2.7"), 81), PERI_OK);
     peri_stream_peer(left.stream, ip, &port);
     assert_string_equal(ip, "192.0.2.7");
     assert_int_equal(port, 81);
+    const struct peri_slice long_text = PERI_SLICE("1234567890123456789012345678901234567890123456789");
+    assert_int_equal(peri_stream_set_peer(left.stream, long_text, 82), PERI_OK);
+    peri_stream_peer(left.stream, ip, &port);
+    assert_int_equal(strlen(ip), 45);
+    assert_int_equal(port, 82);
+}
+
+static void keeps_the_peer_that_it_has_when_memory_is_out(void **state)
+{
+    (void)state;
+    char ip[46];
+    uint16_t port;
+    fail_alloc_at(1);
+    assert_int_equal(peri_stream_set_peer(left.stream, PERI_SLICE("192.0.2.7"), 81), PERI_ERR_NOMEM);
+    fail_alloc_stop();
+    peri_stream_peer(left.stream, ip, &port);
+    assert_string_equal(ip, "memory");
+}
+
+static void on_read_and_give_away(struct peri_stream *stream, struct peri_slice data)
+{
+    peri_stream_set_owner(stream, &memory_peer_events, &left);
+    peri_stream_hand_on(stream, peri_slice(data.ptr + 4, data.len - 4));
+}
+
+static void on_close_of_nobody(struct peri_stream *stream)
+{
+    (void)stream;
+    fail_msg("the first owner was told of the end");
+}
+
+static void hands_bytes_on_to_the_next_owner(void **state)
+{
+    (void)state;
+    static const struct peri_stream_events first = {.on_read = on_read_and_give_away, .on_close = on_close_of_nobody};
+    peri_stream_set_owner(left.stream, &first, NULL);
+    memory_peer_send(&right, "for us");
+    assert_string_equal(memory_peer_text(&left), "us");
+    memory_peer_send(&right, " two");
+    assert_string_equal(memory_peer_text(&left), "us two");
+    peri_stream_set_owner(left.stream, &first, NULL);
+    memory_peer_send(&right, "for ");
+    assert_string_equal(memory_peer_text(&left), "us two");
 }
 
 // A response with a hole in it would be taken for another one: whatever fails, what arrives is a prefix of what was sent.
@@ -397,6 +440,8 @@ int main(void)
         TEST(waits_for_a_silent_peer_no_longer_than_told),
         TEST(closes_gently_at_once_when_the_peer_has_ended),
         TEST(names_its_peer),
+        TEST(keeps_the_peer_that_it_has_when_memory_is_out),
+        TEST(hands_bytes_on_to_the_next_owner),
         TEST(sends_no_bytes_behind_bytes_that_memory_was_out_for),
         TEST(opens_no_half_pair),
     };
