@@ -28,6 +28,8 @@ struct peri_connection_home {
     uint32_t count;
     struct peri_metrics_page *page; ///< counts connections; NULL for none
     bool is_draining;
+    /// Serves the stream (taken) of a client whose preamble is over. Out of memory the stream is closed.
+    void (*serve)(struct peri_connection_home *home, struct peri_stream *stream);
     /// A connection is gone; its memory is freed.
     void (*on_closed)(struct peri_connection_home *home);
 };

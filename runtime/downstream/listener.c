@@ -7,6 +7,7 @@
 
 #include "base/assert.h"
 #include "downstream/connection.h"
+#include "downstream/preamble.h"
 #include "event/loop.h"
 #include "event/stream.h"
 #include "event/tls.h"
@@ -15,8 +16,9 @@
 struct peri_listener {
     struct peri_connection_home home;
     struct peri_listener_settings settings;
-    struct peri_tls_server *tls;    ///< referenced; NULL: without TLS
-    struct peri_acceptor *acceptor; ///< NULL without a socket, or when accepting has ended
+    struct peri_tls_server *tls;          ///< referenced; NULL: without TLS
+    struct peri_trusted_proxies *proxies; ///< owned; NULL: nobody sends a PROXY header
+    struct peri_acceptor *acceptor;       ///< NULL without a socket, or when accepting has ended
     struct peri_defer drained;
     void (*on_drained)(void *data);
     void *drained_data;
@@ -46,6 +48,7 @@ static void listener_check_end(struct peri_listener *listener)
     if (listener->is_closed) {
         peri_defer_cancel(&listener->drained);
         peri_tls_server_unref(listener->tls);
+        peri_trusted_proxies_free(listener->proxies);
         free(listener);
     } else if (listener->home.is_draining && listener->on_drained) {
         peri_defer_schedule(listener->home.loop, &listener->drained);
@@ -71,6 +74,15 @@ static void on_accept(void *data, struct peri_stream *stream)
     peri_listener_adopt(data, stream);
 }
 
+static void listener_serve(struct peri_connection_home *home, struct peri_stream *stream)
+{
+    struct peri_listener *listener = PERI_CONTAINER(home, struct peri_listener, home);
+    if (listener->tls)
+        peri_connection_open_tls(home, stream, listener->tls);
+    else
+        peri_connection_open(home, stream, NULL);
+}
+
 struct peri_listener *peri_listener_open_memory(struct peri_loop *loop, const struct peri_listener_settings *settings,
                                                 const struct peri_owner_ops *owner, void *owner_data)
 {
@@ -82,6 +94,7 @@ struct peri_listener *peri_listener_open_memory(struct peri_loop *loop, const st
         .settings = &listener->settings,
         .owner = owner,
         .owner_data = owner_data,
+        .serve = listener_serve,
         .on_closed = on_connection_closed,
     };
     peri_list_init(&listener->home.connections);
@@ -150,10 +163,16 @@ void peri_listener_adopt(struct peri_listener *listener, struct peri_stream *str
     }
     if (page)
         page->accepted++;
-    if (listener->tls)
-        peri_connection_open_tls(&listener->home, stream, listener->tls);
+    if (listener->proxies && peri_trusted_proxies_have(listener->proxies, stream))
+        peri_preamble_open(&listener->home, stream);
     else
-        peri_connection_open(&listener->home, stream, NULL);
+        listener_serve(&listener->home, stream);
+}
+
+void peri_listener_set_proxies(struct peri_listener *listener, struct peri_trusted_proxies *proxies)
+{
+    peri_trusted_proxies_free(listener->proxies);
+    listener->proxies = proxies;
 }
 
 void peri_listener_set_tls(struct peri_listener *listener, struct peri_tls_server *tls)

@@ -15,6 +15,7 @@ struct peri_metrics_page;
 struct peri_owner_ops;
 struct peri_stream;
 struct peri_tls_server;
+struct peri_trusted_proxies;
 
 /// Limits and timeouts of client connections; 0 switches a timeout off. Defaults: peri_listener_defaults.
 struct peri_listener_settings {
@@ -52,6 +53,10 @@ void peri_listener_set(struct peri_listener *listener, const struct peri_listene
 
 /// Speaks TLS with clients that come from now on (referenced); NULL: plain text. Open connections stay as they are.
 void peri_listener_set_tls(struct peri_listener *listener, struct peri_tls_server *tls);
+
+/// Connections of these proxies begin with a PROXY header that says who the client is (taken); NULL: nobody's do. Holds for
+/// clients that come from now on.
+void peri_listener_set_proxies(struct peri_listener *listener, struct peri_trusted_proxies *proxies);
 
 /// Counts this listener's connections in `page` (borrowed); before the first of them.
 void peri_listener_set_metrics(struct peri_listener *listener, struct peri_metrics_page *page);

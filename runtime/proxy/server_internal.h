@@ -23,7 +23,7 @@ struct peri_server_listener {
     struct peri_server *server;
     struct peri_listener *listener;
     struct peri_slice address; ///< owned copy
-    bool has_socket;           ///< others are of the test kit, whose clients speak no TLS
+    bool has_socket;           ///< others are of the test kit, whose clients speak no TLS and send no PROXY header
     bool is_drained;
 };
 

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "codec/json.h"
 #include "downstream/listener.h"
+#include "downstream/preamble.h"
 #include "event/loop.h"
 #include "event/stream.h"
 #include "proxy/pipeline.h"
@@ -32,16 +33,50 @@ static struct peri_listener_settings read_settings(const struct peri_json *json)
     return s;
 }
 
-// The settings of the listener `address` in the configuration; the defaults when it is not there.
-static struct peri_listener_settings find_settings(const struct peri_json *config, struct peri_slice address)
+// Whose PROXY headers are believed. NULL when out of memory.
+static struct peri_trusted_proxies *read_proxies(const struct peri_json *from)
+{
+    struct peri_trusted_proxies *proxies = peri_trusted_proxies_new();
+    for (size_t i = 0; proxies && i < peri_json_count(from); i++) {
+        if (peri_trusted_proxies_add(proxies, peri_json_string(peri_json_at(from, i))) != PERI_OK) {
+            peri_trusted_proxies_free(proxies);
+            return NULL;
+        }
+    }
+    return proxies;
+}
+
+// The listener `address` in the configuration; NULL when it is not there.
+static const struct peri_json *find_json(const struct peri_json *config, struct peri_slice address)
 {
     const struct peri_json *listeners = peri_json_get(config, "listeners");
     for (size_t i = 0; i < peri_json_count(listeners); i++) {
         const struct peri_json *json = peri_json_at(listeners, i);
         if (peri_slice_eq(peri_json_get_string(json, "address"), address))
-            return read_settings(json);
+            return json;
     }
-    return peri_listener_defaults();
+    return NULL;
+}
+
+// The settings of the listener `address` in the configuration; the defaults when it is not there.
+static struct peri_listener_settings find_settings(const struct peri_json *config, struct peri_slice address)
+{
+    const struct peri_json *json = find_json(config, address);
+    return json ? read_settings(json) : peri_listener_defaults();
+}
+
+// Without memory for the new ones the old ones stay: a header is never believed of somebody who was not trusted.
+static void apply_proxies(struct peri_server_listener *l, const struct peri_json *config)
+{
+    const struct peri_json *from =
+        peri_json_get(peri_json_get(find_json(config, l->address), "proxy_protocol"), "from");
+    bool is_used = from && l->has_socket;
+    struct peri_trusted_proxies *proxies = is_used ? read_proxies(from) : NULL;
+    if (proxies || !is_used)
+        peri_listener_set_proxies(l->listener, proxies);
+    else
+        peri_error("listener %.*s: out of memory: trusted proxies stay as they are", (int)l->address.len,
+                   l->address.ptr);
 }
 
 static void set_tls(struct peri_server_listener *l)
@@ -58,6 +93,7 @@ void peri_listeners_apply(struct peri_server *server, const struct peri_json *co
         struct peri_listener_settings settings = find_settings(config, l->address);
         peri_listener_set(l->listener, &settings);
         set_tls(l);
+        apply_proxies(l, config);
     }
 }
 
@@ -85,6 +121,7 @@ static peri_err_t server_add_listener(struct peri_server *server, int fd, struct
     l->server = server;
     l->has_socket = fd >= 0;
     set_tls(l);
+    apply_proxies(l, config);
     peri_list_append(&server->listeners, &l->link);
     peri_json_free(config);
     return PERI_OK;
@@ -122,7 +159,11 @@ struct peri_stream *peri_server_connect(struct peri_server *server, struct peri_
     struct peri_stream *pair[2];
     if (!l || !peri_stream_open_pair(server->loop, pair))
         return NULL;
-    peri_stream_set_peer(pair[1], ip, 0);
+    if (peri_stream_set_peer(pair[1], ip, 0) != PERI_OK) {
+        peri_stream_close(pair[0]);
+        peri_stream_close(pair[1]);
+        return NULL;
+    }
     peri_listener_adopt(l->listener, pair[1]);
     return pair[0];
 }

@@ -235,6 +235,7 @@ void peri_metrics_sum_process(const struct peri_shm *shm, struct peri_metrics_pr
         out->accepted += load(&page->accepted);
         out->refused += load(&page->refused);
         out->handshakes_failed += load(&page->handshakes_failed);
+        out->preambles_refused += load(&page->preambles_refused);
         out->log_drops += load(&page->log_drops);
     }
 }

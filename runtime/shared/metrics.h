@@ -71,6 +71,7 @@ struct peri_metrics_page {
     uint64_t accepted;          ///< client connections accepted
     uint64_t refused;           ///< client connections closed at once because of a limit
     uint64_t handshakes_failed; ///< TLS handshakes with clients that did not succeed
+    uint64_t preambles_refused; ///< connections of trusted proxies that began without a valid PROXY header
     uint64_t log_drops;         ///< access log lines dropped because the ring was full
     uint64_t lua_limit;         ///< bytes that the Lua heap may have
     uint64_t lua_full;          ///< collections because a script met that limit
@@ -78,7 +79,7 @@ struct peri_metrics_page {
     uint64_t gc_ticks;          ///< their time; peri_metrics_ticks_per_second
     uint64_t gc_longest;        ///< the longest of them; the same
     struct peri_canary_page canary;
-    uint64_t unused[502 - sizeof(struct peri_canary_page) / sizeof(uint64_t)];
+    uint64_t unused[501 - sizeof(struct peri_canary_page) / sizeof(uint64_t)];
     struct peri_metrics_latency routes[PERI_METRICS_ROUTES];
     struct peri_metrics_latency upstreams[PERI_METRICS_UPSTREAMS];
     struct peri_metrics_upstream upstream_connections[PERI_METRICS_UPSTREAMS];
@@ -137,6 +138,7 @@ struct peri_metrics_process_sum {
     uint64_t accepted;
     uint64_t refused;
     uint64_t handshakes_failed;
+    uint64_t preambles_refused;
     uint64_t log_drops;
 };
 

@@ -351,6 +351,9 @@ static void write_process(struct writer *w)
     put_plain(w, "perigee_connections_refused_total", sum.refused);
     put_head(w, "perigee_tls_handshakes_failed_total", "counter", "TLS handshakes with clients that did not succeed.");
     put_plain(w, "perigee_tls_handshakes_failed_total", sum.handshakes_failed);
+    put_head(w, "perigee_proxy_protocol_refused_total", "counter",
+             "Connections of trusted proxies closed because they did not begin with a valid PROXY header.");
+    put_plain(w, "perigee_proxy_protocol_refused_total", sum.preambles_refused);
     put_head(w, "perigee_access_log_dropped_total", "counter",
              "Access log lines dropped because the log could not keep up.");
     put_plain(w, "perigee_access_log_dropped_total", sum.log_drops);

@@ -108,6 +108,15 @@ describe("test.gateway", function()
         assert.equal("198.51.100.1, 127.0.0.1", gw.upstreams.api.requests[1].headers["x-forwarded-for"])
     end)
 
+    it("expects no PROXY header: a client is who the test says", function()
+        local gw = test.gateway {
+            listeners = { { address = "localhost:9000", proxy_protocol = { from = { "127.0.0.0/8" } } } },
+            routes = { { handler = function(req) return perigee.reply(200, req.client.ip) end } },
+        }
+        assert.equal("127.0.0.1", gw:get("/").body)
+        assert.equal("203.0.113.7", gw:get("/", { client = "203.0.113.7" }).body)
+    end)
+
     it("lets several gateways run beside each other", function()
         local one = test.gateway { upstreams = { api = function() return "one" end } }
         local two = test.gateway { upstreams = { api = function() return "two" end } }

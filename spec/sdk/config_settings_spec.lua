@@ -83,6 +83,24 @@ describe("a configuration", function()
         assert.are.equal(10000, listener.timeouts.headers_ms)
     end)
 
+    it("takes addresses, networks and unix sockets for proxies that send a PROXY header", function()
+        local from = { "10.0.0.0/8", "2001:db8::1", "unix" }
+        local normalized = accept { listeners = { { address = "*:80", proxy_protocol = { from = from } } } }
+        assert.are.same({ from = from }, normalized.listeners[1].proxy_protocol)
+        for text, message in pairs {
+            ["10.0.0.1/8"] = "'10.0.0.1/8' has bits set behind the prefix; the network is 10.0.0.0/8",
+            ["lb.example"] = "'lb.example' is not an IP address or a network such as 10.0.0.0/8",
+            ["unix:/run/lb.sock"] = "'unix:/run/lb.sock' is not an IP address or a network such as 10.0.0.0/8",
+        } do
+            local _, errors = compile {
+                listeners = { { address = "*:80", proxy_protocol = { from = { "::1", text } } } }, routes = {},
+            }
+            assert.are.equal(1, #errors)
+            assert.are.equal("listeners[1].proxy_protocol.from[2]", errors[1].path)
+            assert.are.equal(message, errors[1].message)
+        end
+    end)
+
     it("has other defaults as a sidecar, and only defaults", function()
         for _, normalized in ipairs { accept { role = "sidecar" }, (accept({}, { role = "sidecar" })) } do
             assert.are.equal("sidecar", normalized.role)
@@ -118,7 +136,6 @@ describe("a configuration", function()
 
     it("says of settings of later versions that they are not supported yet", function()
         for _, case in ipairs {
-            { { listeners = { { address = "*:1", proxy_protocol = {} } } }, "listeners[1].proxy_protocol" },
             { { listeners = { { address = "*:1", protocol = "tcp" } } }, "listeners[1].protocol" },
             { { upstreams = { u = { srv = "_a._tcp.b" } } }, "upstreams.u.srv" },
             { { upstreams = { u = { dns = "a:1", balance = "maglev" } } }, "upstreams.u.balance" },

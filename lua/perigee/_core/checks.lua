@@ -162,6 +162,15 @@ function checks.dns(text)
     return nil
 end
 
+--- A proxy whose PROXY headers are believed.
+function checks.proxy(text)
+    if text == "unix" then
+        return nil
+    end
+    local _, message = require("perigee.ip").set { text }
+    return message and message:match("^entry 1: (.*)$")
+end
+
 function checks.admin(text)
     local parts, message = address.parse_local(text)
     if not parts then

@@ -163,6 +163,7 @@ local function write_listener(listener)
         address = address.format(address.parse_local(listener.address)),
         protocol = listener.protocol,
         tls = tls_settings.write_listener(listener.tls),
+        proxy_protocol = listener.proxy_protocol,
         trusted_hops = listener.trusted_hops,
         limits = listener.limits,
         timeouts = write_times(listener.timeouts),

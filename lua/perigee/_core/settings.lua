@@ -236,7 +236,18 @@ local function listener_fields(default)
             doc = "What it speaks.",
         },
         tls = tls_settings.listener,
-        proxy_protocol = later "PROXY protocol from trusted peers.",
+        proxy_protocol = {
+            type = "table", doc = "Proxies in front that begin each connection with a PROXY header (version 1 or 2).",
+            fields = {
+                from = {
+                    type = "list", required = true, min = 1, max = 1000,
+                    items = { type = "string", check = check.proxy },
+                    doc = 'Addresses and networks of these proxies, `"unix"` for whoever comes over a unix socket. '
+                        .. "Their connections must begin with a header, and the client is who it says; of others no "
+                        .. "header is believed.",
+                },
+            },
+        },
         trusted_hops = {
             type = "integer", default = 0, min = 0, max = 100,
             doc = "Proxies in front whose entries in X-Forwarded-For are believed.",

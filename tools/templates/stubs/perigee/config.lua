@@ -35,6 +35,7 @@
 ---@field address string IP address and port, `[IPv6]:port` or `unix:/path`. `*` is every IPv4 address; port 0 lets the system choose.
 ---@field limits? perigee.Listener.Limits Limits on requests.
 ---@field protocol? "http" What it speaks.
+---@field proxy_protocol? perigee.Listener.ProxyProtocol Proxies in front that begin each connection with a PROXY header (version 1 or 2).
 ---@field timeouts? perigee.Listener.Timeouts Timeouts towards the clients; `"0s"` switches one off.
 ---@field tls? perigee.Listener.Tls TLS with the clients. Certificates are read again at every reload.
 ---@field trusted_hops? integer Proxies in front whose entries in X-Forwarded-For are believed.
@@ -46,6 +47,9 @@
 ---@field headers? integer Header fields of a request; more: 431.
 ---@field streams? integer Requests at once on one HTTP/2 connection.
 ---@field uri_bytes? string|integer Bytes of the request target; more: 414.
+
+---@class perigee.Listener.ProxyProtocol
+---@field from string[] Addresses and networks of these proxies, `"unix"` for whoever comes over a unix socket. Their connections must begin with a header, and the client is who it says; of others no header is believed.
 
 ---@class perigee.Listener.Timeouts
 ---@field headers? string|number From the first byte of a request to the end of its header.
