@@ -18,6 +18,7 @@
 
 #define DEFAULT_ADMIN "127.0.0.1:9901"
 #define LINE_MAX (PERI_TAP_LINE_MAX + 1)
+#define BUSY_TRIES 20    ///< 50 ms apart
 #define SILENCE_MS 60000 ///< the proxy says something every second
 
 struct options {
@@ -252,27 +253,38 @@ static void catch_signals(void)
     signal(SIGPIPE, SIG_IGN);
 }
 
-static int open_stream(const struct options *options)
+static void tell_refusal(int fd, int status)
 {
-    char target[1536], message[512];
-    int status;
-    snprintf(target, sizeof(target), "/record?sample=%.9f&body=%llu&credentials=%s%s%s", options->sample,
-             (unsigned long long)options->body, options->keeps_credentials ? "keep" : "mask",
-             options->mask ? "&mask=" : "", options->mask ? options->mask : "");
-    int fd = peri_admin_stream(options->admin, "POST", target, &status, message, sizeof(message));
-    if (fd < 0) {
-        peri_cli_error("%s", message);
-        return -1;
-    }
-    if (status == 200)
-        return fd;
-    ssize_t n = recv(fd, target, sizeof(target), MSG_WAITALL);
-    struct peri_json *problem = peri_json_parse(peri_slice(target, n > 0 ? (size_t)n : 0), false, NULL, 0);
+    char text[1536];
+    ssize_t n = recv(fd, text, sizeof(text), MSG_WAITALL);
+    struct peri_json *problem = peri_json_parse(peri_slice(text, n > 0 ? (size_t)n : 0), false, NULL, 0);
     struct peri_slice detail = peri_json_get_string(problem, "detail");
     peri_cli_error("the proxy refuses to record (status %d): %.*s", status, (int)detail.len, detail.ptr);
     peri_json_free(problem);
-    close(fd);
-    return -1;
+}
+
+// A recording that has just ended may not have ended in the proxy: one that is refused for another is asked for again, for a while.
+static int open_stream(const struct options *options)
+{
+    static const struct timespec pause = {.tv_nsec = 50 * 1000000};
+    char target[1536], message[512];
+    snprintf(target, sizeof(target), "/record?sample=%.9f&body=%llu&credentials=%s%s%s", options->sample,
+             (unsigned long long)options->body, options->keeps_credentials ? "keep" : "mask",
+             options->mask ? "&mask=" : "", options->mask ? options->mask : "");
+    for (int tries = 0;; tries++) {
+        int status, fd = peri_admin_stream(options->admin, "POST", target, &status, message, sizeof(message));
+        if (fd < 0)
+            peri_cli_error("%s", message);
+        if (fd < 0 || status == 200)
+            return fd;
+        bool is_final = status != 409 || tries == BUSY_TRIES;
+        if (is_final)
+            tell_refusal(fd, status);
+        close(fd);
+        if (is_final)
+            return -1;
+        nanosleep(&pause, NULL);
+    }
 }
 
 static FILE *open_file(const char *path)

@@ -45,11 +45,14 @@ return P
 
 def test_the_reference_says_what_the_sources_say_and_is_fresh_until_they_change(tree):
     (tree.top / "tools").mkdir()
-    for name in ("docs", "policy_schema.lua"):
+    for name in ("docs", "annotations.py", "stubs.py", "policy_schema.lua"):
         shutil.copy(TOOLS / name, tree.top / "tools" / name)
     tree.write({
         "policies/acl/init.lua": POLICY, "policies/acl/README.md": "# acl\n\n## Configuration\n\n| old |\n\n## Limits\n",
-        "tools/gen_config_doc.lua": 'print "# Configuration"\n',
+        "tools/gen_config_doc.lua": 'print "# Configuration"\n', "tools/gen_config_stub.lua": 'print "---@class perigee.Config"\n',
+        "lua/perigee/init.lua": "---@class perigee\nlocal perigee = {}\nreturn perigee\n",
+        "lua/perigee/test.lua": "---@class perigee.test\nlocal test = {}\nreturn test\n",
+        "lua/perigee/_core/public.lua": 'public.MODULES = { "ip" }\n',
         "lua/perigee/ip.lua": "--- Makes a set.\n---@param list string[] CIDRs\n---@return perigee.IpSet set\nfunction ip.set(list)\n",
         "include/perigee/ffi.h": "/* ---- core ---- */\n\n/** The number. */\nint32_t peri_ffi_abi(void);\n",
     })
@@ -66,6 +69,7 @@ def test_the_reference_says_what_the_sources_say_and_is_fresh_until_they_change(
     assert (reference / "configuration.md").read_text() == "# Configuration\n"
     sdk = (reference / "sdk.md").read_text()
     assert "### `ip.set(list)`\n\nMakes a set.\n\n- `list` (`string[]`) CIDRs\n- returns `perigee.IpSet` set\n" in sdk
+    assert "function ip.set(list) end\n" in (tree.top / "tools/templates/stubs/perigee/ip.lua").read_text()
     assert "```c\nint32_t peri_ffi_abi(void);\n```\n\nThe number.\n" in (reference / "ffi.md").read_text()
 
     tree.write({"policies/acl/init.lua": POLICY.replace("Who may", "Who")})
