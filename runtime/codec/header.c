@@ -234,3 +234,33 @@ void peri_headers_remove_at(struct peri_headers *headers, unsigned index)
     headers->count--;
     memmove(&headers->items[index], &headers->items[index + 1], (headers->count - index) * sizeof(headers->items[0]));
 }
+
+// The value of `name` in one Cookie header (RFC 6265 4.2.1); ptr is NULL when it is not there.
+static struct peri_slice read_cookie(struct peri_slice rest, struct peri_slice name)
+{
+    while (rest.len > 0) {
+        const char *end = memchr(rest.ptr, ';', rest.len);
+        size_t len = end ? (size_t)(end - rest.ptr) : rest.len;
+        struct peri_slice pair = peri_slice_trim(peri_slice(rest.ptr, len));
+        if (pair.len > name.len && pair.ptr[name.len] == '=' && memcmp(pair.ptr, name.ptr, name.len) == 0) {
+            struct peri_slice value = peri_slice(pair.ptr + name.len + 1, pair.len - name.len - 1);
+            bool is_quoted = value.len >= 2 && value.ptr[0] == '"' && value.ptr[value.len - 1] == '"';
+            return is_quoted ? peri_slice(value.ptr + 1, value.len - 2) : value;
+        }
+        rest.ptr += end ? len + 1 : len;
+        rest.len -= end ? len + 1 : len;
+    }
+    return peri_slice(NULL, 0);
+}
+
+struct peri_slice peri_headers_find_cookie(const struct peri_headers *headers, struct peri_slice name)
+{
+    struct peri_slice value = {NULL, 0};
+    bool has_any = name.len > 0 && headers->seen & PERI_HEADERS_BIT(PERI_H_COOKIE);
+    for (unsigned i = 0; has_any && !value.ptr && i < headers->count; i++) {
+        const struct peri_header *header = &headers->items[i];
+        if (header->id == PERI_H_COOKIE)
+            value = read_cookie(peri_slice(header->value, header->value_len), name);
+    }
+    return value;
+}

@@ -114,6 +114,10 @@ struct peri_header *peri_headers_find_name(const struct peri_headers *headers, s
 /// Value of the first field with this id; ptr is NULL when there is none.
 struct peri_slice peri_headers_get(const struct peri_headers *headers, uint16_t id);
 
+/// Value of a request's cookie, without quotes around it, from the first Cookie field that has it (RFC 6265 4.2.1); ptr is NULL when
+/// there is none.
+struct peri_slice peri_headers_find_cookie(const struct peri_headers *headers, struct peri_slice name);
+
 /// Appends a field whose bytes the caller already keeps in the arena (or static); `name` is lower case. Copies nothing.
 /// PERI_ERR_NOMEM.
 peri_err_t peri_headers_append(struct peri_headers *headers, struct peri_slice name, struct peri_slice value);

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "codec/json.h"
 #include "event/tls.h"
+#include "proxy/balance_config.h"
 #include "proxy/mask.h"
 #include "proxy/tls_config.h"
 #include "route/match.h"
@@ -50,15 +51,6 @@ static void *zalloc(struct builder *b, size_t count, size_t size)
 }
 
 // ---- upstreams ----
-
-static enum peri_balance read_balance(struct peri_slice name)
-{
-    if (peri_slice_eq(name, PERI_SLICE("random")))
-        return PERI_BALANCE_RANDOM;
-    if (peri_slice_eq(name, PERI_SLICE("least_request")))
-        return PERI_BALANCE_LEAST_REQUEST;
-    return PERI_BALANCE_ROUND_ROBIN;
-}
 
 static peri_err_t refuse_tls(struct builder *b, const char *place, const struct peri_tls_fault *fault)
 {
@@ -114,12 +106,12 @@ static peri_err_t read_upstream(struct builder *b, const struct peri_json *json)
     if (!upstream)
         return PERI_ERR_NOMEM;
     g->upstreams[g->upstream_count++] = upstream;
-    upstream->balance = read_balance(peri_json_get_string(json, "balance"));
     upstream->connect_ms = (uint64_t)peri_json_get_integer(timeouts, "connect_ms", 5000);
     upstream->request_ms = (uint64_t)peri_json_get_integer(timeouts, "request_ms", 15000);
     upstream->idle_ms = (uint64_t)peri_json_get_integer(timeouts, "idle_ms", 300000);
     upstream->metrics = peri_metrics_upstream(b->shm, upstream->name);
-    return read_endpoints(b, json, upstream);
+    peri_err_t err = read_endpoints(b, json, upstream);
+    return err == PERI_OK ? peri_balance_read(upstream, json, &g->arena, b->shm) : err;
 }
 
 static peri_err_t read_upstreams(struct builder *b, const struct peri_json *list)
@@ -322,6 +314,7 @@ static peri_err_t read_route(struct builder *b, const struct peri_json *json, ui
     route->name = keep(b, peri_json_get_string(json, "name"));
     route->hooks = (uint32_t)peri_json_get_integer(json, "hooks", 0);
     route->metrics = peri_metrics_route(b->shm, route->name);
+    route->labels = peri_labels_read(peri_json_get(json, "labels"), &g->arena);
     int64_t request_ms = peri_json_get_integer(peri_json_get(json, "timeouts"), "request_ms", -1);
     route->request_ms = request_ms >= 0 ? (uint64_t)request_ms : PERI_ROUTE_INHERITS;
     g->route_count++;
@@ -454,6 +447,15 @@ struct peri_generation *peri_generation_new(struct peri_script_generation *scrip
     return NULL;
 }
 
+void peri_generation_inherit(struct peri_generation *g, struct peri_generation *old, uint64_t now_ms)
+{
+    for (uint32_t i = 0; i < g->upstream_count; i++) {
+        const struct peri_upstream *before = peri_generation_find_upstream(old, g->upstreams[i]->name);
+        if (before)
+            peri_upstream_inherit(g->upstreams[i], before, now_ms);
+    }
+}
+
 struct peri_generation *peri_generation_ref(struct peri_generation *g)
 {
     g->references++;
@@ -519,7 +521,8 @@ struct peri_upstream *peri_generation_direct(struct peri_generation *g, struct p
         return NULL;
     upstream->connect_ms = 5000;
     upstream->idle_ms = 60000;
-    if (peri_upstream_add(upstream, g->pools, address, 1, &settings) != PERI_OK) {
+    if (peri_upstream_add(upstream, g->pools, address, 1, &settings) != PERI_OK ||
+        peri_upstream_seal(upstream) != PERI_OK) {
         peri_upstream_free(upstream);
         return NULL;
     }

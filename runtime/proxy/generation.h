@@ -56,6 +56,9 @@ struct peri_generation *peri_generation_new(struct peri_script_generation *scrip
                                             struct peri_pools *pools, struct peri_shm *shm,
                                             struct peri_metrics_page *page, char **errors);
 
+/// Passes on what the upstreams of `old` learned of their endpoints, to those of the same name; now_ms is monotonic.
+void peri_generation_inherit(struct peri_generation *generation, struct peri_generation *old, uint64_t now_ms);
+
 /// One more reference.
 struct peri_generation *peri_generation_ref(struct peri_generation *generation);
 

@@ -89,15 +89,36 @@ static void hold_endpoint(struct peri_forward *f, struct peri_endpoint *endpoint
     f->endpoint = endpoint;
 }
 
-static void end_attempt(struct peri_forward *f)
+// Tells the upstream what became of the attempt, once: with its head, or with the reason why none came.
+static void report(struct peri_forward *f, peri_err_t err)
+{
+    uint64_t now_ns = peri_loop_now_ns(f->server->loop);
+    struct peri_result result = {
+        .err = err,
+        .res = err == PERI_OK ? &f->x->res : NULL,
+        .latency_ns = now_ns - f->x->facts.upstream_ns,
+        .now_ns = now_ns,
+    };
+    peri_endpoint_report(f->upstream, f->endpoint, &result);
+}
+
+// `err`: why it ends, when it is not over yet.
+static void give_up_attempt(struct peri_forward *f, peri_err_t err)
 {
     peri_timer_stop(&f->timer);
     if (f->is_started && !f->is_attempt_over) {
         f->is_attempt_over = true;
+        if (!f->attempt.has_head)
+            report(f, err);
         peri_attempt_cancel(&f->attempt);
     }
     hold_endpoint(f, NULL);
     f->is_started = false;
+}
+
+static void end_attempt(struct peri_forward *f)
+{
+    give_up_attempt(f, PERI_ERR_CLIENT_GONE);
 }
 
 void peri_pipeline_complete(struct peri_exchange *x)
@@ -255,7 +276,7 @@ static void on_timer(struct peri_timer *timer)
         return;
     }
     f->server->page->upstream_connections[f->upstream->metrics].timeouts++;
-    end_attempt(f);
+    give_up_attempt(f, PERI_ERR_UPSTREAM_TIMEOUT);
     break_response(f->x, PERI_ERR_UPSTREAM_TIMEOUT);
 }
 
@@ -336,6 +357,25 @@ static void count_attempt(struct peri_exchange *x, int status)
         peri_trace_result(x, status, PERI_OK);
 }
 
+// Lets the client come back to the endpoint that answered.
+static void stick(struct peri_exchange *x)
+{
+    const struct peri_forward *f = x->forward;
+    const struct peri_balance *balance = &f->upstream->balance;
+    if (balance->cookie.len == 0 ||
+        peri_slice_eq(peri_headers_find_cookie(&x->req.headers, balance->cookie), f->endpoint->token))
+        return;
+    bool is_secure = peri_slice_eq(x->req.scheme, PERI_SLICE("https"));
+    struct peri_slice life = PERI_SLICE("");
+    if (balance->cookie_s > 0)
+        life = peri_arena_printf(&x->arena, "; Max-Age=%llu", (unsigned long long)balance->cookie_s);
+    struct peri_slice value = peri_arena_printf(
+        &x->arena, "%.*s=%.*s; Path=/%.*s; HttpOnly; SameSite=Lax%s", (int)balance->cookie.len, balance->cookie.ptr,
+        (int)f->endpoint->token.len, f->endpoint->token.ptr, (int)life.len, life.ptr, is_secure ? "; Secure" : "");
+    if (value.ptr) // without memory the client is not sticky
+        peri_headers_append_known(&x->res.headers, PERI_H_SET_COOKIE, value);
+}
+
 static void on_head(struct peri_attempt *attempt)
 {
     struct peri_exchange *x = attempt->data;
@@ -343,6 +383,8 @@ static void on_head(struct peri_attempt *attempt)
     peri_debug_assert(x->state == PERI_X_FORWARD && f->is_started);
     x->facts.head_ns = peri_loop_now_ns(f->server->loop);
     count_attempt(x, x->res.status);
+    report(f, PERI_OK);
+    stick(x);
     start_timer(f, x->res.is_upgrade ? 0 : f->upstream->idle_ms);
     if (has_response_body(x) || x->res.is_upgrade)
         on_response_ready(x, PERI_OK);
@@ -403,8 +445,10 @@ static void on_error(struct peri_attempt *attempt, peri_err_t err)
         counts->connect_failures++;
     else if (err == PERI_ERR_UPSTREAM_RESET)
         counts->resets++;
-    if (!attempt->has_head)
+    if (!attempt->has_head) {
         count_attempt(x, 0);
+        report(f, err);
+    }
     if (x->res_body.is_ended && f->flow[PERI_SIDE_RESPONSE].is_replaced)
         return;
     break_response(x, err);
@@ -446,6 +490,15 @@ static struct peri_upstream *choose(const struct peri_exchange *x)
     return route->choices[i].upstream;
 }
 
+static struct peri_endpoint *pick(struct peri_exchange *x, struct peri_upstream *upstream)
+{
+    struct peri_pick pick = {
+        .now_ns = peri_loop_now_ns(x->forward->server->loop),
+        .labels = x->route ? x->route->labels : NULL,
+    };
+    return peri_upstream_pick_for(upstream, x, &pick);
+}
+
 static peri_err_t rewrite_path(struct peri_exchange *x)
 {
     struct peri_forward *f = x->forward;
@@ -464,7 +517,7 @@ static void forward(struct peri_exchange *x)
     struct peri_forward *f = x->forward;
     f->upstream = choose(x);
     if (!f->endpoint && f->upstream)
-        hold_endpoint(f, peri_upstream_pick(f->upstream, NULL));
+        hold_endpoint(f, pick(x, f->upstream));
     if (!f->endpoint) {
         peri_pipeline_fail(x, PERI_ERR_NO_ENDPOINT);
         return;
@@ -519,7 +572,7 @@ peri_err_t peri_pipeline_choose(struct peri_exchange *x, struct peri_slice name,
     if (f->is_started)
         return PERI_ERR_CLOSED;                  // by now the attempt is under way
     if (x->state == PERI_X_FORWARD && !endpoint) // from on_upstream: the attempt comes next
-        endpoint = peri_upstream_pick(upstream, NULL);
+        endpoint = pick(x, upstream);
     if (x->state == PERI_X_FORWARD && !endpoint)
         return PERI_ERR_NOT_FOUND;
     f->upstream = upstream;

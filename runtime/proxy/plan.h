@@ -9,6 +9,7 @@
 
 #include "base/slice.h"
 
+struct peri_labels;
 struct peri_rewrite;
 struct peri_upstream;
 
@@ -51,6 +52,7 @@ struct peri_route {
     struct peri_choice *choices;
     uint32_t choice_count;
     uint32_t weight_sum;
+    const struct peri_labels *labels; ///< only endpoints that have these; NULL: any
     struct peri_rewrite *rewrite; ///< NULL for none
     struct peri_edit *request_edits;
     struct peri_edit *response_edits;

@@ -89,6 +89,8 @@ peri_err_t peri_server_build(struct peri_server *server, const struct peri_sourc
     if (!generation)
         return PERI_ERR_INVALID;
     generation->server = server;
+    if (server->current)
+        peri_generation_inherit(generation, server->current, peri_loop_now_ms(server->loop));
     struct peri_script_generation *previous = server->current ? server->current->script : NULL;
     if (peri_script_start(generation->script, previous, errors) != PERI_OK) {
         peri_generation_unref(generation);

@@ -369,36 +369,10 @@ PERI_EXPORT int32_t peri_ffi_query_get(struct peri_ffi_slot *slot, const char *n
     return answer(slot, raw.len > 0 ? raw : PERI_SLICE(""));
 }
 
-// The value of `name` in one Cookie header (RFC 6265 4.2.1); ptr is NULL when it is not there.
-static struct peri_slice find_cookie(struct peri_slice rest, struct peri_slice name)
-{
-    while (rest.len > 0) {
-        const char *end = memchr(rest.ptr, ';', rest.len);
-        size_t len = end ? (size_t)(end - rest.ptr) : rest.len;
-        struct peri_slice pair = peri_slice_trim(peri_slice(rest.ptr, len));
-        if (pair.len > name.len && pair.ptr[name.len] == '=' && memcmp(pair.ptr, name.ptr, name.len) == 0) {
-            struct peri_slice value = peri_slice(pair.ptr + name.len + 1, pair.len - name.len - 1);
-            bool is_quoted = value.len >= 2 && value.ptr[0] == '"' && value.ptr[value.len - 1] == '"';
-            return is_quoted ? peri_slice(value.ptr + 1, value.len - 2) : value;
-        }
-        rest.ptr += end ? len + 1 : len;
-        rest.len -= end ? len + 1 : len;
-    }
-    return peri_slice(NULL, 0);
-}
-
 PERI_EXPORT int32_t peri_ffi_cookie_get(struct peri_ffi_slot *slot, const char *name, size_t len)
 {
-    const struct peri_headers *headers = &exchange_of(slot)->req.headers;
-    for (unsigned i = 0; len > 0 && i < headers->count; i++) {
-        const struct peri_header *header = &headers->items[i];
-        struct peri_slice value = {NULL, 0};
-        if (header->id == PERI_H_COOKIE)
-            value = find_cookie(peri_slice(header->value, header->value_len), peri_slice(name, len));
-        if (value.ptr)
-            return answer(slot, value);
-    }
-    return 0;
+    struct peri_slice value = peri_headers_find_cookie(&exchange_of(slot)->req.headers, peri_slice(name, len));
+    return value.ptr ? answer(slot, value) : 0;
 }
 
 PERI_EXPORT int32_t peri_ffi_set_status(struct peri_ffi_slot *slot, int32_t status)

@@ -200,6 +200,11 @@ int peri_shm_fd(const struct peri_shm *shm)
     return shm->fd;
 }
 
+struct peri_slice peri_shm_secret(const struct peri_shm *shm)
+{
+    return peri_slice((const char *)shm->head->hash_secret, sizeof(shm->head->hash_secret));
+}
+
 uint32_t peri_shm_workers(const struct peri_shm *shm)
 {
     return shm->workers;

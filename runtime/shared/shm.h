@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/slice.h"
 
 #define PERI_SHM_WORKERS_MAX 256
 #define PERI_SHM_DICT_BYTES_MIN (1u << 20)
@@ -62,6 +63,10 @@ void peri_shm_close(struct peri_shm *shm);
 
 /// Its descriptor; borrowed until peri_shm_close.
 int peri_shm_fd(const struct peri_shm *shm);
+
+/// Bytes that all processes of this memory know and nobody else does: a key for what they must agree on. Borrowed until
+/// peri_shm_close.
+struct peri_slice peri_shm_secret(const struct peri_shm *shm);
 
 /// Number of worker slots.
 uint32_t peri_shm_workers(const struct peri_shm *shm);

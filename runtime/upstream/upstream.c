@@ -1,10 +1,26 @@
 // SPDX-License-Identifier: MIT
-// Endpoint sets and the simple balancers.
+// The life of an upstream; choices go through upstream/select and a balancer.
 #include "upstream/upstream.h"
 
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "base/xxh64.h"
+#include "codec/digest.h"
+#include "exchange/exchange.h"
+#include "upstream/random.h"
+#include "upstream/select.h"
+
+#define PANIC_PERCENT 50
+
+// Workers and upstreams begin at different places.
+static uint64_t make_seed(const struct peri_upstream *upstream)
+{
+    uint64_t seed;
+    if (peri_digest_random((unsigned char *)&seed, sizeof(seed)) != PERI_OK)
+        seed = (uint64_t)(uintptr_t)upstream;
+    return seed | 1;
+}
 
 struct peri_upstream *peri_upstream_new(struct peri_slice name)
 {
@@ -18,7 +34,13 @@ struct peri_upstream *peri_upstream_new(struct peri_slice name)
     memcpy(copy, name.ptr, name.len);
     copy[name.len] = '\0';
     upstream->name = peri_slice(copy, name.len);
-    upstream->random = (uint64_t)(uintptr_t)upstream | 1;
+    upstream->random = make_seed(upstream);
+    upstream->balance = (struct peri_balance){
+        .type = &peri_balancer_round_robin,
+        .settings = peri_balancer_defaults,
+        .panic_percent = PANIC_PERCENT,
+        .zone = PERI_ZONE_NONE,
+    };
     return upstream;
 }
 
@@ -26,6 +48,8 @@ void peri_upstream_free(struct peri_upstream *upstream)
 {
     for (uint32_t i = 0; i < upstream->count; i++)
         peri_pool_release(upstream->endpoints[i].pool);
+    free(upstream->balancer);
+    free(upstream->whole.items);
     free(upstream->endpoints);
     free((void *)(uintptr_t)upstream->name.ptr);
     free(upstream);
@@ -34,6 +58,7 @@ void peri_upstream_free(struct peri_upstream *upstream)
 peri_err_t peri_upstream_add(struct peri_upstream *upstream, struct peri_pools *pools, struct peri_slice address,
                              uint32_t weight, const struct peri_pool_settings *settings)
 {
+    peri_debug_assert(!upstream->balancer);
     struct peri_endpoint *grown = realloc(upstream->endpoints, (upstream->count + 1) * sizeof(*grown));
     if (!grown)
         return PERI_ERR_NOMEM;
@@ -41,71 +66,114 @@ peri_err_t peri_upstream_add(struct peri_upstream *upstream, struct peri_pools *
     struct peri_pool *pool = peri_pools_get(pools, address, settings);
     if (!pool)
         return PERI_ERR_INVALID;
-    grown[upstream->count++] = (struct peri_endpoint){.pool = pool, .weight = weight ? weight : 1};
-    upstream->weight_sum += weight ? weight : 1;
+    weight = weight > 0 ? weight : 1;
+    grown[upstream->count++] = (struct peri_endpoint){
+        .pool = pool,
+        .weight = weight,
+        .share = weight * PERI_SHARE_UNIT,
+        .zone = PERI_ZONE_NONE,
+        .was_available = true,
+    };
     return PERI_OK;
 }
 
-// xorshift64* (Vigna 2016): balance needs evenness, not secrecy.
-static uint64_t upstream_random(struct peri_upstream *upstream)
+static void list_all(struct peri_upstream *upstream)
 {
-    uint64_t x = upstream->random;
-    x ^= x >> 12;
-    x ^= x << 25;
-    x ^= x >> 27;
-    upstream->random = x;
-    return (x * 2685821657736338717ull) >> 32;
-}
-
-// nginx's smooth weighted round robin: everybody earns its weight, the richest is chosen and pays the sum.
-static struct peri_endpoint *pick_round_robin(struct peri_upstream *upstream, const struct peri_endpoint *except)
-{
-    struct peri_endpoint *best = NULL;
+    struct peri_endpoint_set *all = &upstream->whole;
+    *all = (struct peri_endpoint_set){.items = all->items, .count = upstream->count, .is_even = true};
+    upstream->tier_count = 1;
     for (uint32_t i = 0; i < upstream->count; i++) {
         struct peri_endpoint *endpoint = &upstream->endpoints[i];
-        endpoint->current += endpoint->weight;
-        if (endpoint != except && (!best || endpoint->current > best->current))
-            best = endpoint;
-    }
-    best->current -= upstream->weight_sum;
-    return best;
-}
-
-static struct peri_endpoint *pick_random(struct peri_upstream *upstream, const struct peri_endpoint *except)
-{
-    uint32_t sum = upstream->weight_sum - (except ? except->weight : 0);
-    uint32_t at = (uint32_t)(upstream_random(upstream) % sum);
-    struct peri_endpoint *endpoint = upstream->endpoints;
-    for (;; endpoint++) {
-        if (endpoint == except)
-            continue;
-        if (at < endpoint->weight)
-            return endpoint;
-        at -= endpoint->weight;
+        peri_assert(endpoint->priority < PERI_PRIORITIES);
+        all->items[i] = endpoint;
+        all->shares += endpoint->share;
+        all->is_even = all->is_even && endpoint->share == upstream->endpoints[0].share;
+        if (endpoint->priority >= upstream->tier_count)
+            upstream->tier_count = endpoint->priority + 1;
     }
 }
 
-static struct peri_endpoint *pick_least_request(struct peri_upstream *upstream, const struct peri_endpoint *except)
+peri_err_t peri_upstream_seal(struct peri_upstream *upstream)
 {
-    struct peri_endpoint *a = pick_random(upstream, except);
-    struct peri_endpoint *b = pick_random(upstream, except);
-    uint64_t load_a = (uint64_t)(a->active + 1) * b->weight;
-    uint64_t load_b = (uint64_t)(b->active + 1) * a->weight;
-    return load_b < load_a ? b : a;
+    const struct peri_balance *balance = &upstream->balance;
+    peri_assert(!upstream->balancer);
+    struct peri_endpoint **items = calloc(2 * (size_t)upstream->count + 1, sizeof(*items));
+    if (!items)
+        return PERI_ERR_NOMEM;
+    free(upstream->whole.items);
+    upstream->whole.items = items;
+    upstream->set.items = items + upstream->count;
+    list_all(upstream);
+    upstream->balancer = balance->type->create(&balance->settings, upstream->whole);
+    return upstream->balancer ? PERI_OK : PERI_ERR_NOMEM;
 }
 
-struct peri_endpoint *peri_upstream_pick(struct peri_upstream *upstream, const struct peri_endpoint *except)
+void peri_upstream_inherit(struct peri_upstream *upstream, const struct peri_upstream *old, uint64_t now_ms)
 {
-    peri_debug_assert(upstream->count == 0 || upstream->weight_sum > 0);
+    for (uint32_t i = 0; i < upstream->count; i++) {
+        struct peri_endpoint *endpoint = &upstream->endpoints[i];
+        uint32_t k = 0;
+        while (k < old->count &&
+               !peri_slice_eq(peri_pool_address(old->endpoints[k].pool), peri_pool_address(endpoint->pool)))
+            k++;
+        if (k < old->count) {
+            endpoint->load = old->endpoints[k].load;
+            endpoint->started_ms = old->endpoints[k].started_ms;
+            endpoint->was_available = old->endpoints[k].was_available;
+        } else if (upstream->balance.slow_start_ms > 0) {
+            endpoint->started_ms = now_ms;
+        }
+    }
+    upstream->view.at_ms = 0;
+}
+
+// The endpoint that the client's cookie names, while it can be used.
+static struct peri_endpoint *find_sticky(struct peri_upstream *upstream, const struct peri_pick *pick)
+{
+    for (uint32_t i = 0; i < upstream->count; i++) {
+        struct peri_endpoint *endpoint = &upstream->endpoints[i];
+        if (peri_slice_eq(endpoint->token, pick->token))
+            return endpoint != pick->except && peri_endpoint_is_available(endpoint) &&
+                           peri_endpoint_has(endpoint, pick->labels)
+                       ? endpoint
+                       : NULL;
+    }
+    return NULL;
+}
+
+struct peri_endpoint *peri_upstream_pick(struct peri_upstream *upstream, const struct peri_pick *pick)
+{
     if (upstream->count == 0)
         return NULL;
-    if (upstream->count == 1)
-        return upstream->endpoints;
-    switch (upstream->balance) {
-    case PERI_BALANCE_RANDOM: return pick_random(upstream, except);
-    case PERI_BALANCE_LEAST_REQUEST: return pick_least_request(upstream, except);
-    default: return pick_round_robin(upstream, except);
+    peri_assert(upstream->balancer != NULL);
+    struct peri_endpoint *sticky = pick->token.len > 0 ? find_sticky(upstream, pick) : NULL;
+    if (sticky)
+        return sticky;
+    const struct peri_endpoint_set *set = peri_upstream_select(upstream, pick);
+    if (set->count < 2)
+        return set->count > 0 ? set->items[0] : NULL;
+    struct peri_balance_question question = {
+        .hash = pick->hash,
+        .now_ns = pick->now_ns,
+        .random = &upstream->random,
+    };
+    if (upstream->balance.type->is_keyed && !pick->has_hash)
+        question.hash = (uint64_t)peri_random_next(&upstream->random) << 32 | peri_random_next(&upstream->random);
+    return upstream->balance.type->pick(upstream->balancer, set, &question);
+}
+
+struct peri_endpoint *peri_upstream_pick_for(struct peri_upstream *upstream, const struct peri_exchange *x,
+                                             struct peri_pick *pick)
+{
+    const struct peri_balance *balance = &upstream->balance;
+    if (balance->cookie.len > 0)
+        pick->token = peri_headers_find_cookie(&x->req.headers, balance->cookie);
+    if (balance->key.kind != PERI_KEY_NONE) {
+        struct peri_slice key = peri_request_key(x, &balance->key);
+        pick->has_hash = key.ptr != NULL;
+        pick->hash = key.ptr ? peri_xxh64(key, 0) : 0;
     }
+    return peri_upstream_pick(upstream, pick);
 }
 
 struct peri_endpoint *peri_upstream_find(struct peri_upstream *upstream, struct peri_slice address)
@@ -114,4 +182,15 @@ struct peri_endpoint *peri_upstream_find(struct peri_upstream *upstream, struct 
         if (peri_slice_eq(peri_pool_address(upstream->endpoints[i].pool), address))
             return &upstream->endpoints[i];
     return NULL;
+}
+
+void peri_endpoint_report(struct peri_upstream *upstream, struct peri_endpoint *endpoint,
+                          const struct peri_result *result)
+{
+    const struct peri_balancer_type *type = upstream->balance.type;
+    peri_debug_assert(endpoint >= upstream->endpoints && endpoint < upstream->endpoints + upstream->count);
+    if (type->report)
+        type->report(upstream->balancer, endpoint, result);
+    if (result->err != PERI_OK || result->res->status >= 500)
+        upstream->view.at_ms = 0; // the endpoint may have been ejected for it: look at once
 }

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
-// A named set of endpoints and the choice among them. Belongs to one generation; the pools behind the endpoints outlive it.
+// A named set of endpoints and the choice among them. Belongs to one generation; the pools behind the endpoints outlive it, and
+// what was learned of an endpoint is passed on to the next generation.
+//
+//   pick ── look: who is available? (once a millisecond) ── select: priority, labels, zone ── balancer: which one
 #ifndef PERI_UPSTREAM_UPSTREAM_H
 #define PERI_UPSTREAM_UPSTREAM_H
 
@@ -8,27 +11,54 @@
 
 #include "base/err.h"
 #include "base/slice.h"
+#include "upstream/balancer.h"
+#include "upstream/endpoint.h"
 #include "upstream/pool.h"
+#include "upstream/request_key.h"
+#include "upstream/tiers.h"
 
-enum peri_balance {
-    PERI_BALANCE_ROUND_ROBIN,   ///< smooth weighted round robin
-    PERI_BALANCE_RANDOM,        ///< by weight
-    PERI_BALANCE_LEAST_REQUEST, ///< the less loaded of two random endpoints, load over weight
+/// Which endpoints a choice is limited to.
+struct peri_filter {
+    const struct peri_labels *labels; ///< NULL: any
+    const struct peri_endpoint *except;
+    uint32_t priority;
+    uint32_t zone; ///< PERI_ZONE_NONE: any
+    bool is_panic; ///< those that are not available too
 };
 
-struct peri_endpoint {
-    struct peri_pool *pool; ///< one reference, owned
-    uint32_t weight;        ///< 1 or more
-    int64_t current;        ///< round robin's credit
-    uint32_t active;        ///< attempts under way in this worker
+/// Who is available, as of a moment.
+struct peri_view {
+    uint64_t at_ms;  ///< 0: to be looked at anew
+    bool is_limited; ///< only endpoints with certain labels were counted
+    struct peri_tier tiers[PERI_PRIORITIES];
+    bool is_whole;             ///< every endpoint can be used, and no one rather than another
+    bool is_gathered;          ///< `set` holds those of `filter`
+    struct peri_filter filter; ///< of `set`
+};
+
+/// How endpoints are chosen. Set before peri_upstream_seal.
+struct peri_balance {
+    const struct peri_balancer_type *type;
+    struct peri_balancer_settings settings;
+    struct peri_key_source key; ///< of keyed balancers
+    struct peri_slice cookie;   ///< of sticky clients; borrowed; empty: none are
+    uint64_t cookie_s;          ///< its life; 0: a session's
+    uint32_t panic_percent;     ///< see peri_tiers_share
+    uint64_t slow_start_ms;     ///< 0: none
+    uint32_t zone_count;
+    uint32_t zone; ///< this process's; PERI_ZONE_NONE
 };
 
 struct peri_upstream {
     struct peri_slice name; ///< owned copy
     struct peri_endpoint *endpoints;
     uint32_t count;
-    uint32_t weight_sum;
-    enum peri_balance balance;
+    uint32_t tier_count; ///< highest priority + 1
+    struct peri_balance balance;
+    struct peri_balancer *balancer; ///< owned; NULL before peri_upstream_seal
+    struct peri_endpoint_set whole; ///< all endpoints; its items are owned
+    struct peri_endpoint_set set;   ///< those of view.filter; its items stand behind the others
+    struct peri_view view;
     uint64_t connect_ms; ///< to establish a connection; 0 for no limit
     uint64_t request_ms; ///< from the complete request to the response head
     uint64_t idle_ms;    ///< without a byte of the response body
@@ -36,20 +66,44 @@ struct peri_upstream {
     uint64_t random;     ///< state of the generator
 };
 
-/// An empty upstream (settings zero); NULL when out of memory.
+/// What a choice is made for.
+struct peri_pick {
+    uint64_t now_ns;                    ///< monotonic
+    const struct peri_endpoint *except; ///< not this one when there is another; NULL: any
+    const struct peri_labels *labels;   ///< only endpoints that have these; NULL: any
+    struct peri_slice token;            ///< of the client's sticky cookie; empty for none
+    uint64_t hash;                      ///< of the request's key
+    bool has_hash;                      ///< without it a keyed balancer chooses at random
+};
+
+/// An empty upstream with round robin (other settings zero); NULL when out of memory.
 struct peri_upstream *peri_upstream_new(struct peri_slice name);
 
 /// Releases the pools and frees the upstream; no attempt refers to its endpoints.
 void peri_upstream_free(struct peri_upstream *upstream);
 
-/// Adds an endpoint. PERI_ERR_INVALID for a malformed address; PERI_ERR_NOMEM.
+/// Adds an endpoint, before peri_upstream_seal. PERI_ERR_INVALID for a malformed address; PERI_ERR_NOMEM.
 peri_err_t peri_upstream_add(struct peri_upstream *upstream, struct peri_pools *pools, struct peri_slice address,
                              uint32_t weight, const struct peri_pool_settings *settings);
 
-/// Chooses an endpoint by the upstream's balance, not `except` when there is another (NULL: any). NULL when there is none.
-struct peri_endpoint *peri_upstream_pick(struct peri_upstream *upstream, const struct peri_endpoint *except);
+/// The endpoints and `balance` are complete: makes the balancer. PERI_ERR_NOMEM.
+peri_err_t peri_upstream_seal(struct peri_upstream *upstream);
+
+/// Passes on what `old`, an upstream of the generation before, learned of endpoints that both have. Those that are new start slowly.
+void peri_upstream_inherit(struct peri_upstream *upstream, const struct peri_upstream *old, uint64_t now_ms);
+
+/// Chooses an endpoint. NULL when there is none that can be used.
+struct peri_endpoint *peri_upstream_pick(struct peri_upstream *upstream, const struct peri_pick *pick);
+
+/// Chooses an endpoint for the request of `x` (peri_upstream_pick with what the balance wants to know of it); `pick` says the rest.
+struct peri_endpoint *peri_upstream_pick_for(struct peri_upstream *upstream, const struct peri_exchange *x,
+                                             struct peri_pick *pick);
 
 /// The endpoint with this address, or NULL.
 struct peri_endpoint *peri_upstream_find(struct peri_upstream *upstream, struct peri_slice address);
+
+/// Tells what became of an attempt, once: when its response head came, or when it ended without one.
+void peri_endpoint_report(struct peri_upstream *upstream, struct peri_endpoint *endpoint,
+                          const struct peri_result *result);
 
 #endif

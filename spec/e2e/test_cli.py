@@ -114,7 +114,7 @@ return {
     errors = re.findall(r"^(\S+):(\d+): (\S+): (.+)$", result.stderr, re.M)
     assert {file for file, _, _, _ in errors} == {str(path)}
     found = {(int(line), where) for _, line, where, _ in errors}
-    expected = {(3, "admin"), (4, "listeners[1].adress"), (5, "workers"), (6, "upstreams.users.balance"), (10, "routes[2].match.path")}
+    expected = {(3, "admin"), (4, "listeners[1].adress"), (5, "workers"), (6, "upstreams.users.balance.type"), (10, "routes[2].match.path")}
     assert expected <= found, result.stderr
     assert "did you mean 'address'?" in result.stderr
     assert len(errors) == len(result.stderr.splitlines()), "nothing else is printed"

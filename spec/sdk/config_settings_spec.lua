@@ -138,12 +138,10 @@ describe("a configuration", function()
         for _, case in ipairs {
             { { listeners = { { address = "*:1", protocol = "tcp" } } }, "listeners[1].protocol" },
             { { upstreams = { u = { srv = "_a._tcp.b" } } }, "upstreams.u.srv" },
-            { { upstreams = { u = { dns = "a:1", balance = "maglev" } } }, "upstreams.u.balance" },
             { { upstreams = { u = { dns = "a:1", retries = { attempts = 2 } } } }, "upstreams.u.retries" },
             { { upstreams = { u = { dns = "a:1", health = { path = "/" } } } }, "upstreams.u.health" },
             { { upstreams = { u = { dns = "a:1", breaker = {} } } }, "upstreams.u.breaker" },
             { { upstreams = { u = { dns = "a:1", outlier = {} } } }, "upstreams.u.outlier" },
-            { { upstreams = { u = { endpoints = { { "a:1", zone = "z" } } } } }, "upstreams.u.endpoints[1].zone" },
         } do
             local message = refuse(case[1])
             assert.are.equal(case[2] .. ":", message:match("^%S+"))
@@ -284,6 +282,7 @@ describe("the upstreams", function()
     it("have their defaults filled in", function()
         assert.are.same({
             name = "u", endpoints = { { address = "127.0.0.1:9001", weight = 1 } }, balance = "round_robin",
+            balancer = { type = "round_robin" }, panic_threshold = 50,
             timeouts = { connect_ms = 5000, request_ms = 15000, idle_ms = 300000 },
             pool = { max_idle = 128, idle_ms = 60000, max_requests = 0 }, protocol = "auto",
         }, upstream { endpoints = { "127.0.0.1:9001" } })

@@ -6,6 +6,7 @@
 --   value → references (JSON) → schema → names and references → policies → normalised form and chains
 
 local address = require "perigee._core.address"
+local balance = require "perigee._core.balance"
 local duration = require "perigee._core.duration"
 local locate = require "perigee._core.locate"
 local percent = require "perigee._core.percent"
@@ -142,9 +143,11 @@ local function check_upstreams(build, conf, written)
             build.upstream_names[#build.upstream_names + 1] = name
         end
     end
-    for name, upstream in pairs(conf.upstreams or {}) do
+    build.checked_upstreams = conf.upstreams or {}
+    for name, upstream in pairs(build.checked_upstreams) do
         check_endpoints(build, name, upstream.endpoints or {})
         check_protocol(build, name, upstream)
+        balance.check(build, upstream, { "upstreams", name })
     end
 end
 
@@ -170,30 +173,29 @@ local function write_listener(listener)
     }
 end
 
-local function write_upstream(name, upstream)
+local function write_upstream(name, upstream, zone)
     local endpoints = {}
-    for i, endpoint in ipairs(upstream.endpoints or { { address = upstream.dns, weight = 1 } }) do
+    for i, endpoint in ipairs(upstream.endpoints or { { address = upstream.dns, weight = 1, priority = 0 } }) do
         local text = address.format(address.parse_remote(endpoint.address))
-        endpoints[i] = { address = text, weight = endpoint.weight }
+        endpoints[i] = balance.write_endpoint({ address = text, weight = endpoint.weight }, upstream, name, endpoint)
     end
     local pool = upstream.pool
-    return {
+    return balance.write({
         name = name,
         endpoints = endpoints,
-        balance = upstream.balance,
         protocol = upstream.protocol,
         tls = upstream.tls,
         timeouts = write_times(upstream.timeouts),
         pool = {
             max_idle = pool.max_idle, idle_ms = duration.milliseconds(pool.idle), max_requests = pool.max_requests,
         },
-    }
+    }, upstream, zone)
 end
 
-local function write_upstreams(upstreams)
+local function write_upstreams(upstreams, zone)
     local list = {}
     for i, name in ipairs(readable.sorted_keys(upstreams)) do
-        list[i] = write_upstream(name, upstreams[name])
+        list[i] = write_upstream(name, upstreams[name], zone)
     end
     return #list > 0 and list or nil
 end
@@ -246,7 +248,7 @@ local function normalize(conf, route_list)
         access_log = log ~= "off" and { path = log } or nil,
         explain = write_explain(conf.explain),
         listeners = write_listeners(conf.listeners),
-        upstreams = write_upstreams(conf.upstreams),
+        upstreams = write_upstreams(conf.upstreams, conf.zone),
         routes = #route_list > 0 and route_list or nil,
     }
 end

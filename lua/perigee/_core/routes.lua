@@ -5,6 +5,7 @@
 
 local bit = require "bit"
 
+local balance = require "perigee._core.balance"
 local contract = require "perigee._core.contract"
 local duration = require "perigee._core.duration"
 local path_pattern = require "perigee._core.path_pattern"
@@ -105,6 +106,20 @@ local function compile_target(build, route, path)
         return compile_reply(build, route.reply, at)
     end
     return nil
+end
+
+--- Labels that no endpoint has would make every request fail.
+local function check_labels(build, labels, target, path)
+    local at = { path[1], path[2], "labels" }
+    if target.kind ~= "upstream" and target.kind ~= "split" and target.kind ~= "lua" then
+        return build:error(at, "chooses among the endpoints of an upstream, but the route has no 'upstream'")
+    end
+    for _, choice in ipairs(target.choices or { target }) do
+        local upstream = build.checked_upstreams[choice.upstream]
+        if upstream and not balance.has_endpoint(upstream, labels) then
+            build:error(at, "no endpoint of the upstream " .. readable.quote(choice.upstream) .. " has these labels")
+        end
+    end
 end
 
 -- ---------------------------------------------------------------- match and rewrite
@@ -276,6 +291,9 @@ local function compile_route(build, route, written, index)
         check_rewrite(build, route.rewrite, written, captures, path)
     end
     local target = compile_target(build, route, path)
+    if route.labels and target then
+        check_labels(build, route.labels, target, path)
+    end
     local chain = append({}, build.global_uses)
     append(chain, uses.make(build, route.policies or {}, { "routes", index, "policies" }, name))
     if #build.errors > 0 then
@@ -292,6 +310,7 @@ local function compile_route(build, route, written, index)
         match = write_match(match),
         captures = #captures > 0 and captures or nil,
         target = target,
+        labels = route.labels and next(route.labels) and route.labels or nil,
         rewrite = route.rewrite,
         edits = edits,
         hooks = hooks,

@@ -5,6 +5,7 @@
 -- _core/config.lua and _core/routes.lua.
 
 local address = require "perigee._core.address"
+local balance = require "perigee._core.balance"
 local check = require "perigee._core.checks"
 local percent = require "perigee._core.percent"
 local tls_settings = require "perigee._core.tls_settings"
@@ -132,6 +133,7 @@ local function route_fields()
             doc = "Which requests the route takes. Without conditions: all.",
         },
         upstream = target_upstream,
+        labels = balance.labels("Only endpoints of the upstream that have these labels."),
         handler = { type = "function", doc = "Lua function of the request that returns the answer." },
         redirect = redirect,
         reply = {
@@ -165,9 +167,9 @@ local endpoint = {
             doc = "`host:port`, `[IPv6]:port` or `unix:/path`.",
         },
         weight = { type = "integer", min = 1, max = 65535, default = 1, doc = "Share of the requests." },
-        zone = later "Zone of the endpoint.",
-        priority = later "Priority of the endpoint.",
-        labels = later "Labels of the endpoint.",
+        zone = balance.endpoint.zone,
+        priority = balance.endpoint.priority,
+        labels = balance.endpoint.labels,
     },
 }
 
@@ -187,19 +189,15 @@ local function upstream_fields()
                 .. "the server chooses, without it HTTP/1.1.",
         },
         tls = tls_settings.upstream,
-        balance = {
-            type = "string", default = "round_robin", enum = { "round_robin", "random", "least_request" },
-            reserved = { ewma = true, ring_hash = true, maglev = true },
-            doc = "How a server is chosen.",
-        },
+        balance = balance.upstream.balance,
         health = later "Active health checks.",
         outlier = later "Ejection of failing servers.",
         breaker = later "Limits on concurrent work.",
         retries = later "Retries of failed attempts.",
         hedge = later "Hedged requests.",
-        slow_start = later "Gentle start of new servers.",
-        panic_threshold = later "Share of healthy servers below which health is ignored.",
-        zone = later "Zone of this proxy.",
+        slow_start = balance.upstream.slow_start,
+        panic_threshold = balance.upstream.panic_threshold,
+        zone = balance.upstream.zone,
         timeouts = {
             type = "table", default = {}, doc = 'Timeouts towards the servers; `"0s"` switches one off.',
             fields = {
@@ -381,6 +379,7 @@ function settings.fields(role)
             of = { { type = "integer", min = 0, max = 256 }, { type = "string", enum = { "auto" } } },
             doc = 'Worker processes; `"auto"`: one for each CPU; 0: a single process without a supervisor.',
         },
+        zone = { type = "string", min = 1, max = 128, doc = "Zone of this proxy: endpoints in it are preferred." },
         watch = { type = "boolean", default = false, doc = "Reload when a file changes." },
         watchdog = {
             type = "duration", default = "2s", min = "100ms", max = "1h",

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: MIT
+// What the head of a response says about the endpoint that sent it, beside its status: failures that gRPC hides behind 200, and how
+// long it wants to be left alone.
+#ifndef PERI_UPSTREAM_VERDICT_H
+#define PERI_UPSTREAM_VERDICT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct peri_response;
+
+#define PERI_PUSHBACK_MAX_MS 300000 ///< an endpoint cannot ask for more
+
+/// Did the endpoint fail or refuse: 429, 5xx, or such a grpc-status (2, 4, 8, 13, 14, 15) in the head of a gRPC response?
+bool peri_verdict_is_failure(const struct peri_response *res);
+
+/// What Retry-After (in seconds; a date counts as none) or grpc-retry-pushback-ms asks for, at most PERI_PUSHBACK_MAX_MS; 0 for
+/// nothing.
+uint64_t peri_verdict_pushback_ms(const struct peri_response *res);
+
+#endif
