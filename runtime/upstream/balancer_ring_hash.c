@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Ketama: every endpoint has points on a ring, in number by its weight, and a key belongs to the first point at or behind its hash.
-// When an endpoint comes or goes, only the keys of its own points move. The points are those of Envoy's ring hash: XXH64 of
-// "ADDRESS_NUMBER", between ring_min and ring_max of them.
-#include <math.h>
+// The points are XXH64 of "ADDRESS_NUMBER". Their number depends on nothing but the endpoint's weight against the least one (Envoy's
+// depends on how many endpoints there are): when an endpoint comes or goes, only the keys of its own points move.
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -31,18 +30,16 @@ static int compare(const void *a, const void *b)
     return p->hash < q->hash ? -1 : p->hash > q->hash;
 }
 
-static double weight_of(const struct peri_endpoint *endpoint, uint64_t sum)
+// Points of an endpoint: two of the least weight fill the smallest ring. Fewer when the largest one would be too small.
+static uint32_t points_of(const struct peri_balancer_settings *settings, const struct peri_endpoint *endpoint,
+                          uint64_t least, uint64_t sum)
 {
-    return (double)endpoint->weight / (double)sum;
-}
-
-// Points per unit of weight, such that the lightest endpoint has whole ones, as far as the bounds allow.
-static double scale_of(const struct peri_balancer_settings *settings, struct peri_endpoint_set all, uint64_t sum)
-{
-    double least = 1.0;
-    for (uint32_t i = 0; i < all.count; i++)
-        least = fmin(least, weight_of(all.items[i], sum));
-    return fmin(ceil(least * settings->ring_min) / least, settings->ring_max);
+    uint64_t each = (settings->ring_min + 1) / 2;
+    uint64_t total = each * sum / least;
+    uint64_t points = each * endpoint->weight / least;
+    if (total > settings->ring_max)
+        points = (uint64_t)settings->ring_max * endpoint->weight / sum;
+    return points > 0 ? (uint32_t)points : 1;
 }
 
 static void add_points(struct ring *ring, struct peri_endpoint *endpoint, uint32_t count)
@@ -58,21 +55,21 @@ static void add_points(struct ring *ring, struct peri_endpoint *endpoint, uint32
 
 static struct peri_balancer *create(const struct peri_balancer_settings *settings, struct peri_endpoint_set all)
 {
-    uint64_t sum = 0;
-    for (uint32_t i = 0; i < all.count; i++)
+    uint64_t sum = 0, least = UINT32_MAX;
+    for (uint32_t i = 0; i < all.count; i++) {
         sum += all.items[i]->weight;
-    double scale = all.count > 0 ? scale_of(settings, all, sum) : 0.0, target = 0.0;
-    size_t most = (size_t)scale + all.count + 1;
+        least = all.items[i]->weight < least ? all.items[i]->weight : least;
+    }
+    size_t total = 0;
+    for (uint32_t i = 0; i < all.count; i++)
+        total += points_of(settings, all.items[i], least, sum);
     struct ring *ring = (struct ring *)peri_balancer_alloc(
-        &peri_balancer_ring_hash, settings, sizeof(*ring) - sizeof(ring->base) + most * sizeof(ring->points[0]));
+        &peri_balancer_ring_hash, settings, sizeof(*ring) - sizeof(ring->base) + total * sizeof(ring->points[0]));
     if (!ring)
         return NULL;
-    for (uint32_t i = 0; i < all.count; i++) {
-        target += scale * weight_of(all.items[i], sum);
-        double missing = ceil(target - (double)ring->count);
-        add_points(ring, all.items[i], missing > 0 ? (uint32_t)missing : 0);
-    }
-    peri_assert(ring->count <= most);
+    for (uint32_t i = 0; i < all.count; i++)
+        add_points(ring, all.items[i], points_of(settings, all.items[i], least, sum));
+    peri_assert(ring->count == total);
     qsort(ring->points, ring->count, sizeof(ring->points[0]), compare);
     return &ring->base;
 }
@@ -112,7 +109,8 @@ static struct peri_endpoint *pick(const struct peri_balancer *balancer, const st
         first = first ? first : endpoint;
         last = endpoint;
     }
-    return first ? first : set->items[0]; // an endpoint of little weight may have no point
+    peri_assert(first != NULL); // every endpoint has a point
+    return first;
 }
 
 const struct peri_balancer_type peri_balancer_ring_hash = {

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: MIT
+// Peak-EWMA: tower's cases, in nanoseconds of a clock that the test moves.
+#include "upstream/ewma.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#define MS 1000000ull
+#define START (5000 * MS)
+
+static int near(double value, double expected)
+{
+    return value > expected * 0.9999 && value < expected * 1.0001;
+}
+
+// tower load/peak_ewma.rs, default_decay: 10 ms, decay 1 s.
+static void decays_from_the_default_while_nothing_is_measured(void **state)
+{
+    (void)state;
+    struct peri_ewma ewma = {0};
+    assert_true(peri_ewma_read(&ewma, 10 * MS, START, 1000 * MS) == 10.0 * MS);
+    double after_100 = peri_ewma_read(&ewma, 10 * MS, START + 100 * MS, 1000 * MS);
+    assert_true(after_100 > 9.0 * MS && after_100 < 10.0 * MS);
+    double after_200 = peri_ewma_read(&ewma, 10 * MS, START + 200 * MS, 1000 * MS);
+    assert_true(after_200 > 8.0 * MS && after_200 < 9.0 * MS);
+}
+
+static void decays_alike_in_one_step_and_in_many(void **state)
+{
+    (void)state;
+    struct peri_ewma one = {.ns = 100.0 * MS, .at_ns = START}, many = one;
+    for (uint64_t t = 1; t <= 1000; t++)
+        peri_ewma_read(&many, 1, START + t * MS, 1000 * MS);
+    double value = peri_ewma_read(&one, 1, START + 1000 * MS, 1000 * MS);
+    assert_true(near(value, 36.7879 * MS)); // 100 / e
+    assert_true(near(many.ns, value));
+}
+
+static void jumps_up_at_once_and_comes_down_slowly(void **state)
+{
+    (void)state;
+    struct peri_ewma ewma = {.ns = 10.0 * MS, .at_ns = START};
+    peri_ewma_update(&ewma, 500 * MS, START + MS, 10000 * MS);
+    assert_true(ewma.ns == 500.0 * MS);
+    peri_ewma_update(&ewma, 10 * MS, START + 1001 * MS, 10000 * MS);
+    assert_true(near(ewma.ns, (500.0 * 0.904837 + 10.0 * 0.095163) * MS));
+}
+
+static void takes_the_first_measurement_as_it_is(void **state)
+{
+    (void)state;
+    struct peri_ewma ewma = {0};
+    peri_ewma_update(&ewma, 3 * MS, START, 10000 * MS);
+    assert_true(ewma.ns == 3.0 * MS);
+    assert_true(peri_ewma_read(&ewma, 30 * MS, START, 10000 * MS) == 3.0 * MS);
+}
+
+static void is_not_moved_by_a_clock_that_stands(void **state)
+{
+    (void)state;
+    struct peri_ewma ewma = {.ns = 10.0 * MS, .at_ns = START};
+    peri_ewma_update(&ewma, 1 * MS, START, 1000 * MS);
+    assert_true(ewma.ns == 10.0 * MS);
+    assert_true(peri_ewma_read(&ewma, 1, START - 5 * MS, 1000 * MS) == 10.0 * MS);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(decays_from_the_default_while_nothing_is_measured),
+        cmocka_unit_test(decays_alike_in_one_step_and_in_many),
+        cmocka_unit_test(jumps_up_at_once_and_comes_down_slowly),
+        cmocka_unit_test(takes_the_first_measurement_as_it_is),
+        cmocka_unit_test(is_not_moved_by_a_clock_that_stands),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
