@@ -17,7 +17,9 @@
 #include "proxy/generation.h"
 #include "proxy/reply.h"
 #include "proxy/server_internal.h"
+
 #include "proxy/tap.h"
+#include "proxy/target.h"
 #include "proxy/trace.h"
 #include "route/rewrite.h"
 #include "route/table.h"
@@ -77,31 +79,6 @@ static void finish(struct peri_exchange *x)
         peri_generation_unref(generation);
 }
 
-// The exchange counts as one of the endpoint's for as long as it holds it. NULL lets go.
-static void hold_endpoint(struct peri_forward *f, struct peri_endpoint *endpoint)
-{
-    if (endpoint)
-        endpoint->active++;
-    if (f->endpoint) {
-        peri_assert(f->endpoint->active > 0);
-        f->endpoint->active--;
-    }
-    f->endpoint = endpoint;
-}
-
-// Tells the upstream what became of the attempt, once: with its head, or with the reason why none came.
-static void report(struct peri_forward *f, peri_err_t err)
-{
-    uint64_t now_ns = peri_loop_now_ns(f->server->loop);
-    struct peri_result result = {
-        .err = err,
-        .res = err == PERI_OK ? &f->x->res : NULL,
-        .latency_ns = now_ns - f->x->facts.upstream_ns,
-        .now_ns = now_ns,
-    };
-    peri_endpoint_report(f->upstream, f->endpoint, &result);
-}
-
 // `err`: why it ends, when it is not over yet.
 static void give_up_attempt(struct peri_forward *f, peri_err_t err)
 {
@@ -109,10 +86,10 @@ static void give_up_attempt(struct peri_forward *f, peri_err_t err)
     if (f->is_started && !f->is_attempt_over) {
         f->is_attempt_over = true;
         if (!f->attempt.has_head)
-            report(f, err);
+            peri_target_report(f, err);
         peri_attempt_cancel(&f->attempt);
     }
-    hold_endpoint(f, NULL);
+    peri_target_hold(f, NULL);
     f->is_started = false;
 }
 
@@ -357,25 +334,6 @@ static void count_attempt(struct peri_exchange *x, int status)
         peri_trace_result(x, status, PERI_OK);
 }
 
-// Lets the client come back to the endpoint that answered.
-static void stick(struct peri_exchange *x)
-{
-    const struct peri_forward *f = x->forward;
-    const struct peri_balance *balance = &f->upstream->balance;
-    if (balance->cookie.len == 0 ||
-        peri_slice_eq(peri_headers_find_cookie(&x->req.headers, balance->cookie), f->endpoint->token))
-        return;
-    bool is_secure = peri_slice_eq(x->req.scheme, PERI_SLICE("https"));
-    struct peri_slice life = PERI_SLICE("");
-    if (balance->cookie_s > 0)
-        life = peri_arena_printf(&x->arena, "; Max-Age=%llu", (unsigned long long)balance->cookie_s);
-    struct peri_slice value = peri_arena_printf(
-        &x->arena, "%.*s=%.*s; Path=/%.*s; HttpOnly; SameSite=Lax%s", (int)balance->cookie.len, balance->cookie.ptr,
-        (int)f->endpoint->token.len, f->endpoint->token.ptr, (int)life.len, life.ptr, is_secure ? "; Secure" : "");
-    if (value.ptr) // without memory the client is not sticky
-        peri_headers_append_known(&x->res.headers, PERI_H_SET_COOKIE, value);
-}
-
 static void on_head(struct peri_attempt *attempt)
 {
     struct peri_exchange *x = attempt->data;
@@ -383,8 +341,8 @@ static void on_head(struct peri_attempt *attempt)
     peri_debug_assert(x->state == PERI_X_FORWARD && f->is_started);
     x->facts.head_ns = peri_loop_now_ns(f->server->loop);
     count_attempt(x, x->res.status);
-    report(f, PERI_OK);
-    stick(x);
+    peri_target_report(f, PERI_OK);
+    peri_target_stick(x);
     start_timer(f, x->res.is_upgrade ? 0 : f->upstream->idle_ms);
     if (has_response_body(x) || x->res.is_upgrade)
         on_response_ready(x, PERI_OK);
@@ -447,7 +405,7 @@ static void on_error(struct peri_attempt *attempt, peri_err_t err)
         counts->resets++;
     if (!attempt->has_head) {
         count_attempt(x, 0);
-        report(f, err);
+        peri_target_report(f, err);
     }
     if (x->res_body.is_ended && f->flow[PERI_SIDE_RESPONSE].is_replaced)
         return;
@@ -476,29 +434,6 @@ static const struct peri_attempt_events attempt_events = {
 
 // ---- the target ----
 
-static struct peri_upstream *choose(const struct peri_exchange *x)
-{
-    const struct peri_route *route = x->route;
-    if (x->forward->upstream || !route || route->choice_count == 0)
-        return x->forward->upstream;
-    if (route->choice_count == 1)
-        return route->choices[0].upstream;
-    uint64_t at = (x->id * 0x9e3779b97f4a7c15ull >> 32) % route->weight_sum;
-    uint32_t i = 0;
-    while (at >= route->choices[i].weight)
-        at -= route->choices[i++].weight;
-    return route->choices[i].upstream;
-}
-
-static struct peri_endpoint *pick(struct peri_exchange *x, struct peri_upstream *upstream)
-{
-    struct peri_pick pick = {
-        .now_ns = peri_loop_now_ns(x->forward->server->loop),
-        .labels = x->route ? x->route->labels : NULL,
-    };
-    return peri_upstream_pick_for(upstream, x, &pick);
-}
-
 static peri_err_t rewrite_path(struct peri_exchange *x)
 {
     struct peri_forward *f = x->forward;
@@ -515,9 +450,9 @@ static peri_err_t rewrite_path(struct peri_exchange *x)
 static void forward(struct peri_exchange *x)
 {
     struct peri_forward *f = x->forward;
-    f->upstream = choose(x);
+    f->upstream = peri_target_choose(x);
     if (!f->endpoint && f->upstream)
-        hold_endpoint(f, pick(x, f->upstream));
+        peri_target_hold(f, peri_target_pick(x, f->upstream));
     if (!f->endpoint) {
         peri_pipeline_fail(x, PERI_ERR_NO_ENDPOINT);
         return;
@@ -560,27 +495,6 @@ static void go_to_target(struct peri_exchange *x)
         return;
     }
     forward(x);
-}
-
-peri_err_t peri_pipeline_choose(struct peri_exchange *x, struct peri_slice name, struct peri_slice address)
-{
-    struct peri_forward *f = x->forward;
-    struct peri_upstream *upstream = peri_generation_find_upstream(x->generation, name);
-    struct peri_endpoint *endpoint = upstream && address.len > 0 ? peri_upstream_find(upstream, address) : NULL;
-    if (!upstream || (address.len > 0 && !endpoint))
-        return PERI_ERR_NOT_FOUND;
-    if (f->is_started)
-        return PERI_ERR_CLOSED;                  // by now the attempt is under way
-    if (x->state == PERI_X_FORWARD && !endpoint) // from on_upstream: the attempt comes next
-        endpoint = pick(x, upstream);
-    if (x->state == PERI_X_FORWARD && !endpoint)
-        return PERI_ERR_NOT_FOUND;
-    f->upstream = upstream;
-    hold_endpoint(f, endpoint);
-    x->facts.upstream = upstream->name;
-    if (endpoint)
-        x->facts.endpoint = peri_pool_address(endpoint->pool);
-    return PERI_OK;
 }
 
 void peri_pipeline_send_whole(struct peri_exchange *x)

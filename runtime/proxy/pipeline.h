@@ -21,9 +21,6 @@ void peri_pipeline_on_verdict(struct peri_exchange *x, enum peri_phase phase, en
 /// A script says what failed (peri_script_host.note_failure).
 void peri_pipeline_note_failure(struct peri_exchange *x, struct peri_slice text);
 
-/// The script chose an upstream (peri_script_host.choose_upstream).
-peri_err_t peri_pipeline_choose(struct peri_exchange *x, struct peri_slice upstream, struct peri_slice endpoint);
-
 /// Begins an exchange without a route: straight to `upstream` (http.fetch). x->req is complete; x->generation is not referenced:
 /// it ends the scripts that wait for fetches, and with them the fetches, before anything else of it goes.
 void peri_pipeline_fetch(struct peri_server *server, struct peri_exchange *x, struct peri_upstream *upstream);

@@ -4,6 +4,7 @@
 #include "proxy/forward.h"
 #include "proxy/pipeline.h"
 #include "proxy/server.h"
+#include "proxy/target.h"
 #include "proxy/trace.h"
 #include "script/vm.h"
 
@@ -12,7 +13,7 @@ static const struct peri_script_host script_host = {
     .read_body = peri_forward_read_body,
     .set_body = peri_forward_set_body,
     .limit_body = peri_forward_limit_body,
-    .choose_upstream = peri_pipeline_choose,
+    .choose_upstream = peri_target_set,
     .note_failure = peri_pipeline_note_failure,
     .trace = peri_trace_add,
     .fetch_start = peri_fetch_start,

@@ -56,6 +56,7 @@ static void look(struct peri_upstream *upstream, const struct peri_labels *label
     uint32_t available = 0;
     view->at_ms = now_ms;
     view->is_limited = labels != NULL;
+    view->is_settled = true;
     view->is_gathered = false;
     for (uint32_t i = 0; i < upstream->tier_count; i++)
         view->tiers[i] = (struct peri_tier){0};
@@ -64,6 +65,7 @@ static void look(struct peri_upstream *upstream, const struct peri_labels *label
         bool is_available = peri_endpoint_is_available(endpoint);
         set_share(upstream, endpoint, is_available, now_ms);
         available += is_available;
+        view->is_settled = view->is_settled && !endpoint->health && endpoint->started_ms == 0;
         if (labels && !peri_endpoint_has(endpoint, labels))
             continue;
         view->tiers[endpoint->priority].total++;

@@ -108,6 +108,12 @@ peri_err_t peri_upstream_seal(struct peri_upstream *upstream)
     return upstream->balancer ? PERI_OK : PERI_ERR_NOMEM;
 }
 
+void peri_endpoint_watch(struct peri_upstream *upstream, struct peri_endpoint *endpoint, const uint32_t *health)
+{
+    endpoint->health = health;
+    upstream->view.at_ms = 0;
+}
+
 void peri_upstream_inherit(struct peri_upstream *upstream, const struct peri_upstream *old, uint64_t now_ms)
 {
     for (uint32_t i = 0; i < upstream->count; i++) {

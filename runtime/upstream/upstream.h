@@ -29,6 +29,7 @@ struct peri_filter {
 /// Who is available, as of a moment.
 struct peri_view {
     uint64_t at_ms;  ///< 0: to be looked at anew
+    bool is_settled; ///< nothing changes with time: nobody watches the endpoints, none starts slowly
     bool is_limited; ///< only endpoints with certain labels were counted
     struct peri_tier tiers[PERI_PRIORITIES];
     bool is_whole;             ///< every endpoint can be used, and no one rather than another
@@ -89,6 +90,9 @@ peri_err_t peri_upstream_add(struct peri_upstream *upstream, struct peri_pools *
 /// The endpoints and `balance` are complete: makes the balancer. PERI_ERR_NOMEM.
 peri_err_t peri_upstream_seal(struct peri_upstream *upstream);
 
+/// From now on the endpoint can be used while *health is 0 (borrowed until the upstream is freed; other processes may change it).
+void peri_endpoint_watch(struct peri_upstream *upstream, struct peri_endpoint *endpoint, const uint32_t *health);
+
 /// Passes on what `old`, an upstream of the generation before, learned of endpoints that both have. Those that are new start slowly.
 void peri_upstream_inherit(struct peri_upstream *upstream, const struct peri_upstream *old, uint64_t now_ms);
 
@@ -101,6 +105,12 @@ struct peri_endpoint *peri_upstream_pick_for(struct peri_upstream *upstream, con
 
 /// The endpoint with this address, or NULL.
 struct peri_endpoint *peri_upstream_find(struct peri_upstream *upstream, struct peri_slice address);
+
+/// Does it matter to anybody that an attempt was answered with `status`? Otherwise peri_endpoint_report may be left out.
+static inline bool peri_upstream_wants_report(const struct peri_upstream *upstream, int status)
+{
+    return upstream->balance.type->report || status >= 500;
+}
 
 /// Tells what became of an attempt, once: when its response head came, or when it ended without one.
 void peri_endpoint_report(struct peri_upstream *upstream, struct peri_endpoint *endpoint,

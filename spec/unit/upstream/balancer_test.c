@@ -288,8 +288,7 @@ static void keyed_balancers_pass_over_who_cannot_be_used(void **state)
         seal(keyed[n]);
         for (unsigned key = 0; key < 500; key++)
             before[key] = pick_key(key);
-        upstream->endpoints[3].health = &ill;
-        now_ns += 5 * MS;
+        peri_endpoint_watch(upstream, &upstream->endpoints[3], &ill);
         for (unsigned key = 0; key < 500; key++) {
             unsigned now = pick_key(key);
             assert_int_not_equal(now, 3);
@@ -330,8 +329,7 @@ static void ring_hash_fits_into_its_largest_ring(void **state)
         counts[pick_key(key)]++;
     assert_in_range(counts[0], 0, 50);
     uint32_t ill = 1;
-    upstream->endpoints[1].health = &ill;
-    now_ns += 5 * MS;
+    peri_endpoint_watch(upstream, &upstream->endpoints[1], &ill);
     assert_int_equal(pick_key(1), 0); // it has a point all the same
 }
 

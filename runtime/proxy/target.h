@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: MIT
+// Where an exchange goes: its upstream, the endpoint for the coming attempt, and what the endpoint's balancer hears of it
+// afterwards.
+#ifndef PERI_PROXY_TARGET_H
+#define PERI_PROXY_TARGET_H
+
+#include "base/err.h"
+#include "base/slice.h"
+
+struct peri_endpoint;
+struct peri_exchange;
+struct peri_forward;
+struct peri_upstream;
+
+/// The upstream of the exchange: what a script chose, or its route says; NULL for none.
+struct peri_upstream *peri_target_choose(const struct peri_exchange *x);
+
+/// An endpoint of `upstream` for the coming attempt; NULL when there is none that can be used.
+struct peri_endpoint *peri_target_pick(struct peri_exchange *x, struct peri_upstream *upstream);
+
+/// The exchange counts as one of the endpoint's for as long as it holds it. NULL lets go.
+void peri_target_hold(struct peri_forward *f, struct peri_endpoint *endpoint);
+
+/// A script chose the upstream and, when not empty, the endpoint (peri_script_host.choose_upstream).
+peri_err_t peri_target_set(struct peri_exchange *x, struct peri_slice upstream, struct peri_slice endpoint);
+
+/// Tells the upstream what became of the attempt, once: its response head came (PERI_OK), or why none did.
+void peri_target_report(struct peri_forward *f, peri_err_t err);
+
+/// The response head is there: with sticky clients, makes it name the endpoint where the client's cookie does not.
+void peri_target_stick(struct peri_exchange *x);
+
+#endif
