@@ -53,7 +53,7 @@ struct peri_route {
     uint32_t choice_count;
     uint32_t weight_sum;
     const struct peri_labels *labels; ///< only endpoints that have these; NULL: any
-    struct peri_rewrite *rewrite; ///< NULL for none
+    struct peri_rewrite *rewrite;     ///< NULL for none
     struct peri_edit *request_edits;
     struct peri_edit *response_edits;
     uint32_t request_edit_count;

@@ -63,8 +63,8 @@ local function check_balance(value)
     end
     local is_hash = value.type == "ring_hash" or value.type == "maglev"
     if is_hash and not value.by then
-        return value.type .. ' needs the part of a request that decides: by = "header:NAME", "cookie:NAME", "client" or '
-            .. '"path"'
+        return value.type .. ' needs the part of a request that decides: by = "header:NAME", "cookie:NAME", "client" '
+            .. 'or "path"'
     elseif value.type == "sticky" and not value.cookie then
         return "sticky needs the name of its cookie"
     elseif (value.min_ring_size or 1024) > (value.max_ring_size or 8388608) then
@@ -104,11 +104,12 @@ balance.upstream = {
             },
             load_bound = {
                 type = "integer", min = 100, max = 10000,
-                doc = "ring_hash, maglev: per cent of the mean load that an endpoint may have before requests go to the "
-                    .. "next one. Without it: no bound.",
+                doc = "ring_hash, maglev: per cent of the mean load that an endpoint may have before requests go to "
+                    .. "the next one. Without it: no bound.",
             },
             min_ring_size = {
-                type = "integer", min = 1, max = 8388608, doc = "ring_hash: points on the ring, 1024 at least by default.",
+                type = "integer", min = 1, max = 8388608,
+                doc = "ring_hash: points of two endpoints of the least weight. Default 1024.",
             },
             max_ring_size = {
                 type = "integer", min = 1, max = 8388608, doc = "ring_hash: most points on the ring. Default 8388608.",
@@ -127,12 +128,13 @@ balance.upstream = {
             },
             cookie = { type = "string", check = check_cookie, doc = "sticky: name of the cookie." },
             ttl = {
-                type = "duration", min = "1s", doc = "sticky: life of the cookie. Without it: that of the client's session.",
+                type = "duration", min = "1s",
+                doc = "sticky: life of the cookie. Without it: that of the client's session.",
             },
             secret = {
                 type = "string", min = 16, secret = true,
-                doc = "sticky: key of the cookie's values, for several proxies with the same endpoints. Without it: one of "
-                    .. "the process's own, until it ends.",
+                doc = "sticky: key of the cookie's values, for several proxies with the same endpoints. Without it: "
+                    .. "one of the process's own, until it ends.",
             },
             fallback = {
                 type = "string", enum = FALLBACKS,
@@ -144,7 +146,8 @@ balance.upstream = {
     },
     slow_start = {
         type = "duration", max = "1h",
-        doc = "Time in which an endpoint that is new or was away grows from 10 % to all of its weight. Without it: at once.",
+        doc = "Time in which an endpoint that is new or was away grows from 10 % to all of its weight. Without it: at "
+            .. "once.",
     },
     panic_threshold = {
         type = "string", default = "50%", check = percent.check("0%", "100%"),
