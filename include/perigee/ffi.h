@@ -14,7 +14,7 @@
 
 /* ---- core ------------------------------------------------------------------------------------------------ */
 
-enum { PERI_ABI = 3 };
+enum { PERI_ABI = 4 };
 
 /** A borrowed run of bytes. Valid until the next call on the same exchange unless the function says otherwise. */
 struct peri_ffi_str {
@@ -146,6 +146,25 @@ void peri_ffi_failure(struct peri_ffi_slot *slot, const char *text, size_t len);
 /** Chooses the upstream and, when not empty, the endpoint. 0, or an error code. */
 int32_t peri_ffi_choose(struct peri_ffi_slot *slot, const char *upstream, size_t upstream_len, const char *endpoint,
                         size_t endpoint_len);
+
+/** What a script wishes of the choice of the endpoint: the key by which it is made; labels that it must have ("name", 0, "value", 0, …);
+ *  the address for the coming attempt. */
+enum { PERI_FFI_WISH_KEY = 1, PERI_FFI_WISH_LABELS = 2, PERI_FFI_WISH_ENDPOINT = 3 };
+
+/** An endpoint of the upstream that the request goes to, in this worker. */
+struct peri_ffi_endpoint {
+    uint32_t active;      /**< requests under way */
+    int32_t is_available; /**< 1 or 0 */
+};
+
+/** Decides now to which upstream the request goes, and sets ptr and len to its name. 1, or 0 when it goes to none. */
+int32_t peri_ffi_target(struct peri_ffi_slot *slot);
+
+/** The state of endpoint `index`, from 0, in the order of the configuration, of that upstream. 0, or an error code. */
+int32_t peri_ffi_endpoint(struct peri_ffi_slot *slot, int32_t index, struct peri_ffi_endpoint *state);
+
+/** Notes a wish (PERI_FFI_WISH_*), in place of an earlier one of its kind. 0, or an error code. */
+int32_t peri_ffi_wish(struct peri_ffi_slot *slot, int32_t which, const char *ptr, size_t len);
 
 /** Asks for the whole body of a side, at most `limit` bytes. 0 when it is there; -1 when the caller has to yield and then ask
  *  peri_ffi_woken; an error code when it cannot be had. */

@@ -8,6 +8,7 @@
 #define PERI_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 #define PERI_NODISCARD __attribute__((warn_unused_result))
 #define PERI_COLD __attribute__((cold, noinline)) // rarely called: its code stays out of the caller
+#define PERI_NOINLINE __attribute__((noinline))   // called, but not always: its code stays out of the caller
 #define PERI_LIKELY(x) __builtin_expect(!!(x), 1)
 #define PERI_UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define PERI_UNUSED(x) ((void)(x))

@@ -23,6 +23,7 @@ struct peri_route;      // route/: the matched route's plan
 struct peri_slot;       // script/: the handle that Lua holds
 struct peri_forward;    // proxy/: the state of the pipeline
 struct peri_tls_info;   // event/: what a handshake agreed on
+struct peri_wish;       // upstream/: what scripts wish of the choice of the endpoint
 struct peri_trace;      // proxy/: what was decided, when somebody asked
 
 #define PERI_CAPTURES_MAX 16
@@ -128,6 +129,7 @@ struct peri_exchange {
     struct peri_slice captures[PERI_CAPTURES_MAX];
     struct peri_slot *slot;       ///< set while Lua may hold a handle; NULL otherwise
     struct peri_forward *forward; ///< the pipeline's state, in the arena
+    struct peri_wish *wish;       ///< in the arena; NULL for none
     struct peri_trace *trace;     ///< in the arena; NULL unless the exchange is explained
     struct peri_exchange_facts facts;
     struct peri_list link; ///< the client side's list

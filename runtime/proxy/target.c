@@ -2,7 +2,10 @@
 // The choices themselves are made in upstream/.
 #include "proxy/target.h"
 
+#include <perigee/ffi.h>
+
 #include "base/assert.h"
+#include "base/attr.h"
 #include "event/loop.h"
 #include "exchange/exchange.h"
 #include "proxy/forward.h"
@@ -25,13 +28,31 @@ struct peri_upstream *peri_target_choose(const struct peri_exchange *x)
     return route->choices[i].upstream;
 }
 
-struct peri_endpoint *peri_target_pick(struct peri_exchange *x, struct peri_upstream *upstream)
+// The endpoint that a script wished for, once.
+static struct peri_endpoint *take_wish(struct peri_exchange *x, struct peri_upstream *upstream)
 {
-    struct peri_pick pick = {
+    struct peri_slice address = x->wish->endpoint;
+    x->wish->endpoint = peri_slice(NULL, 0);
+    return address.len > 0 ? peri_upstream_find(upstream, address) : NULL;
+}
+
+static PERI_NOINLINE struct peri_endpoint *pick(struct peri_exchange *x, struct peri_upstream *upstream)
+{
+    struct peri_endpoint *wished = x->wish ? take_wish(x, upstream) : NULL;
+    if (wished)
+        return wished;
+    struct peri_pick question = {
         .now_ns = peri_loop_now_ns(x->forward->server->loop),
         .labels = x->route ? x->route->labels : NULL,
     };
-    return peri_upstream_pick_for(upstream, x, &pick);
+    return peri_upstream_pick_for(upstream, x, &question);
+}
+
+struct peri_endpoint *peri_target_pick(struct peri_exchange *x, struct peri_upstream *upstream)
+{
+    bool is_free = !x->wish && (!x->route || !x->route->labels);
+    struct peri_endpoint *only = is_free ? peri_upstream_only(upstream) : NULL;
+    return only ? only : pick(x, upstream);
 }
 
 void peri_target_hold(struct peri_forward *f, struct peri_endpoint *endpoint)
@@ -66,10 +87,70 @@ peri_err_t peri_target_set(struct peri_exchange *x, struct peri_slice name, stru
     return PERI_OK;
 }
 
-void peri_target_report(struct peri_forward *f, peri_err_t err)
+// ---- what scripts ask and wish ----
+
+struct peri_slice peri_target_decide(struct peri_exchange *x)
 {
-    if (err == PERI_OK && !peri_upstream_wants_report(f->upstream, f->x->res.status))
-        return;
+    x->forward->upstream = peri_target_choose(x);
+    return x->forward->upstream ? x->forward->upstream->name : peri_slice(NULL, 0);
+}
+
+peri_err_t peri_target_endpoint(struct peri_exchange *x, uint32_t index, uint32_t *active, bool *is_available)
+{
+    const struct peri_upstream *upstream = x->forward->upstream;
+    if (!upstream || index >= upstream->count)
+        return PERI_ERR_NOT_FOUND;
+    *active = upstream->endpoints[index].active;
+    *is_available = peri_endpoint_is_available(&upstream->endpoints[index]);
+    return PERI_OK;
+}
+
+// The text up to the next zero, which is taken too.
+static struct peri_slice take_text(struct peri_slice *rest)
+{
+    const char *end = memchr(rest->ptr, 0, rest->len);
+    size_t len = end ? (size_t)(end - rest->ptr) : rest->len;
+    struct peri_slice text = peri_slice(rest->ptr, len);
+    len += end != NULL;
+    *rest = peri_slice(rest->ptr + len, rest->len - len);
+    return text;
+}
+
+static peri_err_t read_labels(struct peri_arena *arena, struct peri_slice text, struct peri_labels *labels)
+{
+    size_t zeros = 0;
+    for (size_t i = 0; i < text.len; i++)
+        zeros += text.ptr[i] == '\0';
+    struct peri_label *items = peri_arena_zalloc(arena, (zeros / 2 + 1) * sizeof(*items));
+    if (!items)
+        return PERI_ERR_NOMEM;
+    *labels = (struct peri_labels){.items = items};
+    while (text.len > 0 && labels->count < zeros / 2) {
+        items[labels->count].name = take_text(&text);
+        items[labels->count++].value = take_text(&text);
+    }
+    return PERI_OK;
+}
+
+peri_err_t peri_target_wish(struct peri_exchange *x, int32_t which, struct peri_slice text)
+{
+    struct peri_slice copy = peri_arena_copy(&x->arena, text);
+    if (!x->wish)
+        x->wish = peri_arena_zalloc(&x->arena, sizeof(*x->wish));
+    if (!x->wish || !copy.ptr)
+        return PERI_ERR_NOMEM;
+    switch (which) {
+    case PERI_FFI_WISH_KEY: x->wish->key = copy; return PERI_OK;
+    case PERI_FFI_WISH_ENDPOINT: x->wish->endpoint = copy; return PERI_OK;
+    case PERI_FFI_WISH_LABELS: return read_labels(&x->arena, copy, &x->wish->labels);
+    default: return PERI_ERR_INVALID;
+    }
+}
+
+// ---- afterwards ----
+
+static PERI_NOINLINE void report(struct peri_forward *f, peri_err_t err)
+{
     uint64_t now_ns = peri_loop_now_ns(f->server->loop);
     struct peri_result result = {
         .err = err,
@@ -78,6 +159,12 @@ void peri_target_report(struct peri_forward *f, peri_err_t err)
         .now_ns = now_ns,
     };
     peri_endpoint_report(f->upstream, f->endpoint, &result);
+}
+
+void peri_target_report(struct peri_forward *f, peri_err_t err)
+{
+    if (err != PERI_OK || peri_upstream_wants_report(f->upstream, f->x->res.status))
+        report(f, err);
 }
 
 static void set_cookie(struct peri_exchange *x, const struct peri_balance *balance, struct peri_slice token)
@@ -93,13 +180,16 @@ static void set_cookie(struct peri_exchange *x, const struct peri_balance *balan
         peri_headers_append_known(&x->res.headers, PERI_H_SET_COOKIE, value);
 }
 
+static PERI_NOINLINE void stick(struct peri_exchange *x, const struct peri_balance *balance)
+{
+    struct peri_slice token = x->forward->endpoint->token;
+    if (!peri_slice_eq(peri_headers_find_cookie(&x->req.headers, balance->cookie), token))
+        set_cookie(x, balance, token);
+}
+
 void peri_target_stick(struct peri_exchange *x)
 {
-    const struct peri_forward *f = x->forward;
-    const struct peri_balance *balance = &f->upstream->balance;
-    if (balance->cookie.len == 0)
-        return;
-    struct peri_slice named = peri_headers_find_cookie(&x->req.headers, balance->cookie);
-    if (!peri_slice_eq(named, f->endpoint->token))
-        set_cookie(x, balance, f->endpoint->token);
+    const struct peri_balance *balance = &x->forward->upstream->balance;
+    if (balance->cookie.len > 0)
+        stick(x, balance);
 }

@@ -4,6 +4,9 @@
 #ifndef PERI_PROXY_TARGET_H
 #define PERI_PROXY_TARGET_H
 
+#include <stdbool.h>
+#include <stdint.h>
+
 #include "base/err.h"
 #include "base/slice.h"
 
@@ -23,6 +26,15 @@ void peri_target_hold(struct peri_forward *f, struct peri_endpoint *endpoint);
 
 /// A script chose the upstream and, when not empty, the endpoint (peri_script_host.choose_upstream).
 peri_err_t peri_target_set(struct peri_exchange *x, struct peri_slice upstream, struct peri_slice endpoint);
+
+/// Decides now which upstream the exchange goes to (peri_script_host.target): its name; ptr is NULL for none.
+struct peri_slice peri_target_decide(struct peri_exchange *x);
+
+/// The state of endpoint `index` of that upstream (peri_script_host.endpoint). PERI_ERR_NOT_FOUND.
+peri_err_t peri_target_endpoint(struct peri_exchange *x, uint32_t index, uint32_t *active, bool *is_available);
+
+/// Notes a wish (peri_script_host.wish). PERI_ERR_INVALID, PERI_ERR_NOMEM.
+peri_err_t peri_target_wish(struct peri_exchange *x, int32_t which, struct peri_slice text);
 
 /// Tells the upstream what became of the attempt, once: its response head came (PERI_OK), or why none did.
 void peri_target_report(struct peri_forward *f, peri_err_t err);

@@ -101,6 +101,12 @@ struct peri_script_host {
     peri_err_t (*choose_upstream)(struct peri_exchange *x, struct peri_slice upstream, struct peri_slice endpoint);
     /// A script failed the exchange because of `text` (borrowed for the call).
     void (*note_failure)(struct peri_exchange *x, struct peri_slice text);
+    /// Decides now which upstream the exchange goes to: its name; ptr is NULL for none.
+    struct peri_slice (*target)(struct peri_exchange *x);
+    /// The state of an endpoint of that upstream. PERI_ERR_NOT_FOUND beyond the last one.
+    peri_err_t (*endpoint)(struct peri_exchange *x, uint32_t index, uint32_t *active, bool *is_available);
+    /// The script wishes something of the choice of the endpoint (PERI_FFI_WISH_*; the text is borrowed for the call).
+    peri_err_t (*wish)(struct peri_exchange *x, int32_t which, struct peri_slice text);
     /// Starts an HTTP request for a script (see script/fetch.h).
     struct peri_fetch *(*fetch_start)(struct peri_fetch_request *request, peri_err_t *err);
     /// A decision of a hook, as a JSON object (borrowed for the call), for the trace of the exchange.

@@ -418,6 +418,28 @@ PERI_EXPORT int32_t peri_ffi_choose(struct peri_ffi_slot *slot, const char *upst
     return host_of(slot)->choose_upstream(x, peri_slice(upstream, upstream_len), peri_slice(endpoint, endpoint_len));
 }
 
+PERI_EXPORT int32_t peri_ffi_target(struct peri_ffi_slot *slot)
+{
+    return answer(slot, host_of(slot)->target(exchange_of(slot)));
+}
+
+PERI_EXPORT int32_t peri_ffi_endpoint(struct peri_ffi_slot *slot, int32_t index, struct peri_ffi_endpoint *state)
+{
+    bool is_available = false;
+    state->active = 0;
+    peri_err_t err = index < 0
+                         ? PERI_ERR_NOT_FOUND
+                         : host_of(slot)->endpoint(exchange_of(slot), (uint32_t)index, &state->active, &is_available);
+    state->is_available = is_available;
+    return (int32_t)err;
+}
+
+PERI_EXPORT int32_t peri_ffi_wish(struct peri_ffi_slot *slot, int32_t which, const char *ptr, size_t len)
+{
+    struct peri_exchange *x = exchange_of(slot);
+    return is_open(x) ? (int32_t)host_of(slot)->wish(x, which, peri_slice(ptr, len)) : PERI_ERR_CLOSED;
+}
+
 static struct peri_body *body_of(struct peri_ffi_slot *slot, int32_t side)
 {
     struct peri_exchange *x = exchange_of(slot);

@@ -12,6 +12,8 @@ static struct peri_slice find_header(const struct peri_headers *headers, struct 
 
 struct peri_slice peri_request_key(const struct peri_exchange *x, const struct peri_key_source *source)
 {
+    if (x->wish && x->wish->key.ptr)
+        return x->wish->key;
     switch (source->kind) {
     case PERI_KEY_HEADER: return find_header(&x->req.headers, source->name);
     case PERI_KEY_COOKIE: return peri_headers_find_cookie(&x->req.headers, source->name);

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
-// The text of a request by which ring_hash and maglev place it.
+// What a request says of the choice of its endpoint: the text by which ring_hash and maglev place it, and what scripts wish.
 #ifndef PERI_UPSTREAM_REQUEST_KEY_H
 #define PERI_UPSTREAM_REQUEST_KEY_H
 
 #include "base/slice.h"
+#include "upstream/endpoint.h"
 
 struct peri_exchange;
 
@@ -18,6 +19,13 @@ enum peri_key_kind {
 struct peri_key_source {
     enum peri_key_kind kind;
     struct peri_slice name; ///< of header (lower case) or cookie; borrowed
+};
+
+/// What scripts wish for one exchange. All texts are in its arena.
+struct peri_wish {
+    struct peri_slice key;      ///< in place of the upstream's source; ptr is NULL for none
+    struct peri_labels labels;  ///< in place of the route's; none when empty
+    struct peri_slice endpoint; ///< address for the coming attempt; empty for none
 };
 
 /// The key of a request; ptr is NULL when it has none. Borrowed from the exchange.

@@ -140,8 +140,8 @@ const struct peri_endpoint_set *peri_upstream_select(struct peri_upstream *upstr
 {
     const struct peri_view *view = &upstream->view;
     uint64_t now_ms = pick->now_ns / 1000000 + 1; // never 0
-    if (view->at_ms != now_ms || view->is_limited ||
-        pick->labels) // labels may be the request's own: nothing is kept for them
+    bool is_current = view->at_ms == now_ms || (view->is_settled && view->at_ms != 0);
+    if (!is_current || view->is_limited || pick->labels) // labels may be the request's own: nothing is kept for them
         look(upstream, pick->labels, now_ms);
     if (view->is_whole && !pick->except)
         return &upstream->whole;

@@ -174,7 +174,9 @@ struct peri_endpoint *peri_upstream_pick_for(struct peri_upstream *upstream, con
     const struct peri_balance *balance = &upstream->balance;
     if (balance->cookie.len > 0)
         pick->token = peri_headers_find_cookie(&x->req.headers, balance->cookie);
-    if (balance->key.kind != PERI_KEY_NONE) {
+    if (x->wish && x->wish->labels.count > 0)
+        pick->labels = &x->wish->labels;
+    if (balance->type->is_keyed) {
         struct peri_slice key = peri_request_key(x, &balance->key);
         pick->has_hash = key.ptr != NULL;
         pick->hash = key.ptr ? peri_xxh64(key, 0) : 0;

@@ -96,6 +96,12 @@ void peri_endpoint_watch(struct peri_upstream *upstream, struct peri_endpoint *e
 /// Passes on what `old`, an upstream of the generation before, learned of endpoints that both have. Those that are new start slowly.
 void peri_upstream_inherit(struct peri_upstream *upstream, const struct peri_upstream *old, uint64_t now_ms);
 
+/// The only endpoint of an upstream where there is nothing to choose: with panic it is used in any state. NULL otherwise.
+static inline struct peri_endpoint *peri_upstream_only(const struct peri_upstream *upstream)
+{
+    return upstream->count == 1 && upstream->balance.panic_percent > 0 ? upstream->endpoints : NULL;
+}
+
 /// Chooses an endpoint. NULL when there is none that can be used.
 struct peri_endpoint *peri_upstream_pick(struct peri_upstream *upstream, const struct peri_pick *pick);
 

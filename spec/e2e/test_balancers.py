@@ -299,7 +299,7 @@ def test_panic_does_not_hide_that_nobody_answers(start):
 @pytest.mark.parametrize("settings, message", [
     ('balance = "ring_hash"', 'ring_hash needs the part of a request that decides: by = "header:NAME"'),
     ('balance = { "ewma", by = "client" }', "is a setting of ring_hash and maglev, not of ewma"),
-    ('balance = { "maglev", by = "header:bad name" }', 'expected "header:NAME", "cookie:NAME", "client" or "path"'),
+    ('balance = { "maglev", by = "header:bad name" }', 'expected "header:NAME", "cookie:NAME", "client", "path" or a function'),
     ('balance = { "maglev", by = "path", table_size = 65536 }', "must be a prime number; 2 divides it"),
     ('balance = "sticky"', "sticky needs the name of its cookie"),
     ('balance = { "sticky", cookie = "a b" }', "expected the name of a cookie"),

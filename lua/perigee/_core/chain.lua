@@ -75,7 +75,7 @@ local function emit_request(out, this)
         end
         out[#out + 1] = "end"
     end
-    out[#out + 1] = (this.handler or this.target) and "return finish(chain, s, req)" or "return 0"
+    out[#out + 1] = (this.handler or this.target or this.balancers) and "return finish(chain, s, req)" or "return 0"
 end
 
 local function emit_response(out, this)
@@ -279,7 +279,8 @@ end
 -- Functions by number of phase.
 local function compile(this, cache)
     local is_onion = has(this, "around")
-    this.has_request = is_onion or has(this, "on_request") or this.handler ~= nil or this.target ~= nil
+    local has_end = this.handler ~= nil or this.target ~= nil or this.balancers ~= nil
+    this.has_request = is_onion or has(this, "on_request") or has_end
     local entries, phases = {}, chain.PHASES
     if is_onion then
         entries[phases.request] = onion.entry(this, begin)
@@ -306,7 +307,7 @@ local function traced_entry(this)
 end
 
 --- Compiles a route's chain.
----@param described { name: string, policies: perigee.Use[], handler: function|nil, target: function|nil }
+---@param described { name: string, policies: perigee.Use[], handler: function|nil, target: function|nil, balancers: table|nil }
 ---@param captures string[]|nil names of the route's captures
 ---@param generation table
 ---@param cache table<string, function> code shared by the routes of the generation
@@ -320,6 +321,7 @@ function chain.compile(described, captures, generation, cache)
         name = described.name,
         handler = described.handler,
         target = described.target,
+        balancers = described.balancers,
         captures = capture_places(captures),
         generation = generation,
         steps = {},

@@ -174,15 +174,10 @@ local function write_listener(listener)
 end
 
 local function write_upstream(name, upstream, zone)
-    local endpoints = {}
-    for i, endpoint in ipairs(upstream.endpoints or { { address = upstream.dns, weight = 1, priority = 0 } }) do
-        local text = address.format(address.parse_remote(endpoint.address))
-        endpoints[i] = balance.write_endpoint({ address = text, weight = endpoint.weight }, upstream, name, endpoint)
-    end
     local pool = upstream.pool
     return balance.write({
         name = name,
-        endpoints = endpoints,
+        endpoints = balance.write_endpoints(name, upstream),
         protocol = upstream.protocol,
         tls = upstream.tls,
         timeouts = write_times(upstream.timeouts),

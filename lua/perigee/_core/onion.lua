@@ -42,12 +42,10 @@ local function target(run)
         end
         return run.res
     end
-    if chain.target and not run.is_chosen then
-        run.is_chosen = true
-        if outcome.choose(chain, run.s, run.req) == FAIL then
-            abort(run)
-        end
+    if (chain.target or chain.balancers) and outcome.aim(chain, run.s, run.req, run.is_chosen) == FAIL then
+        abort(run)
     end
+    run.is_chosen = true
     async.wait(C.peri_ffi_forward(run.s), "next(req)")
     run.is_reply = false
     return run.res

@@ -4,6 +4,7 @@
 -- hook did something else than return nothing.
 
 local ffi = require "ffi"
+local choosing = require "perigee._core.choosing"
 local current = require "perigee._core.current"
 local frozen = require "perigee._core.frozen"
 local quarantine = require "perigee._core.quarantine"
@@ -257,14 +258,15 @@ end
 --- Lets the target function choose the upstream: CONTINUE or FAIL.
 function outcome.choose(chain, s, req)
     current.policy, clock.budget = false, watch.DEFAULT
-    local ok, name, message = xpcall(chain.target, trap, req)
+    local ok, name, message = xpcall(chain.target, trap, req) -- behind a name: labels
     C.peri_ffi_budget_end()
     if ok and type(name) == "string" then
         local code = C.peri_ffi_choose(s, name, #name, "", 0)
-        if code == 0 then
+        local problem = code == 0 and message ~= nil and choosing.limit(s, message)
+        if code == 0 and not problem then
             return CONTINUE
         end
-        message = "upstream '" .. name .. "': " .. ffi.string(C.peri_ffi_error_text(code))
+        message = problem or "upstream '" .. name .. "': " .. ffi.string(C.peri_ffi_error_text(code))
     elseif not ok then
         message = text_of(name)
     end
@@ -272,15 +274,23 @@ function outcome.choose(chain, s, req)
         message and text_of(message) or "it returned a " .. type(name) .. ", not the name of an upstream")
 end
 
---- The end of a request phase without around(): the handler or the target function, if the route has one.
+--- Chooses the upstream, and lets its functions have a say about the endpoint: CONTINUE or FAIL.
+function outcome.aim(chain, s, req, is_chosen)
+    local verdict = chain.target and not is_chosen and outcome.choose(chain, s, req) or CONTINUE
+    if verdict ~= CONTINUE or not chain.balancers then
+        return verdict
+    end
+    local message = choosing.ask(chain.balancers, s, req, trap)
+    return message and handler_failed(chain, s, "balance function", message) or CONTINUE
+end
+
+--- The end of a request phase without around(): the handler, or functions that choose where the request goes.
 function outcome.finish(chain, s, req)
     if chain.handler then
         local verdict = outcome.handle(chain, s, req)
         return verdict == REPLY and unwind(chain, #chain.steps, s, req) or verdict
-    elseif chain.target then
-        return outcome.choose(chain, s, req)
     end
-    return CONTINUE
+    return outcome.aim(chain, s, req)
 end
 
 return outcome

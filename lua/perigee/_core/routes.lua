@@ -122,6 +122,21 @@ local function check_labels(build, labels, target, path)
     end
 end
 
+--- Functions that balance the upstreams which the target may be, by name; nil when there are none.
+local function balancers_of(build, target)
+    local is_any, list = target.kind == "lua", {}
+    for _, choice in ipairs(target.choices or { target }) do
+        list[choice.upstream or ""] = true
+    end
+    local balancers = {}
+    for name, upstream in pairs(build.checked_upstreams) do
+        if is_any or list[name] then
+            balancers[name] = balance.functions(name, upstream)
+        end
+    end
+    return next(balancers) and balancers or nil
+end
+
 -- ---------------------------------------------------------------- match and rewrite
 
 local function check_regex(build, pattern, path)
@@ -231,8 +246,8 @@ local function merge_edits(chain)
 end
 
 --- Bits of the phases for which the route enters Lua, and the edits that C makes in place of the policies.
-local function plan(chain, target)
-    local is_lua = target.kind == "lua" or target.kind == "handler"
+local function plan(chain, target, balancers)
+    local is_lua = target.kind == "lua" or target.kind == "handler" or balancers ~= nil
     local edits = not is_lua and merge_edits(chain)
     if edits then
         return 0, #edits > 0 and edits or nil
@@ -299,7 +314,8 @@ local function compile_route(build, route, written, index)
     if #build.errors > 0 then
         return nil
     end
-    local hooks, edits = plan(chain, target)
+    local balancers = balancers_of(build, target)
+    local hooks, edits = plan(chain, target, balancers)
     local names = {}
     for k, use in ipairs(chain) do
         names[k] = use.name
@@ -319,7 +335,9 @@ local function compile_route(build, route, written, index)
         timeouts = request and { request_ms = duration.milliseconds(request) },
     }
     local choose = type(route.upstream) == "function" and route.upstream or nil
-    return normalized, { name = name, policies = chain, handler = route.handler, target = choose }
+    return normalized, {
+        name = name, policies = chain, handler = route.handler, target = choose, balancers = balancers,
+    }
 end
 
 --- Compiles the validated routes. Errors are added to the build.
@@ -327,7 +345,7 @@ end
 ---@param list table[] validated
 ---@param written table[] the same routes as they were written
 ---@return table[] normalized
----@return table[] chains { name, policies, handler, target } for each route
+---@return table[] chains { name, policies, handler, target, balancers } for each route
 function routes.compile(build, list, written)
     local normalized, chains = {}, {}
     for i, route in ipairs(list) do
