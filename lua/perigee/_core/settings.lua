@@ -75,7 +75,7 @@ local target_upstream = {
         { type = "function" },
     },
     doc = 'Name; or shares: `{ { "v1", weight = 9 }, { "v2", weight = 1 } }`; or a function of the request that '
-        .. "returns a name.",
+        .. "returns a name, and labels to ask for if need be.",
 }
 
 local redirect = {
