@@ -287,7 +287,8 @@ static void print_sent(const struct peri_json *view)
         return;
     put_title("\nUpstream");
     put_member(" ", sent, "upstream", " at ");
-    put_member("", sent, "endpoint", " would get\n");
+    put_member("", sent, "endpoint", " (");
+    put_member("", sent, "choice", ") would get\n");
     put_member("  ", sent, "method", " ");
     put_member("", sent, "path", peri_json_get_string(sent, "query").len ? "?" : "\n");
     if (peri_json_get_string(sent, "query").len)

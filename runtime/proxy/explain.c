@@ -159,6 +159,7 @@ static struct peri_json *view_sent(const struct peri_exchange *x)
     struct peri_json *view = peri_json_new_object();
     peri_json_set(view, "upstream", peri_json_new_string(attempt->upstream));
     peri_json_set(view, "endpoint", peri_json_new_string(attempt->endpoint));
+    peri_json_set(view, "choice", peri_json_new_string(attempt->choice));
     peri_json_set(view, "method", peri_json_new_string(x->req.method_name));
     peri_json_set(view, "host", peri_json_new_string(x->req.authority));
     peri_json_set(view, "path", peri_json_new_string(x->req.path));

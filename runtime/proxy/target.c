@@ -12,6 +12,7 @@
 #include "proxy/generation.h"
 #include "proxy/plan.h"
 #include "proxy/server_internal.h"
+#include "proxy/trace.h"
 #include "upstream/upstream.h"
 
 struct peri_upstream *peri_target_choose(const struct peri_exchange *x)
@@ -36,23 +37,52 @@ static struct peri_endpoint *take_wish(struct peri_exchange *x, struct peri_upst
     return address.len > 0 ? peri_upstream_find(upstream, address) : NULL;
 }
 
-static PERI_NOINLINE struct peri_endpoint *pick(struct peri_exchange *x, struct peri_upstream *upstream)
+// ---- why, for those who ask ----
+
+static void note_choice(struct peri_exchange *x, const struct peri_upstream *upstream, const struct peri_pick *pick)
+{
+    const struct peri_balancer_type *type = upstream->balance.type;
+    if (pick->is_sticky)
+        x->trace->choice = PERI_SLICE("the client's cookie names it");
+    else if (upstream->count == 1)
+        x->trace->choice = PERI_SLICE("the only endpoint");
+    else
+        x->trace->choice = peri_arena_printf(&x->arena, "%s among %u of %u endpoints%s", type->name, pick->among,
+                                             upstream->count, type->is_keyed && !pick->has_hash ? ", no key" : "");
+}
+
+static void note_script(struct peri_exchange *x)
+{
+    if (PERI_UNLIKELY(x->trace != NULL))
+        x->trace->choice = PERI_SLICE("a script chose it");
+}
+
+// ---- the choice ----
+
+static PERI_NOINLINE struct peri_endpoint *pick(struct peri_exchange *x, struct peri_upstream *upstream,
+                                                uint64_t now_ns)
 {
     struct peri_endpoint *wished = x->wish ? take_wish(x, upstream) : NULL;
-    if (wished)
+    if (wished) {
+        note_script(x);
         return wished;
+    }
     struct peri_pick question = {
-        .now_ns = peri_loop_now_ns(x->forward->server->loop),
+        .now_ns = now_ns,
         .labels = x->route ? x->route->labels : NULL,
     };
-    return peri_upstream_pick_for(upstream, x, &question);
+    struct peri_endpoint *endpoint = peri_upstream_pick_for(upstream, x, &question);
+    if (PERI_UNLIKELY(x->trace != NULL))
+        note_choice(x, upstream, &question);
+    return endpoint;
 }
 
 struct peri_endpoint *peri_target_pick(struct peri_exchange *x, struct peri_upstream *upstream)
 {
-    bool is_free = !x->wish && (!x->route || !x->route->labels);
-    struct peri_endpoint *only = is_free ? peri_upstream_only(upstream) : NULL;
-    return only ? only : pick(x, upstream);
+    bool is_free = !x->wish && !x->trace && (!x->route || !x->route->labels);
+    uint64_t now_ns = peri_loop_now_ns(x->forward->server->loop);
+    struct peri_endpoint *endpoint = is_free ? peri_upstream_pick_simply(upstream, now_ns) : NULL;
+    return endpoint ? endpoint : pick(x, upstream, now_ns);
 }
 
 void peri_target_hold(struct peri_forward *f, struct peri_endpoint *endpoint)
@@ -79,6 +109,8 @@ peri_err_t peri_target_set(struct peri_exchange *x, struct peri_slice name, stru
         endpoint = peri_target_pick(x, upstream);
     if (x->state == PERI_X_FORWARD && !endpoint)
         return PERI_ERR_NOT_FOUND;
+    if (address.len > 0)
+        note_script(x);
     f->upstream = upstream;
     peri_target_hold(f, endpoint);
     x->facts.upstream = upstream->name;

@@ -118,7 +118,11 @@ void peri_trace_attempt(struct peri_exchange *x)
         return;
     }
     trace->attempts[trace->attempt_count++] = (struct peri_trace_attempt){
-        .upstream = x->facts.upstream, .endpoint = x->facts.endpoint, .begin_ns = now_ns(x)};
+        .upstream = x->facts.upstream,
+        .endpoint = x->facts.endpoint,
+        .choice = trace->choice,
+        .begin_ns = now_ns(x),
+    };
 }
 
 void peri_trace_result(struct peri_exchange *x, int status, peri_err_t err)
@@ -152,6 +156,7 @@ static struct peri_json *view_attempt(const struct peri_trace_attempt *attempt)
     struct peri_json *view = peri_json_new_object();
     peri_json_set(view, "upstream", peri_json_new_string(attempt->upstream));
     peri_json_set(view, "endpoint", peri_json_new_string(attempt->endpoint));
+    peri_json_set(view, "choice", peri_json_new_string(attempt->choice));
     peri_json_set(view, "status", attempt->status ? peri_json_new_integer(attempt->status) : peri_json_new_null());
     peri_json_set(view, "error",
                   attempt->err != PERI_OK ? new_text(peri_err_info(attempt->err)->name) : peri_json_new_null());

@@ -30,6 +30,7 @@ struct peri_trace_candidate {
 struct peri_trace_attempt {
     struct peri_slice upstream;
     struct peri_slice endpoint;
+    struct peri_slice choice; ///< why this endpoint
     uint64_t begin_ns;
     uint64_t end_ns; ///< 0: under way
     int status;      ///< 0: no response
@@ -54,6 +55,7 @@ struct peri_trace {
     size_t decision_bytes;
     bool is_rewritten;
     struct peri_slice from, to; ///< of the rewrite; `to` has no ptr when it failed
+    struct peri_slice choice;   ///< why the endpoint of the coming attempt was chosen
     struct peri_trace_attempt attempts[PERI_TRACE_ATTEMPTS];
     uint32_t attempt_count;
 };

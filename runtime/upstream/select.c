@@ -76,6 +76,8 @@ static void look(struct peri_upstream *upstream, const struct peri_labels *label
         sum_up(&upstream->whole);
     view->is_whole = !labels && available == upstream->count && upstream->tier_count == 1 &&
                      upstream->balance.zone == PERI_ZONE_NONE;
+    view->is_simple = view->is_whole && view->is_settled && upstream->count > 1 && !upstream->balance.type->is_keyed &&
+                      upstream->balance.cookie.len == 0;
 }
 
 // ---- the set ----

@@ -108,10 +108,17 @@ peri_err_t peri_upstream_seal(struct peri_upstream *upstream)
     return upstream->balancer ? PERI_OK : PERI_ERR_NOMEM;
 }
 
+// What is known of the endpoints' state may not hold any more.
+static void look_again(struct peri_upstream *upstream)
+{
+    upstream->view.at_ms = 0;
+    upstream->view.is_simple = false;
+}
+
 void peri_endpoint_watch(struct peri_upstream *upstream, struct peri_endpoint *endpoint, const uint32_t *health)
 {
     endpoint->health = health;
-    upstream->view.at_ms = 0;
+    look_again(upstream);
 }
 
 void peri_upstream_inherit(struct peri_upstream *upstream, const struct peri_upstream *old, uint64_t now_ms)
@@ -130,7 +137,7 @@ void peri_upstream_inherit(struct peri_upstream *upstream, const struct peri_ups
             endpoint->started_ms = now_ms;
         }
     }
-    upstream->view.at_ms = 0;
+    look_again(upstream);
 }
 
 // The endpoint that the client's cookie names, while it can be used.
@@ -147,15 +154,17 @@ static struct peri_endpoint *find_sticky(struct peri_upstream *upstream, const s
     return NULL;
 }
 
-struct peri_endpoint *peri_upstream_pick(struct peri_upstream *upstream, const struct peri_pick *pick)
+struct peri_endpoint *peri_upstream_pick(struct peri_upstream *upstream, struct peri_pick *pick)
 {
     if (upstream->count == 0)
         return NULL;
     peri_assert(upstream->balancer != NULL);
     struct peri_endpoint *sticky = pick->token.len > 0 ? find_sticky(upstream, pick) : NULL;
+    pick->is_sticky = sticky != NULL;
     if (sticky)
         return sticky;
     const struct peri_endpoint_set *set = peri_upstream_select(upstream, pick);
+    pick->among = set->count;
     if (set->count < 2)
         return set->count > 0 ? set->items[0] : NULL;
     struct peri_balance_question question = {
@@ -200,5 +209,5 @@ void peri_endpoint_report(struct peri_upstream *upstream, struct peri_endpoint *
     if (type->report)
         type->report(upstream->balancer, endpoint, result);
     if (result->err != PERI_OK || result->res->status >= 500)
-        upstream->view.at_ms = 0; // the endpoint may have been ejected for it: look at once
+        look_again(upstream); // the endpoint may have been ejected for it
 }

@@ -32,8 +32,9 @@ struct peri_view {
     bool is_settled; ///< nothing changes with time: nobody watches the endpoints, none starts slowly
     bool is_limited; ///< only endpoints with certain labels were counted
     struct peri_tier tiers[PERI_PRIORITIES];
-    bool is_whole;             ///< every endpoint can be used, and no one rather than another
-    bool is_gathered;          ///< `set` holds those of `filter`
+    bool is_simple;   ///< whole and settled, and nothing of a request matters: the balancer may be asked at once
+    bool is_whole;    ///< every endpoint can be used, and no one rather than another
+    bool is_gathered; ///< `set` holds those of `filter`
     struct peri_filter filter; ///< of `set`
 };
 
@@ -75,6 +76,9 @@ struct peri_pick {
     struct peri_slice token;            ///< of the client's sticky cookie; empty for none
     uint64_t hash;                      ///< of the request's key
     bool has_hash;                      ///< without it a keyed balancer chooses at random
+    // What is told afterwards:
+    bool is_sticky; ///< the token decided
+    uint32_t among; ///< endpoints that the balancer could choose from
 };
 
 /// An empty upstream with round robin (other settings zero); NULL when out of memory.
@@ -96,14 +100,20 @@ void peri_endpoint_watch(struct peri_upstream *upstream, struct peri_endpoint *e
 /// Passes on what `old`, an upstream of the generation before, learned of endpoints that both have. Those that are new start slowly.
 void peri_upstream_inherit(struct peri_upstream *upstream, const struct peri_upstream *old, uint64_t now_ms);
 
-/// The only endpoint of an upstream where there is nothing to choose: with panic it is used in any state. NULL otherwise.
-static inline struct peri_endpoint *peri_upstream_only(const struct peri_upstream *upstream)
+/// Chooses where nothing of the request matters and nobody's state: the only endpoint (with panic it is used in any), or the
+/// balancer's choice among all. NULL: ask peri_upstream_pick.
+static inline struct peri_endpoint *peri_upstream_pick_simply(struct peri_upstream *upstream, uint64_t now_ns)
 {
-    return upstream->count == 1 && upstream->balance.panic_percent > 0 ? upstream->endpoints : NULL;
+    if (upstream->count == 1 && upstream->balance.panic_percent > 0)
+        return upstream->endpoints;
+    if (!upstream->view.is_simple)
+        return NULL;
+    struct peri_balance_question question = {.now_ns = now_ns, .random = &upstream->random};
+    return upstream->balance.type->pick(upstream->balancer, &upstream->whole, &question);
 }
 
 /// Chooses an endpoint. NULL when there is none that can be used.
-struct peri_endpoint *peri_upstream_pick(struct peri_upstream *upstream, const struct peri_pick *pick);
+struct peri_endpoint *peri_upstream_pick(struct peri_upstream *upstream, struct peri_pick *pick);
 
 /// Chooses an endpoint for the request of `x` (peri_upstream_pick with what the balance wants to know of it); `pick` says the rest.
 struct peri_endpoint *peri_upstream_pick_for(struct peri_upstream *upstream, const struct peri_exchange *x,

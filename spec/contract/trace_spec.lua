@@ -56,6 +56,29 @@ describe("the trace of an exchange", function()
         assert.same({ 200, json.null, false }, { trace.status, trace.error, trace.cut })
     end)
 
+    it("tells why an endpoint was chosen", function()
+        local function choice(balance, code, headers)
+            local endpoint = function() return "ok" end
+            local endpoints = { endpoint, { endpoint, priority = 1 }, endpoint }
+            local gw = gateway(code or "function P:on_log() end", {
+                upstreams = { api = { endpoints = endpoints, balance = balance } },
+            })
+            local trace, res = ask(gw, { headers = headers })
+            return trace.attempts[1].choice, res
+        end
+        assert.equal("round_robin among 2 of 3 endpoints", choice("round_robin"))
+        assert.equal("maglev among 2 of 3 endpoints, no key", choice { "maglev", by = "header:x-user" })
+        assert.equal("a script chose it", choice(function() return 2 end))
+        assert.equal("a script chose it", choice("ewma", [[
+            function P:on_upstream(req, attempt) attempt.endpoint = "api-2.fake:80" end]]))
+        local sticky = { "sticky", cookie = "e", secret = "0123456789abcdef" }
+        local first, res = choice(sticky)
+        assert.equal("round_robin among 2 of 3 endpoints", first)
+        local cookie = res.headers["set-cookie"]:match "^[^;]+"
+        assert.equal("the client's cookie names it", choice(sticky, nil, { cookie = cookie }))
+        assert.equal("the only endpoint", ask(gateway "function P:on_log() end").attempts[1].choice)
+    end)
+
     it("tells of every hook up to the head of the response, in order", function()
         local gw = gateway [[
             function P:on_request(req) req.headers["x-a"], req.path = "1", "/other" end

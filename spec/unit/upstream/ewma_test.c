@@ -39,6 +39,17 @@ static void decays_alike_in_one_step_and_in_many(void **state)
     assert_true(near(many.ns, value));
 }
 
+// The series and exp() meet at 1/16 of the decay.
+static void decays_without_a_step(void **state)
+{
+    (void)state;
+    struct peri_ewma below = {.ns = 1e9, .at_ns = START}, above = below;
+    double last = peri_ewma_read(&below, 1, START + 62499999, 1000 * MS);
+    double next = peri_ewma_read(&above, 1, START + 62500001, 1000 * MS);
+    assert_true(last > next && last - next < 20);
+    assert_true(next > 939413060 && next < 939413065); // 1e9 / e^0.0625 = 939413062.8
+}
+
 static void jumps_up_at_once_and_comes_down_slowly(void **state)
 {
     (void)state;
@@ -72,6 +83,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(decays_from_the_default_while_nothing_is_measured),
         cmocka_unit_test(decays_alike_in_one_step_and_in_many),
+        cmocka_unit_test(decays_without_a_step),
         cmocka_unit_test(jumps_up_at_once_and_comes_down_slowly),
         cmocka_unit_test(takes_the_first_measurement_as_it_is),
         cmocka_unit_test(is_not_moved_by_a_clock_that_stands),
