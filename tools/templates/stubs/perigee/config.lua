@@ -24,6 +24,7 @@
 ---@field watch? boolean Reload when a file changes.
 ---@field watchdog? string|number A worker stuck for this long is replaced.
 ---@field workers? integer|"auto" Worker processes; `"auto"`: one for each CPU; 0: a single process without a supervisor.
+---@field zone? string Zone of this proxy: endpoints in it are preferred.
 
 ---@class perigee.AccessLog
 ---@field path string `"stdout"`, `"stderr"`, `"off"` or a file.
@@ -83,6 +84,7 @@
 
 ---@class perigee.Route
 ---@field handler? fun(req: perigee.Request): any Lua function of the request that returns the answer.
+---@field labels? table<string, string> Only endpoints of the upstream that have these labels.
 ---@field match? perigee.Route.Match Which requests the route takes. Without conditions: all.
 ---@field name? string Name in metrics and logs. Without it: `route-` and its number.
 ---@field policies? (string|perigee.Use)[] Policies of this route, run in order after those of all routes.
@@ -90,7 +92,7 @@
 ---@field reply? string|table A fixed answer: text, `{ status, body, headers }` or `reply(…)`.
 ---@field rewrite? perigee.Route.Rewrite Changes the path that the upstream sees: one of `prefix`, `path`, or `regex` with `to`.
 ---@field timeouts? perigee.Route.Timeouts Timeouts that differ from the upstream's.
----@field upstream? string|(perigee.Route.Upstream|string)[]|(fun(req: perigee.Request): any) Name; or shares: `{ { "v1", weight = 9 }, { "v2", weight = 1 } }`; or a function of the request that returns a name.
+---@field upstream? string|(perigee.Route.Upstream|string)[]|(fun(req: perigee.Request): any) Name; or shares: `{ { "v1", weight = 9 }, { "v2", weight = 1 } }`; or a function of the request that returns a name, and labels to ask for if need be.
 
 ---@class perigee.Route.Match
 ---@field headers? table<string, perigee.Route.Match.Headers|string> By name: the exact value, `{ present = true }` or `{ regex = "…" }`.
@@ -128,17 +130,37 @@
 ---@field weight? integer Share of the requests, relative to the others.
 
 ---@class perigee.Upstream
----@field balance? "round_robin"|"random"|"least_request" How a server is chosen.
+---@field balance? (fun(req: perigee.Request): any)|perigee.Upstream.Balance|"round_robin"|"least_request"|"ewma"|"random"|"ring_hash"|"maglev"|"sticky" How an endpoint is chosen: the name of an algorithm, or a table of it and its settings, such as `{ "ring_hash", by = "header:x-user" }`; or a function of the request and the endpoints that returns the number of one, or nil for the next in turn.
 ---@field dns? string One `host:port`; all addresses of the name are servers.
 ---@field endpoints? (perigee.Upstream.Endpoint|string)[] Addresses of the servers.
+---@field panic_threshold? string When less of the endpoints are available, all are used. `0%`: never.
 ---@field pool? perigee.Upstream.Pool Idle connections kept for later requests.
 ---@field protocol? "auto"|"h1"|"h2"|"h2c" Protocol of the servers: HTTP/1.1, HTTP/2 over TLS, or HTTP/2 without TLS. `auto`: with TLS what the server chooses, without it HTTP/1.1.
+---@field slow_start? string|number Time in which an endpoint that is new or was away grows from 10 % to all of its weight. Without it: at once.
 ---@field timeouts? perigee.Upstream.Timeouts Timeouts towards the servers; `"0s"` switches one off.
 ---@field tls? perigee.Upstream.Tls TLS with the servers; `{}` is enough.
+---@field zone? string Zone of this proxy, instead of the one at the top.
+
+---@class perigee.Upstream.Balance
+---@field by? string|(fun(req: perigee.Request): any) ring_hash, maglev: what decides: `header:NAME`, `cookie:NAME`, `client` (address), `path`, or a function of the request that returns a string or nil.
+---@field cookie? string sticky: name of the cookie.
+---@field decay? string|number ewma: time in which a measurement loses 63 % of its weight. Default 10s.
+---@field default_rtt? string|number ewma: what an endpoint that was never asked is taken for. Default 30ms.
+---@field fallback? "round_robin"|"least_request"|"ewma"|"random" sticky: how clients without a cookie are spread. Default round_robin.
+---@field load_bound? integer ring_hash, maglev: per cent of the mean load that an endpoint may have before requests go to the next one. Without it: no bound.
+---@field max_ring_size? integer ring_hash: most points on the ring. Default 8388608.
+---@field min_ring_size? integer ring_hash: points of two endpoints of the least weight. Default 1024.
+---@field secret? string sticky: key of the cookie's values, for several proxies with the same endpoints. Without it: one of the process's own, until it ends.
+---@field table_size? integer maglev: places of the table, a prime number. Default 65537.
+---@field ttl? string|number sticky: life of the cookie. Without it: that of the client's session.
+---@field type "round_robin"|"least_request"|"ewma"|"random"|"ring_hash"|"maglev"|"sticky" The algorithm.
 
 ---@class perigee.Upstream.Endpoint
 ---@field address string `host:port`, `[IPv6]:port` or `unix:/path`.
+---@field labels? table<string, string> Labels, for routes that ask for them: `{ version = "v2" }`.
+---@field priority? integer Those of 0 get the requests; the next ones what they cannot take.
 ---@field weight? integer Share of the requests.
+---@field zone? string Zone of the endpoint.
 
 ---@class perigee.Upstream.Pool
 ---@field idle? string|number How long one is kept.
