@@ -12,6 +12,7 @@
 
 #include "base/slice.h"
 #include "shared/canary.h"
+#include "shared/endpoints.h"
 
 #define PERI_METRICS_ROUTES 1024   // row 0 is "other": names beyond the table count there
 #define PERI_METRICS_UPSTREAMS 256 // the same
@@ -86,6 +87,8 @@ struct peri_metrics_page {
     struct peri_metrics_policy policies[PERI_METRICS_POLICIES];
     uint64_t dry_runs[PERI_METRICS_POLICIES][PERI_WOULD_COUNT];
     double cells[PERI_METRICS_CELLS];
+    struct peri_breaker_cell breakers[PERI_ENDPOINT_UPSTREAMS];
+    struct peri_endpoint_cell endpoints[PERI_ENDPOINT_ROWS];
     struct peri_metrics_codes route_codes[PERI_METRICS_ROUTES];
     struct peri_metrics_codes upstream_codes[PERI_METRICS_UPSTREAMS];
 };

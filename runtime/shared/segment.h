@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // How the shared memory is laid out; for the files of shared/ only. Sections follow each other, each on a page of its own:
 //
-//   head · worker slots · names (routes, upstreams, policies, dictionaries) · series · metrics pages · shard heads · shards
+//   head · worker slots · names (routes, upstreams, policies, dictionaries) · series · endpoints · metrics pages · shard heads · shards
 //
 // Everything that is read as an index or a length is checked against the sizes in struct peri_shm, which this process computed
 // itself: another process that writes nonsense costs data, never memory safety.
@@ -17,11 +17,12 @@
 #include "shared/names.h"
 
 #define PERI_SHM_MAGIC 0x3165656769726570u // "perigee1"
-#define PERI_SHM_LAYOUT 4u                 // grows with every change of a struct in this memory
+#define PERI_SHM_LAYOUT 5u                 // grows with every change of a struct in this memory
 
 #define PERI_SHM_DICTS 256
 #define PERI_SHM_SHARDS_MAX 64
 
+struct peri_endpoints_table;
 struct peri_series_table;
 struct peri_shard_head;
 
@@ -38,7 +39,7 @@ struct peri_shm_head {
     uint64_t generation;
     uint64_t reloads[PERI_RELOAD_COUNT];
     struct peri_tls_ticket_keys tickets;
-    struct peri_lock registry; ///< guards the tables of names and series
+    struct peri_lock registry; ///< guards the tables of names, series and endpoints
     uint32_t route_count;
     uint32_t upstream_count;
     uint32_t policy_count;
@@ -74,6 +75,7 @@ struct peri_shm {
     struct peri_names policies;
     struct peri_names dicts;
     struct peri_series_table *series;
+    struct peri_endpoints_table *endpoints;
     struct peri_metrics_page *pages;
     struct peri_shard_head *shard_heads;
     char *shard_data;

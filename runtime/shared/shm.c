@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "shared/endpoints_table.h"
 #include "shared/segment.h"
 #include "shared/series_table.h"
 #include "shared/shard.h"
@@ -52,6 +53,7 @@ static uint64_t shm_lay_out(struct peri_shm *shm)
     shm->policies = layout_names(&layout, head ? &head->policy_count : NULL, PERI_METRICS_POLICIES);
     shm->dicts = layout_names(&layout, head ? &head->dict_count : NULL, PERI_SHM_DICTS);
     shm->series = layout_take(&layout, sizeof(struct peri_series_table));
+    shm->endpoints = layout_take(&layout, sizeof(struct peri_endpoints_table));
     shm->pages_offset = layout.used;
     shm->pages = layout_take(&layout, (uint64_t)shm->workers * sizeof(struct peri_metrics_page));
     shm->shard_heads = layout_take(&layout, shm->shards * sizeof(struct peri_shard_head));
@@ -240,5 +242,6 @@ void peri_shm_reset(struct peri_shm *shm)
     if (rc != 0)
         memset(shm->pages, 0, shm->workers * sizeof(struct peri_metrics_page));
     peri_series_reset(shm);
+    peri_endpoints_reset(shm);
     memset(shm->head->reloads, 0, sizeof(shm->head->reloads));
 }

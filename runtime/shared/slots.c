@@ -27,6 +27,7 @@ static void slot_clear_gauges(struct peri_shm *shm, uint32_t worker)
     __atomic_store_n(&slot->lua_bytes, 0, __ATOMIC_RELAXED);
     if (peri_shm_page(shm, worker))
         page_clear_gauges(&shm->pages[worker], peri_names_count(&shm->upstreams));
+    peri_endpoints_end_worker(shm, worker);
 }
 
 void peri_shm_worker_begin(struct peri_shm *shm, uint32_t worker, int32_t pid, uint64_t now_ms)
