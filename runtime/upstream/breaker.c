@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: MIT
+// First count, then look: the own share is stored before the others' are read, so of two workers at least one sees the other.
+#include "upstream/breaker.h"
+
+#include "base/assert.h"
+
+void peri_breaker_defaults(struct peri_breaker *breaker)
+{
+    breaker->limits[PERI_BREAKER_CONNECTIONS] = 1024;
+    breaker->limits[PERI_BREAKER_PENDING] = 1024;
+    breaker->limits[PERI_BREAKER_REQUESTS] = 1024;
+    breaker->limits[PERI_BREAKER_RETRIES] = 3;
+}
+
+static void add(int64_t *gauge, int64_t by)
+{
+    __atomic_store_n(gauge, *gauge + by, __ATOMIC_SEQ_CST);
+}
+
+bool peri_breaker_enter(struct peri_breaker *breaker, enum peri_breaker_gauge gauge)
+{
+    int64_t *own = &breaker->cell->gauges[gauge];
+    add(own, 1);
+    if (peri_endpoints_gauge(breaker->shm, breaker->upstream, gauge) <= breaker->limits[gauge])
+        return true;
+    add(own, -1);
+    breaker->cell->overflows[gauge]++;
+    return false;
+}
+
+// A reset between two tests may have taken the count away.
+void peri_breaker_leave(struct peri_breaker *breaker, enum peri_breaker_gauge gauge)
+{
+    if (breaker->cell->gauges[gauge] > 0)
+        add(&breaker->cell->gauges[gauge], -1);
+}
+
+const char *peri_breaker_gauge_name(enum peri_breaker_gauge gauge)
+{
+    static const char *const names[] = {"connections", "pending", "requests", "retries"};
+    peri_assert((unsigned)gauge < PERI_COUNT(names));
+    return names[gauge];
+}
