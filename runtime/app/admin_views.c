@@ -2,6 +2,7 @@
 // Makes JSON of what the supervisor, the configuration and the counters say.
 #include "app/admin_views.h"
 
+#include "app/admin_endpoints.h"
 #include "app/canary_judge.h"
 #include "app/chronicle.h"
 #include "app/config.h"
@@ -203,7 +204,7 @@ static struct peri_json *view_upstream(struct peri_shm *shm, const struct peri_j
     uint32_t row = (uint32_t)peri_metrics_upstream(shm, name);
     peri_json_set(view, "name", peri_json_new_string(name));
     peri_json_set(view, "balance", peri_json_copy(peri_json_get(upstream, "balance")));
-    peri_json_set(view, "endpoints", peri_json_copy(peri_json_get(upstream, "endpoints")));
+    peri_admin_set_endpoints(view, shm, upstream);
     peri_metrics_sum_upstream(shm, row, &sum, NULL);
     set_sum(view, &sum);
     peri_metrics_sum_connections(shm, row, &connections);

@@ -12,6 +12,7 @@
 #include "event/timer.h"
 #include "script/chain.h"
 #include "upstream/attempt.h"
+#include "upstream/guard.h"
 
 struct peri_endpoint;
 struct peri_exchange;
@@ -37,6 +38,12 @@ struct peri_filtered {
     bool is_broken; ///< it is not whole: memory was out
 };
 
+/// The attempts of an exchange.
+struct peri_tries {
+    struct peri_ticket ticket; ///< of the present one
+    bool is_stale_replaced;    ///< a connection that was closing was replaced, once
+};
+
 struct peri_forward {
     struct peri_exchange *x;
     struct peri_server *server;
@@ -44,6 +51,7 @@ struct peri_forward {
     struct peri_upstream *upstream; ///< chosen; NULL before
     struct peri_endpoint *endpoint; ///< chosen for the present attempt
     struct peri_attempt attempt;
+    struct peri_tries tries;
     struct peri_timer timer;  ///< response head, then idle
     struct peri_defer pump;   ///< bodies move on, behind the scripts that were woken to read them
     struct peri_flow flow[2]; ///< by enum peri_side
@@ -54,7 +62,6 @@ struct peri_forward {
     peri_err_t broken;           ///< why the upstream's response will never be whole; PERI_OK while it may
     bool is_started;             ///< an attempt was begun and not ended
     bool is_attempt_over;        ///< on_end or on_error of the attempt came
-    bool is_retried;             ///< the stale connection was replaced once
     bool is_rewritten;           ///< the path is the upstream's
     bool is_replayed;            ///< around() may ask again: the request body is kept whole
     bool is_answered;            ///< an error is the answer: verdicts of hooks that still run come too late

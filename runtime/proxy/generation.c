@@ -11,6 +11,7 @@
 #include "codec/json.h"
 #include "event/tls.h"
 #include "proxy/balance_config.h"
+#include "proxy/guard_config.h"
 #include "proxy/mask.h"
 #include "proxy/tls_config.h"
 #include "route/match.h"
@@ -98,6 +99,15 @@ static peri_err_t read_endpoints(struct builder *b, const struct peri_json *json
     return err;
 }
 
+static peri_err_t read_guard(struct builder *b, const struct peri_json *json, struct peri_upstream *upstream)
+{
+    peri_err_t err = peri_guard_config_read(upstream, json, b->shm, b->page);
+    if (err != PERI_ERR_LIMIT)
+        return err;
+    return refuse(b, "upstreams",
+                  "too many upstreams (256) or endpoints (4096) have outlier, breaker or health settings");
+}
+
 static peri_err_t read_upstream(struct builder *b, const struct peri_json *json)
 {
     struct peri_generation *g = b->generation;
@@ -111,6 +121,8 @@ static peri_err_t read_upstream(struct builder *b, const struct peri_json *json)
     upstream->idle_ms = (uint64_t)peri_json_get_integer(timeouts, "idle_ms", 300000);
     upstream->metrics = peri_metrics_upstream(b->shm, upstream->name);
     peri_err_t err = read_endpoints(b, json, upstream);
+    if (err == PERI_OK)
+        err = read_guard(b, json, upstream);
     return err == PERI_OK ? peri_balance_read(upstream, json, &g->arena, b->shm) : err;
 }
 

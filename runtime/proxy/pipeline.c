@@ -89,6 +89,7 @@ static void give_up_attempt(struct peri_forward *f, peri_err_t err)
             peri_target_report(f, err);
         peri_attempt_cancel(&f->attempt);
     }
+    peri_guard_leave(&f->tries.ticket);
     peri_target_hold(f, NULL);
     f->is_started = false;
 }
@@ -271,11 +272,25 @@ static uint64_t request_ms(const struct peri_exchange *x)
     return ms != PERI_ROUTE_INHERITS ? ms : x->forward->upstream->request_ms;
 }
 
+// Does the upstream's breaker let the attempt begin? Otherwise the exchange has failed.
+static bool enter_guard(struct peri_exchange *x, bool wants_fresh)
+{
+    struct peri_forward *f = x->forward;
+    bool is_connected = !wants_fresh && peri_pool_is_connected(f->endpoint->pool);
+    peri_guard_leave(&f->tries.ticket);
+    peri_err_t err = peri_guard_enter(f->upstream->guard, is_connected, &f->tries.ticket);
+    if (err != PERI_OK)
+        peri_pipeline_fail(x, err);
+    return err == PERI_OK;
+}
+
 static void begin_attempt(struct peri_exchange *x, bool wants_fresh)
 {
     struct peri_forward *f = x->forward;
     peri_debug_assert(f->endpoint && f->upstream && !f->attempt.connection);
     peri_debug_assert(x->state == PERI_X_FORWARD);
+    if (f->upstream->guard && !enter_guard(x, wants_fresh))
+        return;
     bool has_no_body = x->req.content_length == PERI_LENGTH_NONE;
     f->attempt = (struct peri_attempt){
         .events = f->tap ? peri_tap_attempt(f->tap, &attempt_events) : &attempt_events,
@@ -314,6 +329,7 @@ static void on_ready(struct peri_attempt *attempt)
         counts->reuses++;
     else
         counts->connects++;
+    peri_guard_ready(&f->tries.ticket);
     if (!attempt->has_no_body)
         peri_forward_pump_request(x);
 }
@@ -381,7 +397,7 @@ static void on_end(struct peri_attempt *attempt)
 static bool can_retry(const struct peri_exchange *x)
 {
     const struct peri_forward *f = x->forward;
-    return f->attempt.is_reused && !f->attempt.has_bytes && !f->is_retried && !f->has_sent_body &&
+    return f->attempt.is_reused && !f->attempt.has_bytes && !f->tries.is_stale_replaced && !f->has_sent_body &&
            peri_method_is_idempotent(x->req.method);
 }
 
@@ -391,7 +407,7 @@ static void on_error(struct peri_attempt *attempt, peri_err_t err)
     struct peri_forward *f = x->forward;
     struct peri_metrics_upstream *counts = &f->server->page->upstream_connections[f->upstream->metrics];
     if (can_retry(x)) {
-        f->is_retried = true;
+        f->tries.is_stale_replaced = true;
         counts->retries++;
         if (PERI_UNLIKELY(x->trace != NULL))
             peri_trace_result(x, 0, err);

@@ -14,6 +14,7 @@
 #include "script/vm.h"
 #include "shared/metrics.h"
 #include "shared/shm.h"
+#include "upstream/keeper.h"
 #include "upstream/pool.h"
 
 static void on_idle(void *data)
@@ -64,7 +65,8 @@ struct peri_server *peri_server_new(const struct peri_server_options *options)
     peri_listeners_init(server);
     peri_list_init(&server->exchanges);
     server->is_quiet = options->is_quiet;
-    if (!server_open_pools(server, options) || !server_open_vm(server, options)) {
+    server->keeper = peri_keeper_new(server->loop, server->shm, (uint32_t)server->worker);
+    if (!server->keeper || !server_open_pools(server, options) || !server_open_vm(server, options)) {
         peri_server_free(server);
         return NULL;
     }
@@ -148,6 +150,7 @@ void peri_server_switch(struct peri_server *server)
         server_switch_log(server, config);
     peri_listeners_apply(server, config);
     peri_json_free(config);
+    peri_keeper_set(server->keeper, server->current->upstreams, server->current->upstream_count);
     if (old)
         peri_generation_unref(old);
 }
@@ -171,6 +174,8 @@ void peri_server_free(struct peri_server *server)
     peri_timer_stop(&server->drain_timer);
     peri_server_tap(server, NULL);
     server->on_drained = NULL; // whoever waited for the end of the drain has it now
+    peri_keeper_free(server->keeper);
+    server->keeper = NULL;
     peri_listeners_close(server);
     peri_pipeline_end_all(server);
     peri_server_drop(server);

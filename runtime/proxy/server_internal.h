@@ -12,6 +12,7 @@
 struct peri_accesslog;
 struct peri_dns;
 struct peri_json;
+struct peri_keeper;
 struct peri_listener;
 struct peri_metrics_page;
 struct peri_pools;
@@ -36,6 +37,7 @@ struct peri_server {
     int worker;
     struct peri_dns *dns;
     struct peri_pools *pools;
+    struct peri_keeper *keeper; ///< of the current generation's upstreams
     struct peri_metrics_page *page;
     struct peri_accesslog *log;        ///< NULL when off
     struct peri_tap *tap;              ///< NULL when nobody records

@@ -197,7 +197,7 @@ static void note_request(struct peri_tap_record *record, struct peri_tap_attempt
 // A new attempt; one that met a connection that had gone stale is the same attempt again.
 static struct peri_tap_attempt *add_attempt(struct peri_tap_record *record)
 {
-    bool is_again = record->attempt_count > 0 && record->x->forward->is_retried &&
+    bool is_again = record->attempt_count > 0 && record->x->forward->tries.is_stale_replaced &&
                     record->attempts[record->attempt_count - 1].status == 0;
     if (!is_again && record->attempt_count < PERI_TAP_ATTEMPTS)
         record->attempt_count++;

@@ -292,6 +292,59 @@ uint64_t peri_endpoints_overflows(const struct peri_shm *shm, int32_t upstream, 
     return sum;
 }
 
+// ---- for those who look
+
+uint32_t peri_endpoints_upstream_count(const struct peri_shm *shm)
+{
+    return rows_used(shm, &upstream_kind);
+}
+
+struct peri_slice peri_endpoints_upstream_name(const struct peri_shm *shm, uint32_t upstream)
+{
+    const struct peri_row_name *name = name_at(shm, &upstream_kind, upstream);
+    bool is_there = __atomic_load_n(&name->is_used, __ATOMIC_ACQUIRE) && is_held(shm, &upstream_kind, upstream);
+    return peri_slice(name->text, is_there && name->len <= PERI_ENDPOINT_TEXT ? name->len : 0);
+}
+
+void peri_endpoints_count(const struct peri_shm *shm, uint32_t upstream, uint32_t states[PERI_ENDPOINT_STATES])
+{
+    uint32_t count = rows_used(shm, &endpoint_kind);
+    memset(states, 0, PERI_ENDPOINT_STATES * sizeof(*states));
+    for (uint32_t row = 0; row < count; row++) {
+        const struct peri_endpoint_row *endpoint = peri_endpoints_row(shm, (int32_t)row);
+        if (endpoint->name.is_used && endpoint->name.owner == upstream && is_held(shm, &endpoint_kind, row))
+            states[peri_endpoints_state(__atomic_load_n(&endpoint->flags, __ATOMIC_RELAXED))]++;
+    }
+}
+
+enum peri_endpoint_state peri_endpoints_state(uint32_t flags)
+{
+    if (flags & PERI_ENDPOINT_UNHEALTHY)
+        return PERI_ENDPOINT_IS_UNHEALTHY;
+    return flags & PERI_ENDPOINT_EJECTED ? PERI_ENDPOINT_IS_EJECTED : PERI_ENDPOINT_IS_HEALTHY;
+}
+
+const char *peri_endpoints_state_name(uint32_t state)
+{
+    static const char *const names[] = {"healthy", "ejected", "unhealthy"};
+    peri_assert(state < PERI_COUNT(names));
+    return names[state];
+}
+
+const char *peri_endpoints_reason_name(uint32_t reason)
+{
+    static const char *const names[] = {
+        "none", "5xx", "gateway_failure", "local_origin_failure", "success_rate", "failure_percentage"};
+    return names[reason < PERI_COUNT(names) ? reason : 0];
+}
+
+const char *peri_endpoints_gauge_name(enum peri_breaker_gauge gauge)
+{
+    static const char *const names[] = {"connections", "pending", "requests", "retries"};
+    peri_assert((unsigned)gauge < PERI_COUNT(names));
+    return names[gauge];
+}
+
 // ---- life
 
 void peri_endpoints_acquire(struct peri_shm *shm)

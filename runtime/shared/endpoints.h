@@ -15,9 +15,8 @@
 
 #define PERI_ENDPOINT_ROWS 4096
 #define PERI_ENDPOINT_UPSTREAMS 256
-#define PERI_ENDPOINT_TEXT 248  // bytes of an upstream's name or an address
-#define PERI_BUDGET_SLOTS 11    // of a retry budget: the present one and ten before it
-#define PERI_EJECTION_REASONS 6 // enum peri_outlier_reason
+#define PERI_ENDPOINT_TEXT 248 // bytes of an upstream's name or an address
+#define PERI_BUDGET_SLOTS 11   // of a retry budget: the present one and ten before it
 
 struct peri_metrics_page;
 struct peri_shm;
@@ -26,6 +25,25 @@ struct peri_shm;
 enum peri_endpoint_flag {
     PERI_ENDPOINT_EJECTED = 1,   ///< its results were worse than allowed (upstream/outlier.h)
     PERI_ENDPOINT_UNHEALTHY = 2, ///< active checks fail
+};
+
+/// Why an endpoint is ejected.
+enum peri_outlier_reason {
+    PERI_OUTLIER_NONE,
+    PERI_OUTLIER_5XX,                ///< too many 5xx in a row
+    PERI_OUTLIER_GATEWAY,            ///< too many 502, 503 or 504 in a row
+    PERI_OUTLIER_LOCAL,              ///< too many attempts in a row without an answer (split mode)
+    PERI_OUTLIER_SUCCESS_RATE,       ///< succeeds less often than the others
+    PERI_OUTLIER_FAILURE_PERCENTAGE, ///< fails too often
+    PERI_OUTLIER_REASONS,
+};
+
+/// What people are told about an endpoint.
+enum peri_endpoint_state {
+    PERI_ENDPOINT_IS_HEALTHY, ///< nothing is known against it
+    PERI_ENDPOINT_IS_EJECTED,
+    PERI_ENDPOINT_IS_UNHEALTHY, ///< whether or not it is ejected too
+    PERI_ENDPOINT_STATES,
 };
 
 /// A row's name.
@@ -74,12 +92,12 @@ struct peri_endpoint_row {
 
 /// What all workers know of one upstream.
 struct peri_upstream_row {
-    uint64_t swept_ms;                        ///< monotonic; the last sweep of its endpoints
-    uint64_t budget[PERI_BUDGET_SLOTS];       ///< upstream/retry_budget.h
-    uint64_t detected[PERI_EJECTION_REASONS]; ///< endpoints found to be outliers, by reason
-    uint64_t enforced[PERI_EJECTION_REASONS]; ///< and ejected
-    uint64_t overflows;                       ///< not ejected, because too many were
-    uint64_t budget_overflows;                ///< retries that the budget refused
+    uint64_t swept_ms;                       ///< monotonic; the last sweep of its endpoints
+    uint64_t budget[PERI_BUDGET_SLOTS];      ///< upstream/retry_budget.h
+    uint64_t detected[PERI_OUTLIER_REASONS]; ///< endpoints found to be outliers, by reason
+    uint64_t enforced[PERI_OUTLIER_REASONS]; ///< and ejected
+    uint64_t overflows;                      ///< not ejected, because too many were
+    uint64_t budget_overflows;               ///< retries that the budget refused
     struct peri_row_name name;
 };
 
@@ -93,7 +111,7 @@ struct peri_endpoint_cell {
 
 /// What a breaker limits.
 enum peri_breaker_gauge {
-    PERI_BREAKER_CONNECTIONS, ///< open connections, idle ones included
+    PERI_BREAKER_CONNECTIONS, ///< open connections, idle ones included; its gauge is that of the metrics
     PERI_BREAKER_PENDING,     ///< attempts that wait for a connection
     PERI_BREAKER_REQUESTS,    ///< attempts under way
     PERI_BREAKER_RETRIES,     ///< of those: beyond the first
@@ -151,6 +169,27 @@ int64_t peri_endpoints_gauge(const struct peri_shm *shm, int32_t upstream, enum 
 
 /// Sums the refusals of a limit over all workers.
 uint64_t peri_endpoints_overflows(const struct peri_shm *shm, int32_t upstream, enum peri_breaker_gauge gauge);
+
+/// Rows of upstreams that were used at some time: 0 to count - 1 may have names.
+uint32_t peri_endpoints_upstream_count(const struct peri_shm *shm);
+
+/// Name of an upstream's row (below the count), borrowed; empty when nobody holds it.
+struct peri_slice peri_endpoints_upstream_name(const struct peri_shm *shm, uint32_t upstream);
+
+/// Counts the endpoints of an upstream's row that somebody holds, by state.
+void peri_endpoints_count(const struct peri_shm *shm, uint32_t upstream, uint32_t states[PERI_ENDPOINT_STATES]);
+
+/// The state that flags mean.
+enum peri_endpoint_state peri_endpoints_state(uint32_t flags);
+
+/// Name of a state: "healthy", "ejected", "unhealthy".
+const char *peri_endpoints_state_name(uint32_t state);
+
+/// Name of a reason, with Envoy's word: "5xx", "gateway_failure", "local_origin_failure", "success_rate", "failure_percentage".
+const char *peri_endpoints_reason_name(uint32_t reason);
+
+/// Name of a gauge: "connections", "pending", "requests", "retries".
+const char *peri_endpoints_gauge_name(enum peri_breaker_gauge gauge);
 
 /// Holds what only one process at a time may change (who is ejected). A process that dies inside leaves nothing half-done that
 /// counts.

@@ -173,6 +173,18 @@ void peri_metrics_sum_connections(const struct peri_shm *shm, uint32_t row, stru
     }
 }
 
+int64_t peri_metrics_connections(const struct peri_shm *shm, uint32_t row)
+{
+    peri_assert(row < PERI_METRICS_UPSTREAMS);
+    int64_t sum = 0;
+    for (uint32_t worker = 0; worker < shm->workers; worker++) {
+        const struct peri_metrics_page *page = peri_shm_page(shm, worker);
+        if (page)
+            sum += __atomic_load_n(&page->upstream_connections[row].connections, __ATOMIC_RELAXED);
+    }
+    return sum;
+}
+
 // A quarantine ends with its generation.
 static bool is_quarantined(const struct peri_shm *shm, uint32_t worker, const struct peri_metrics_policy *policy)
 {

@@ -275,6 +275,9 @@ void peri_metrics_sum_upstream(const struct peri_shm *shm, uint32_t row, struct 
 /// Sums the connections of an upstream's row.
 void peri_metrics_sum_connections(const struct peri_shm *shm, uint32_t row, struct peri_metrics_upstream *out);
 
+/// Sums the open connections of an upstream's row.
+int64_t peri_metrics_connections(const struct peri_shm *shm, uint32_t row);
+
 /// Sums a policy's row.
 void peri_metrics_sum_policy(const struct peri_shm *shm, uint32_t row, struct peri_metrics_policy_sum *out);
 

@@ -258,6 +258,78 @@ static void write_upstreams(struct writer *w)
         write_upstream_metric(w, &upstream_metrics[i]);
 }
 
+// ---- endpoints of upstreams that are watched
+
+// One number of a watched upstream, by a label of its own.
+struct watched_metric {
+    const char *name;
+    const char *type;
+    const char *help;
+    const char *label;
+    uint32_t first; ///< values of the label, by number
+    uint32_t count;
+    const char *(*label_name)(uint32_t number);
+    uint64_t (*read)(const struct peri_shm *shm, uint32_t upstream, uint32_t number);
+};
+
+static const char *gauge_name(uint32_t gauge)
+{
+    return peri_endpoints_gauge_name((enum peri_breaker_gauge)gauge);
+}
+
+static uint64_t read_state(const struct peri_shm *shm, uint32_t upstream, uint32_t state)
+{
+    uint32_t states[PERI_ENDPOINT_STATES];
+    peri_endpoints_count(shm, upstream, states);
+    return states[state];
+}
+
+static uint64_t read_ejections(const struct peri_shm *shm, uint32_t upstream, uint32_t reason)
+{
+    return __atomic_load_n(&peri_endpoints_upstream(shm, (int32_t)upstream)->enforced[reason], __ATOMIC_RELAXED);
+}
+
+static uint64_t read_detections(const struct peri_shm *shm, uint32_t upstream, uint32_t reason)
+{
+    return __atomic_load_n(&peri_endpoints_upstream(shm, (int32_t)upstream)->detected[reason], __ATOMIC_RELAXED);
+}
+
+static uint64_t read_overflows(const struct peri_shm *shm, uint32_t upstream, uint32_t gauge)
+{
+    return peri_endpoints_overflows(shm, (int32_t)upstream, (enum peri_breaker_gauge)gauge);
+}
+
+static const struct watched_metric watched_metrics[] = {
+    {"perigee_upstream_endpoints", "gauge", "Endpoints of upstreams that are watched, by state.", "state", 0,
+     PERI_ENDPOINT_STATES, peri_endpoints_state_name, read_state},
+    {"perigee_upstream_outliers_total", "counter", "Endpoints found to be outliers.", "reason", 1, PERI_OUTLIER_REASONS,
+     peri_endpoints_reason_name, read_detections},
+    {"perigee_upstream_ejections_total", "counter", "Endpoints ejected.", "reason", 1, PERI_OUTLIER_REASONS,
+     peri_endpoints_reason_name, read_ejections},
+    {"perigee_upstream_overflows_total", "counter", "Attempts refused by the breaker.", "limit", 0, PERI_BREAKER_GAUGES,
+     gauge_name, read_overflows},
+};
+
+static void write_watched_metric(struct writer *w, const struct watched_metric *metric)
+{
+    put_head(w, metric->name, metric->type, metric->help);
+    for (uint32_t row = 0; row < peri_endpoints_upstream_count(w->shm); row++) {
+        struct peri_slice name = peri_endpoints_upstream_name(w->shm, row);
+        for (uint32_t number = metric->first; name.len > 0 && number < metric->count; number++) {
+            sample_begin(w, peri_slice_from(metric->name), "");
+            sample_label(w, PERI_SLICE("upstream"), name);
+            sample_label(w, peri_slice_from(metric->label), peri_slice_from(metric->label_name(number)));
+            sample_count(w, metric->read(w->shm, row, number));
+        }
+    }
+}
+
+static void write_watched(struct writer *w)
+{
+    for (size_t i = 0; i < PERI_COUNT(watched_metrics); i++)
+        write_watched_metric(w, &watched_metrics[i]);
+}
+
 // ---- policies
 
 static void policy_begin(struct writer *w, const char *name, const struct peri_metrics_policy_sum *sum)
@@ -549,8 +621,8 @@ static void write_families(struct writer *w)
 peri_err_t peri_metrics_write(const struct peri_shm *shm, struct peri_text *out)
 {
     static void (*const sections[])(struct writer *) = {
-        write_routes,  write_upstreams, write_policies, write_dry_runs,
-        write_process, write_workers,   write_shared,   write_families,
+        write_routes,  write_upstreams, write_watched, write_policies, write_dry_runs,
+        write_process, write_workers,   write_shared,  write_families,
     };
     struct writer w = {shm, out, false};
     for (size_t i = 0; i < PERI_COUNT(sections); i++)

@@ -3,7 +3,7 @@
 #include "upstream/backoff.h"
 
 #include "base/assert.h"
-#include "base/random.h"
+#include "upstream/random.h"
 
 uint64_t peri_backoff_ms(uint64_t base_ms, uint64_t max_ms, uint32_t retry, uint64_t *random)
 {

@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 /// Milliseconds before retry number `retry` (1 for the first): evenly from 0 to below (2^retry - 1) * base_ms, which counts as at most
-/// max_ms. `random` is the state of base/random.h.
+/// max_ms. `random` is the state of upstream/random.h.
 uint64_t peri_backoff_ms(uint64_t base_ms, uint64_t max_ms, uint32_t retry, uint64_t *random);
 
 #endif

@@ -2,8 +2,6 @@
 // First count, then look: the own share is stored before the others' are read, so of two workers at least one sees the other.
 #include "upstream/breaker.h"
 
-#include "base/assert.h"
-
 void peri_breaker_defaults(struct peri_breaker *breaker)
 {
     breaker->limits[PERI_BREAKER_CONNECTIONS] = 1024;
@@ -33,11 +31,4 @@ void peri_breaker_leave(struct peri_breaker *breaker, enum peri_breaker_gauge ga
 {
     if (breaker->cell->gauges[gauge] > 0)
         add(&breaker->cell->gauges[gauge], -1);
-}
-
-const char *peri_breaker_gauge_name(enum peri_breaker_gauge gauge)
-{
-    static const char *const names[] = {"connections", "pending", "requests", "retries"};
-    peri_assert((unsigned)gauge < PERI_COUNT(names));
-    return names[gauge];
 }

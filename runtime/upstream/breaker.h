@@ -27,7 +27,4 @@ bool peri_breaker_enter(struct peri_breaker *breaker, enum peri_breaker_gauge ga
 /// Counts one less.
 void peri_breaker_leave(struct peri_breaker *breaker, enum peri_breaker_gauge gauge);
 
-/// Name of a gauge: "connections", "pending", "requests", "retries".
-const char *peri_breaker_gauge_name(enum peri_breaker_gauge gauge);
-
 #endif

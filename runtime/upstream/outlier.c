@@ -11,10 +11,8 @@
 #include <stddef.h>
 
 #include "base/assert.h"
-#include "base/random.h"
 #include "shared/endpoints.h"
-
-_Static_assert((int)PERI_OUTLIER_REASONS == PERI_EJECTION_REASONS, "the row has a counter for each reason");
+#include "upstream/random.h"
 
 void peri_outlier_defaults(struct peri_outlier_settings *settings)
 {
@@ -35,13 +33,6 @@ void peri_outlier_defaults(struct peri_outlier_settings *settings)
         .enforcing = {[PERI_OUTLIER_5XX] = 100, [PERI_OUTLIER_LOCAL] = 100, [PERI_OUTLIER_SUCCESS_RATE] = 100},
         .successful_active_health_check_uneject_host = true,
     };
-}
-
-const char *peri_outlier_reason_name(enum peri_outlier_reason reason)
-{
-    static const char *const names[] = {
-        "none", "5xx", "gateway_failure", "local_origin_failure", "success_rate", "failure_percentage"};
-    return (unsigned)reason < PERI_COUNT(names) ? names[reason] : names[0];
 }
 
 // ---- results

@@ -7,19 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct peri_endpoint_row;
-struct peri_upstream_row;
-
-/// Why an endpoint is ejected.
-enum peri_outlier_reason {
-    PERI_OUTLIER_NONE,
-    PERI_OUTLIER_5XX,                ///< too many 5xx in a row
-    PERI_OUTLIER_GATEWAY,            ///< too many 502, 503 or 504 in a row
-    PERI_OUTLIER_LOCAL,              ///< too many attempts in a row without an answer (split mode)
-    PERI_OUTLIER_SUCCESS_RATE,       ///< succeeds less often than the others
-    PERI_OUTLIER_FAILURE_PERCENTAGE, ///< fails too often
-    PERI_OUTLIER_REASONS,
-};
+#include "shared/endpoints.h"
 
 /// The settings, with Envoy's names; percents are 0 to 100.
 struct peri_outlier_settings {
@@ -54,6 +42,7 @@ struct peri_outlier_host {
     struct peri_endpoint_row *row;
     uint64_t total;   ///< results so far, of all workers
     uint64_t success; ///< of those: no failure
+    bool was_ejected; ///< for the caller
 };
 
 /// What decides about the endpoints of one upstream. Whoever ejects or sweeps keeps others from it meanwhile.
@@ -63,7 +52,7 @@ struct peri_outlier {
     struct peri_outlier_host *hosts;
     uint32_t count;
     uint64_t now_ms;  ///< monotonic
-    uint64_t *random; ///< base/random.h
+    uint64_t *random; ///< upstream/random.h
 };
 
 /// Envoy's defaults.
@@ -87,8 +76,5 @@ void peri_outlier_sweep(struct peri_outlier *outlier);
 
 /// The success rate (0 to 100) below which an endpoint is an outlier: the mean less `factor` thousandths of the standard deviation.
 double peri_outlier_threshold(const double *rates, uint32_t count, uint32_t factor);
-
-/// Name of a reason, with Envoy's word: "5xx", "gateway_failure", "local_origin_failure", "success_rate", "failure_percentage".
-const char *peri_outlier_reason_name(enum peri_outlier_reason reason);
 
 #endif

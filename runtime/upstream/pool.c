@@ -205,6 +205,11 @@ struct peri_slice peri_pool_address(const struct peri_pool *pool)
     return peri_slice_from(pool->address);
 }
 
+bool peri_pool_is_connected(const struct peri_pool *pool)
+{
+    return pool->idle_count > 0 || !peri_list_is_empty(&pool->sessions);
+}
+
 uint32_t peri_pool_idle(const struct peri_pool *pool)
 {
     return pool->idle_count;

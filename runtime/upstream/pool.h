@@ -61,6 +61,9 @@ void peri_pool_release(struct peri_pool *pool);
 /// The address, as given.
 struct peri_slice peri_pool_address(const struct peri_pool *pool);
 
+/// Is there a connection that takes a request now: an idle one, or one that carries several?
+bool peri_pool_is_connected(const struct peri_pool *pool);
+
 /// Idle connections now.
 uint32_t peri_pool_idle(const struct peri_pool *pool);
 

@@ -8,6 +8,7 @@
 #include "base/xxh64.h"
 #include "codec/digest.h"
 #include "exchange/exchange.h"
+#include "upstream/guard.h"
 #include "upstream/random.h"
 #include "upstream/select.h"
 
@@ -46,6 +47,7 @@ struct peri_upstream *peri_upstream_new(struct peri_slice name)
 
 void peri_upstream_free(struct peri_upstream *upstream)
 {
+    peri_guard_free(upstream->guard);
     for (uint32_t i = 0; i < upstream->count; i++)
         peri_pool_release(upstream->endpoints[i].pool);
     free(upstream->balancer);
@@ -208,6 +210,8 @@ void peri_endpoint_report(struct peri_upstream *upstream, struct peri_endpoint *
     peri_debug_assert(endpoint >= upstream->endpoints && endpoint < upstream->endpoints + upstream->count);
     if (type->report)
         type->report(upstream->balancer, endpoint, result);
+    if (upstream->guard)
+        peri_guard_report(upstream->guard, endpoint, result);
     if (result->err != PERI_OK || result->res->status >= 500)
         look_again(upstream); // the endpoint may have been ejected for it
 }

@@ -17,6 +17,8 @@
 #include "upstream/request_key.h"
 #include "upstream/tiers.h"
 
+struct peri_guard;
+
 /// Which endpoints a choice is limited to.
 struct peri_filter {
     const struct peri_labels *labels; ///< NULL: any
@@ -61,11 +63,12 @@ struct peri_upstream {
     struct peri_endpoint_set whole; ///< all endpoints; its items are owned
     struct peri_endpoint_set set;   ///< those of view.filter; its items stand behind the others
     struct peri_view view;
-    uint64_t connect_ms; ///< to establish a connection; 0 for no limit
-    uint64_t request_ms; ///< from the complete request to the response head
-    uint64_t idle_ms;    ///< without a byte of the response body
-    int32_t metrics;     ///< row of peri_metrics_upstream
-    uint64_t random;     ///< state of the generator
+    uint64_t connect_ms;      ///< to establish a connection; 0 for no limit
+    uint64_t request_ms;      ///< from the complete request to the response head
+    uint64_t idle_ms;         ///< without a byte of the response body
+    int32_t metrics;          ///< row of peri_metrics_upstream
+    uint64_t random;          ///< state of the generator
+    struct peri_guard *guard; ///< who watches over it, owned; NULL: nobody
 };
 
 /// What a choice is made for.
@@ -125,7 +128,7 @@ struct peri_endpoint *peri_upstream_find(struct peri_upstream *upstream, struct 
 /// Does it matter to anybody that an attempt was answered with `status`? Otherwise peri_endpoint_report may be left out.
 static inline bool peri_upstream_wants_report(const struct peri_upstream *upstream, int status)
 {
-    return upstream->balance.type->report || status >= 500;
+    return upstream->balance.type->report || upstream->guard || status >= 500;
 }
 
 /// Tells what became of an attempt, once: when its response head came, or when it ended without one.

@@ -140,8 +140,6 @@ describe("a configuration", function()
             { { upstreams = { u = { srv = "_a._tcp.b" } } }, "upstreams.u.srv" },
             { { upstreams = { u = { dns = "a:1", retries = { attempts = 2 } } } }, "upstreams.u.retries" },
             { { upstreams = { u = { dns = "a:1", health = { path = "/" } } } }, "upstreams.u.health" },
-            { { upstreams = { u = { dns = "a:1", breaker = {} } } }, "upstreams.u.breaker" },
-            { { upstreams = { u = { dns = "a:1", outlier = {} } } }, "upstreams.u.outlier" },
         } do
             local message = refuse(case[1])
             assert.are.equal(case[2] .. ":", message:match("^%S+"))

@@ -12,6 +12,7 @@ local locate = require "perigee._core.locate"
 local percent = require "perigee._core.percent"
 local readable = require "perigee._core.readable"
 local references = require "perigee._core.references"
+local resilience = require "perigee._core.resilience"
 local routes = require "perigee._core.routes"
 local schema = require "perigee._core.schema"
 local settings = require "perigee._core.settings"
@@ -175,7 +176,7 @@ end
 
 local function write_upstream(name, upstream, zone)
     local pool = upstream.pool
-    return balance.write({
+    local list = balance.write({
         name = name,
         endpoints = balance.write_endpoints(name, upstream),
         protocol = upstream.protocol,
@@ -185,6 +186,8 @@ local function write_upstream(name, upstream, zone)
             max_idle = pool.max_idle, idle_ms = duration.milliseconds(pool.idle), max_requests = pool.max_requests,
         },
     }, upstream, zone)
+    resilience.write(upstream, list)
+    return list
 end
 
 local function write_upstreams(upstreams, zone)

@@ -8,6 +8,7 @@ local address = require "perigee._core.address"
 local balance = require "perigee._core.balance"
 local check = require "perigee._core.checks"
 local percent = require "perigee._core.percent"
+local resilience = require "perigee._core.resilience"
 local tls_settings = require "perigee._core.tls_settings"
 
 local settings = {}
@@ -191,8 +192,8 @@ local function upstream_fields()
         tls = tls_settings.upstream,
         balance = balance.upstream.balance,
         health = later "Active health checks.",
-        outlier = later "Ejection of failing servers.",
-        breaker = later "Limits on concurrent work.",
+        outlier = resilience.outlier,
+        breaker = resilience.breaker,
         retries = later "Retries of failed attempts.",
         hedge = later "Hedged requests.",
         slow_start = balance.upstream.slow_start,

@@ -403,9 +403,9 @@ static void counters_that_went_back_are_no_results(void **state)
 static void reasons_have_envoys_names(void **state)
 {
     (void)state;
-    assert_string_equal(peri_outlier_reason_name(PERI_OUTLIER_5XX), "5xx");
-    assert_string_equal(peri_outlier_reason_name(PERI_OUTLIER_FAILURE_PERCENTAGE), "failure_percentage");
-    assert_string_equal(peri_outlier_reason_name((enum peri_outlier_reason)99), "none");
+    assert_string_equal(peri_endpoints_reason_name(PERI_OUTLIER_5XX), "5xx");
+    assert_string_equal(peri_endpoints_reason_name(PERI_OUTLIER_FAILURE_PERCENTAGE), "failure_percentage");
+    assert_string_equal(peri_endpoints_reason_name(99), "none");
 }
 
 #define CASE(name) cmocka_unit_test_setup(name, open_hosts)

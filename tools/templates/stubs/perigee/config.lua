@@ -131,8 +131,10 @@
 
 ---@class perigee.Upstream
 ---@field balance? (fun(req: perigee.Request): any)|perigee.Upstream.Balance|"round_robin"|"least_request"|"ewma"|"random"|"ring_hash"|"maglev"|"sticky" How an endpoint is chosen: the name of an algorithm, or a table of it and its settings, such as `{ "ring_hash", by = "header:x-user" }`; or a function of the request and the endpoints that returns the number of one, or nil for the next in turn.
+---@field breaker? perigee.Upstream.Breaker Limits on what the servers are asked to do at the same time, over all workers. What is beyond is answered 503. Without it: none.
 ---@field dns? string One `host:port`; all addresses of the name are servers.
 ---@field endpoints? (perigee.Upstream.Endpoint|string)[] Addresses of the servers.
+---@field outlier? perigee.Upstream.Outlier Ejection of servers whose results are worse than allowed, counted over all workers. Without it: none. The names are Envoy's.
 ---@field panic_threshold? string When less of the endpoints are available, all are used. `0%`: never.
 ---@field pool? perigee.Upstream.Pool Idle connections kept for later requests.
 ---@field protocol? "auto"|"h1"|"h2"|"h2c" Protocol of the servers: HTTP/1.1, HTTP/2 over TLS, or HTTP/2 without TLS. `auto`: with TLS what the server chooses, without it HTTP/1.1.
@@ -155,12 +157,41 @@
 ---@field ttl? string|number sticky: life of the cookie. Without it: that of the client's session.
 ---@field type "round_robin"|"least_request"|"ewma"|"random"|"ring_hash"|"maglev"|"sticky" The algorithm.
 
+---@class perigee.Upstream.Breaker
+---@field max_connections? integer Open connections, idle ones included. At the limit only requests that find an idle one are sent.
+---@field max_pending? integer Requests that wait for a connection.
+---@field max_requests? integer Requests under way.
+---@field max_retries? integer Retries under way.
+
 ---@class perigee.Upstream.Endpoint
 ---@field address string `host:port`, `[IPv6]:port` or `unix:/path`.
 ---@field labels? table<string, string> Labels, for routes that ask for them: `{ version = "v2" }`.
 ---@field priority? integer Those of 0 get the requests; the next ones what they cannot take.
 ---@field weight? integer Share of the requests.
 ---@field zone? string Zone of the endpoint.
+
+---@class perigee.Upstream.Outlier
+---@field always_eject_one_host? boolean One server may be ejected whatever `max_ejection_percent` says.
+---@field base_ejection_time? string|number How long the first ejection lasts; the n-th in a row lasts n times as long.
+---@field consecutive_5xx? integer Failures in a row that eject: 5xx, and attempts without an answer. 0: no limit.
+---@field consecutive_gateway_failure? integer 502, 503 and 504 in a row that eject. 0: no limit.
+---@field consecutive_local_origin_failure? integer Attempts without an answer in a row that eject, with `split_external_local_origin_errors`. 0: no limit.
+---@field enforcing_consecutive_5xx? integer Per cent of those found by `consecutive_5xx` that are ejected; 0: they are only counted.
+---@field enforcing_consecutive_gateway_failure? integer Per cent of those found by `consecutive_gateway_failure` that are ejected; 0: they are only counted.
+---@field enforcing_consecutive_local_origin_failure? integer Per cent of those found by `consecutive_local_origin_failure` that are ejected; 0: they are only counted.
+---@field enforcing_failure_percentage? integer Per cent of those found by `failure_percentage_*` that are ejected; 0: they are only counted.
+---@field enforcing_success_rate? integer Per cent of those found by `success_rate_*` that are ejected; 0: they are only counted.
+---@field failure_percentage_minimum_hosts? integer As `success_rate_minimum_hosts`.
+---@field failure_percentage_request_volume? integer As `success_rate_request_volume`.
+---@field failure_percentage_threshold? integer Per cent of failed requests from which a server is ejected.
+---@field interval? string|number How often rates are compared and servers that were ejected come back.
+---@field max_ejection_percent? integer Per cent of the servers that may be ejected at the same time.
+---@field max_ejection_time? string|number How long an ejection lasts at most.
+---@field max_ejection_time_jitter? string|number Up to this is added to each ejection, at random.
+---@field split_external_local_origin_errors? boolean Attempts without an answer are counted apart from answers.
+---@field success_rate_minimum_hosts? integer Servers with enough requests that are needed to compare success rates.
+---@field success_rate_request_volume? integer Requests in an interval that are enough.
+---@field success_rate_stdev_factor? integer A server is ejected when its success rate is below the mean less this many thousandths of the standard deviation.
 
 ---@class perigee.Upstream.Pool
 ---@field idle? string|number How long one is kept.

@@ -1,0 +1,109 @@
+-- SPDX-License-Identifier: MIT
+--
+-- The settings of an upstream that say which of its servers are used and how much they are asked to do: `outlier` and
+-- `breaker`, with Envoy's names and numbers, and the form in which C reads them (docs/internals/config-json.md).
+
+local duration = require "perigee._core.duration"
+
+local resilience = {}
+
+local MAX = 1000000
+
+local function count(default, doc)
+    return { type = "integer", default = default, min = 0, max = MAX, doc = doc }
+end
+
+local function percent(default, doc)
+    return { type = "integer", default = default, min = 0, max = 100, doc = doc }
+end
+
+local function enforcing(default, what)
+    return percent(default, "Per cent of those found by `" .. what .. "` that are ejected; 0: they are only counted.")
+end
+
+--- The schema of `outlier`.
+resilience.outlier = {
+    type = "table",
+    doc = "Ejection of servers whose results are worse than allowed, counted over all workers. Without it: none. "
+        .. "The names are Envoy's.",
+    fields = {
+        consecutive_5xx = count(5, "Failures in a row that eject: 5xx, and attempts without an answer. 0: no limit."),
+        consecutive_gateway_failure = count(5, "502, 503 and 504 in a row that eject. 0: no limit."),
+        consecutive_local_origin_failure = count(5, "Attempts without an answer in a row that eject, "
+            .. "with `split_external_local_origin_errors`. 0: no limit."),
+        interval = {
+            type = "duration", default = "10s", min = "10ms", max = "1h",
+            doc = "How often rates are compared and servers that were ejected come back.",
+        },
+        base_ejection_time = {
+            type = "duration", default = "30s", min = "1ms", max = "24h",
+            doc = "How long the first ejection lasts; the n-th in a row lasts n times as long.",
+        },
+        max_ejection_time = {
+            type = "duration", default = "300s", min = "1ms", max = "24h", doc = "How long an ejection lasts at most.",
+        },
+        max_ejection_time_jitter = {
+            type = "duration", default = "0s", max = "1h", doc = "Up to this is added to each ejection, at random.",
+        },
+        max_ejection_percent = percent(10, "Per cent of the servers that may be ejected at the same time."),
+        always_eject_one_host = {
+            type = "boolean", default = true, doc = "One server may be ejected whatever `max_ejection_percent` says.",
+        },
+        success_rate_minimum_hosts = count(5, "Servers with enough requests that are needed to compare success rates."),
+        success_rate_request_volume = count(100, "Requests in an interval that are enough."),
+        success_rate_stdev_factor = count(1900, "A server is ejected when its success rate is below the mean less this "
+            .. "many thousandths of the standard deviation."),
+        failure_percentage_threshold = percent(85, "Per cent of failed requests from which a server is ejected."),
+        failure_percentage_minimum_hosts = count(5, "As `success_rate_minimum_hosts`."),
+        failure_percentage_request_volume = count(50, "As `success_rate_request_volume`."),
+        enforcing_consecutive_5xx = enforcing(100, "consecutive_5xx"),
+        enforcing_consecutive_gateway_failure = enforcing(0, "consecutive_gateway_failure"),
+        enforcing_consecutive_local_origin_failure = enforcing(100, "consecutive_local_origin_failure"),
+        enforcing_success_rate = enforcing(100, "success_rate_*"),
+        enforcing_failure_percentage = enforcing(0, "failure_percentage_*"),
+        split_external_local_origin_errors = {
+            type = "boolean", default = false,
+            doc = "Attempts without an answer are counted apart from answers.",
+        },
+    },
+}
+
+--- The schema of `breaker`.
+resilience.breaker = {
+    type = "table",
+    doc = "Limits on what the servers are asked to do at the same time, over all workers. What is beyond is answered "
+        .. "503. Without it: none.",
+    fields = {
+        max_connections = count(1024, "Open connections, idle ones included. At the limit only requests that find an "
+            .. "idle one are sent."),
+        max_pending = count(1024, "Requests that wait for a connection."),
+        max_requests = count(1024, "Requests under way."),
+        max_retries = count(3, "Retries under way."),
+    },
+}
+
+--- Copies validated settings with their durations in milliseconds.
+local function write(settings, fields)
+    local copy = {}
+    for name, value in pairs(settings) do
+        if fields[name].type == "duration" then
+            copy[name .. "_ms"] = duration.milliseconds(value)
+        else
+            copy[name] = value
+        end
+    end
+    return copy
+end
+
+--- Adds the settings of an upstream to its normalised form.
+---@param upstream table validated
+---@param list table the normalised form
+function resilience.write(upstream, list)
+    for _, name in ipairs { "outlier", "breaker" } do
+        if upstream[name] then
+            list[name] = write(upstream[name], resilience[name].fields)
+        end
+    end
+end
+
+return resilience

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT
+// Reads the rows that all workers share, next to the settings that the endpoints have.
+#include "app/admin_endpoints.h"
+
+#include "codec/json.h"
+#include "shared/endpoints.h"
+#include "shared/metrics.h"
+
+static struct peri_json *new_text(const char *text)
+{
+    return peri_json_new_string(peri_slice_from(text));
+}
+
+static struct peri_json *new_seconds(uint64_t ms)
+{
+    return peri_json_new_real((double)ms / 1e3);
+}
+
+static void set_ejection(struct peri_json *view, const struct peri_endpoint_row *row, bool is_ejected)
+{
+    uint64_t now_ms = peri_metrics_clock_ns() / 1000000;
+    if (is_ejected) {
+        peri_json_set(view, "reason", new_text(peri_endpoints_reason_name(row->outlier.reason)));
+        peri_json_set(view, "back_in_s",
+                      new_seconds(row->outlier.until_ms > now_ms ? row->outlier.until_ms - now_ms : 0));
+    }
+    peri_json_set(view, "ejections", peri_json_new_integer(row->outlier.ejections));
+}
+
+static void set_health(struct peri_json *view, const struct peri_endpoint_row *row)
+{
+    struct peri_json *health = peri_json_new_object();
+    uint64_t now_ms = peri_metrics_clock_ns() / 1000000;
+    peri_json_set(health, "checks", peri_json_new_integer(row->health.checks));
+    peri_json_set(health, "failed", peri_json_new_integer(row->health.failed));
+    if (row->health.status > 0)
+        peri_json_set(health, "status", peri_json_new_integer(row->health.status));
+    if (row->health.checked_ms > 0 && now_ms >= row->health.checked_ms)
+        peri_json_set(health, "checked_s_ago", new_seconds(now_ms - row->health.checked_ms));
+    peri_json_set(view, "health", health);
+}
+
+static void set_state(struct peri_json *view, struct peri_shm *shm, int32_t row_number, bool is_checked)
+{
+    const struct peri_endpoint_row *row = peri_endpoints_row(shm, row_number);
+    uint32_t flags = __atomic_load_n(&row->flags, __ATOMIC_ACQUIRE);
+    peri_json_set(view, "state", new_text(peri_endpoints_state_name(peri_endpoints_state(flags))));
+    set_ejection(view, row, flags & PERI_ENDPOINT_EJECTED);
+    if (is_checked)
+        set_health(view, row);
+}
+
+static struct peri_json *view_endpoints(struct peri_shm *shm, const struct peri_json *upstream, int32_t row)
+{
+    const struct peri_json *endpoints = peri_json_get(upstream, "endpoints");
+    struct peri_json *list = peri_json_new_array();
+    bool is_checked = peri_json_get(upstream, "health") != NULL;
+    for (size_t i = 0; i < peri_json_count(endpoints); i++) {
+        struct peri_json *view = peri_json_copy(peri_json_at(endpoints, i));
+        int32_t endpoint = row >= 0 ? peri_endpoints_find(shm, row, peri_json_get_string(view, "address")) : -1;
+        if (endpoint >= 0)
+            set_state(view, shm, endpoint, is_checked);
+        peri_json_append(list, view);
+    }
+    return list;
+}
+
+static struct peri_json *view_breaker(const struct peri_shm *shm, int32_t row)
+{
+    struct peri_json *view = peri_json_new_object();
+    struct peri_json *overflows = peri_json_new_object();
+    for (unsigned i = 0; i < PERI_BREAKER_GAUGES; i++) {
+        enum peri_breaker_gauge gauge = (enum peri_breaker_gauge)i;
+        const char *name = peri_endpoints_gauge_name(gauge);
+        if (gauge != PERI_BREAKER_CONNECTIONS)
+            peri_json_set(view, name, peri_json_new_integer(peri_endpoints_gauge(shm, row, gauge)));
+        peri_json_set(overflows, name, peri_json_new_integer((int64_t)peri_endpoints_overflows(shm, row, gauge)));
+    }
+    peri_json_set(view, "overflows", overflows);
+    return view;
+}
+
+void peri_admin_set_endpoints(struct peri_json *view, struct peri_shm *shm, const struct peri_json *upstream)
+{
+    int32_t row = peri_endpoints_find_upstream(shm, peri_json_get_string(upstream, "name"));
+    peri_json_set(view, "endpoints", view_endpoints(shm, upstream, row));
+    if (row >= 0 && peri_json_get(upstream, "breaker"))
+        peri_json_set(view, "breaker", view_breaker(shm, row));
+}

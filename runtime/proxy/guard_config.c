@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: MIT
+// The Lua side has validated the numbers and filled in every default; what is missing here keeps Envoy's.
+#include "proxy/guard_config.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/attr.h"
+#include "codec/json.h"
+#include "upstream/guard.h"
+
+// A number among the settings, and where it goes.
+struct number {
+    const char *name;
+    size_t offset;
+};
+
+#define NUMBER(name)                                                                                                   \
+    {                                                                                                                  \
+#name, offsetof(struct peri_outlier_settings, name)                                                            \
+    }
+#define ENFORCING(name, reason)                                                                                        \
+    {                                                                                                                  \
+        "enforcing_" name, offsetof(struct peri_outlier_settings, enforcing[reason])                                   \
+    }
+
+static const struct number outlier_numbers[] = {
+    NUMBER(consecutive_5xx),
+    NUMBER(consecutive_gateway_failure),
+    NUMBER(consecutive_local_origin_failure),
+    NUMBER(max_ejection_percent),
+    NUMBER(success_rate_minimum_hosts),
+    NUMBER(success_rate_request_volume),
+    NUMBER(success_rate_stdev_factor),
+    NUMBER(failure_percentage_threshold),
+    NUMBER(failure_percentage_minimum_hosts),
+    NUMBER(failure_percentage_request_volume),
+    ENFORCING("consecutive_5xx", PERI_OUTLIER_5XX),
+    ENFORCING("consecutive_gateway_failure", PERI_OUTLIER_GATEWAY),
+    ENFORCING("consecutive_local_origin_failure", PERI_OUTLIER_LOCAL),
+    ENFORCING("success_rate", PERI_OUTLIER_SUCCESS_RATE),
+    ENFORCING("failure_percentage", PERI_OUTLIER_FAILURE_PERCENTAGE),
+};
+
+static const struct number outlier_times[] = {
+    {"interval_ms", offsetof(struct peri_outlier_settings, interval_ms)},
+    {"base_ejection_time_ms", offsetof(struct peri_outlier_settings, base_ejection_ms)},
+    {"max_ejection_time_ms", offsetof(struct peri_outlier_settings, max_ejection_ms)},
+    {"max_ejection_time_jitter_ms", offsetof(struct peri_outlier_settings, max_ejection_jitter_ms)},
+};
+
+static const struct number outlier_switches[] = {
+    NUMBER(always_eject_one_host),
+    NUMBER(split_external_local_origin_errors),
+    NUMBER(successful_active_health_check_uneject_host),
+};
+
+static void read_outlier(const struct peri_json *json, struct peri_outlier_settings *settings)
+{
+    char *base = (char *)settings;
+    peri_outlier_defaults(settings);
+    for (size_t i = 0; i < PERI_COUNT(outlier_numbers); i++) {
+        uint32_t *to = (uint32_t *)(void *)(base + outlier_numbers[i].offset);
+        *to = (uint32_t)peri_json_get_integer(json, outlier_numbers[i].name, *to);
+    }
+    for (size_t i = 0; i < PERI_COUNT(outlier_times); i++) {
+        uint64_t *to = (uint64_t *)(void *)(base + outlier_times[i].offset);
+        *to = (uint64_t)peri_json_get_integer(json, outlier_times[i].name, (int64_t)*to);
+    }
+    for (size_t i = 0; i < PERI_COUNT(outlier_switches); i++) {
+        bool *to = (bool *)(void *)(base + outlier_switches[i].offset);
+        *to = peri_json_get_bool(json, outlier_switches[i].name, *to);
+    }
+}
+
+static void read_limits(const struct peri_json *json, struct peri_breaker *breaker)
+{
+    char name[32] = "max_";
+    peri_breaker_defaults(breaker);
+    for (unsigned i = 0; i < PERI_BREAKER_GAUGES; i++) {
+        strcpy(name + 4, peri_endpoints_gauge_name((enum peri_breaker_gauge)i));
+        breaker->limits[i] = (uint32_t)peri_json_get_integer(json, name, breaker->limits[i]);
+    }
+}
+
+peri_err_t peri_guard_config_read(struct peri_upstream *upstream, const struct peri_json *json, struct peri_shm *shm,
+                                  struct peri_metrics_page *page)
+{
+    const struct peri_json *outlier_json = peri_json_get(json, "outlier");
+    const struct peri_json *breaker_json = peri_json_get(json, "breaker");
+    struct peri_outlier_settings outlier;
+    struct peri_breaker breaker;
+    struct peri_guard_settings settings = {0};
+    if (outlier_json) {
+        read_outlier(outlier_json, &outlier);
+        settings.outlier = &outlier;
+    }
+    if (breaker_json) {
+        read_limits(breaker_json, &breaker);
+        settings.limits = breaker.limits;
+    }
+    return outlier_json || breaker_json ? peri_guard_new(upstream, &settings, shm, page) : PERI_OK;
+}

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: MIT
+// Counting is on the way of every attempt: plain adds in this worker's cells, and a look at counters that are zero while all is well.
+// Whatever changes who may be used takes the table's lock.
+#include "upstream/guard.h"
+
+#include <stdlib.h>
+
+#include "base/assert.h"
+#include "base/log.h"
+#include "codec/message.h"
+#include "shared/metrics.h"
+#include "shared/shm.h"
+#include "upstream/upstream.h"
+
+// ---- life
+
+static peri_err_t hold_endpoint(struct peri_guard *guard, uint32_t index)
+{
+    struct peri_endpoint *endpoint = &guard->upstream->endpoints[index];
+    int32_t row = peri_endpoints_hold(guard->shm, guard->page, guard->row, peri_pool_address(endpoint->pool));
+    if (row < 0)
+        return PERI_ERR_LIMIT;
+    guard->rows[index] = row;
+    guard->hosts[index].row = peri_endpoints_row(guard->shm, row);
+    guard->count++;
+    endpoint->health = &guard->hosts[index].row->flags;
+    return PERI_OK;
+}
+
+static peri_err_t hold_rows(struct peri_guard *guard)
+{
+    const struct peri_upstream *upstream = guard->upstream;
+    peri_err_t err = PERI_OK;
+    guard->rows = calloc(upstream->count + 1, sizeof(*guard->rows));
+    guard->hosts = calloc(upstream->count + 1, sizeof(*guard->hosts));
+    if (!guard->rows || !guard->hosts)
+        return PERI_ERR_NOMEM;
+    guard->row = peri_endpoints_hold_upstream(guard->shm, guard->page, upstream->name);
+    if (guard->row < 0)
+        return PERI_ERR_LIMIT;
+    for (uint32_t i = 0; i < upstream->count && err == PERI_OK; i++)
+        err = hold_endpoint(guard, i);
+    return err;
+}
+
+static void read_settings(struct peri_guard *guard, const struct peri_guard_settings *settings)
+{
+    if (settings->outlier) {
+        guard->has_outlier = true;
+        guard->outlier = *settings->outlier;
+    }
+    guard->breaker.shm = guard->shm;
+    guard->breaker.upstream = guard->row;
+    guard->breaker.cell = &guard->page->breakers[guard->row];
+    for (unsigned i = 0; settings->limits && i < PERI_BREAKER_GAUGES; i++)
+        guard->breaker.limits[i] = settings->limits[i];
+    guard->has_breaker = settings->limits != NULL;
+}
+
+peri_err_t peri_guard_new(struct peri_upstream *upstream, const struct peri_guard_settings *settings,
+                          struct peri_shm *shm, struct peri_metrics_page *page)
+{
+    peri_assert(!upstream->guard);
+    struct peri_guard *guard = calloc(1, sizeof(*guard));
+    if (!guard)
+        return PERI_ERR_NOMEM;
+    *guard = (struct peri_guard){.shm = shm, .page = page, .upstream = upstream, .row = -1};
+    upstream->guard = guard;
+    peri_err_t err = hold_rows(guard);
+    if (err == PERI_OK)
+        read_settings(guard, settings);
+    return err;
+}
+
+void peri_guard_free(struct peri_guard *guard)
+{
+    if (!guard)
+        return;
+    for (uint32_t i = 0; i < guard->count; i++)
+        peri_endpoints_drop(guard->page, guard->rows[i]);
+    if (guard->row >= 0)
+        peri_endpoints_drop_upstream(guard->page, guard->row);
+    free(guard->rows);
+    free(guard->hosts);
+    free(guard);
+}
+
+// ---- results
+
+// What an attempt without an answer counts as, with Envoy's codes; false when it says nothing about the endpoint.
+static bool read_failure(peri_err_t err, struct peri_outlier_result *out)
+{
+    out->is_local = true;
+    switch (err) {
+    case PERI_ERR_RESOLVE:
+    case PERI_ERR_CONNECT:
+    case PERI_ERR_CONNECT_TIMEOUT: out->status = 503; return true;
+    case PERI_ERR_UPSTREAM_TIMEOUT: out->status = 504; return true;
+    case PERI_ERR_UPSTREAM_RESET: out->status = 500; return true;
+    case PERI_ERR_UPSTREAM_PROTOCOL:
+    case PERI_ERR_RESPONSE_TOO_LARGE: *out = (struct peri_outlier_result){500, false}; return true;
+    default: return false;
+    }
+}
+
+static struct peri_outlier begin_decision(struct peri_guard *guard, uint64_t now_ms)
+{
+    peri_endpoints_acquire(guard->shm);
+    return (struct peri_outlier){
+        .settings = &guard->outlier,
+        .upstream = peri_endpoints_upstream(guard->shm, guard->row),
+        .hosts = guard->hosts,
+        .count = guard->count,
+        .now_ms = now_ms,
+        .random = &guard->upstream->random,
+    };
+}
+
+static void log_change(const struct peri_guard *guard, uint32_t index, bool was_ejected)
+{
+    const struct peri_endpoint_row *row = guard->hosts[index].row;
+    const struct peri_slice name = guard->upstream->name;
+    const struct peri_slice address = peri_pool_address(guard->upstream->endpoints[index].pool);
+    bool is_ejected = __atomic_load_n(&row->flags, __ATOMIC_RELAXED) & PERI_ENDPOINT_EJECTED;
+    if (is_ejected && !was_ejected)
+        peri_warn("upstream %.*s: %.*s is ejected for %llu ms (%s)", (int)name.len, name.ptr, (int)address.len,
+                  address.ptr, (unsigned long long)(row->outlier.until_ms - row->outlier.ejected_ms),
+                  peri_endpoints_reason_name(row->outlier.reason));
+    else if (was_ejected && !is_ejected)
+        peri_info("upstream %.*s: %.*s is back", (int)name.len, name.ptr, (int)address.len, address.ptr);
+}
+
+static void eject(struct peri_guard *guard, uint32_t index, enum peri_outlier_reason reason, uint64_t now_ms)
+{
+    struct peri_outlier outlier = begin_decision(guard, now_ms);
+    bool was_ejected = guard->hosts[index].row->flags & PERI_ENDPOINT_EJECTED;
+    peri_outlier_eject(&outlier, index, reason);
+    peri_endpoints_release(guard->shm);
+    log_change(guard, index, was_ejected);
+}
+
+void peri_guard_report(struct peri_guard *guard, const struct peri_endpoint *endpoint, const struct peri_result *result)
+{
+    uint32_t index = (uint32_t)(endpoint - guard->upstream->endpoints);
+    struct peri_outlier_result counted = {result->res ? result->res->status : 0, false};
+    peri_debug_assert(index < guard->count);
+    if (!guard->has_outlier || (result->err != PERI_OK && !read_failure(result->err, &counted)))
+        return;
+    struct peri_endpoint_cell *cell = &guard->page->endpoints[guard->rows[index]];
+    cell->total++;
+    cell->success += !peri_outlier_is_failure(&counted);
+    enum peri_outlier_reason reason = peri_outlier_count(&guard->outlier, guard->hosts[index].row, &counted);
+    if (PERI_UNLIKELY(reason != PERI_OUTLIER_NONE))
+        eject(guard, index, reason, result->now_ns / 1000000);
+}
+
+// ---- the breaker
+
+static bool take(struct peri_ticket *ticket, enum peri_breaker_gauge gauge)
+{
+    if (!peri_breaker_enter(&ticket->guard->breaker, gauge))
+        return false;
+    ticket->gauges |= 1u << gauge;
+    return true;
+}
+
+static void give(struct peri_ticket *ticket, enum peri_breaker_gauge gauge)
+{
+    if (ticket->gauges & 1u << gauge)
+        peri_breaker_leave(&ticket->guard->breaker, gauge);
+    ticket->gauges &= ~(1u << gauge);
+}
+
+// The pool counts connections when it opens them: here is only the question whether one more may be.
+static bool may_connect(struct peri_guard *guard)
+{
+    const struct peri_breaker *breaker = &guard->breaker;
+    int64_t open = peri_metrics_connections(guard->shm, (uint32_t)guard->upstream->metrics);
+    if (open < breaker->limits[PERI_BREAKER_CONNECTIONS])
+        return true;
+    breaker->cell->overflows[PERI_BREAKER_CONNECTIONS]++;
+    return false;
+}
+
+peri_err_t peri_guard_enter(struct peri_guard *guard, bool is_connected, struct peri_ticket *ticket)
+{
+    peri_debug_assert(ticket->gauges == 0);
+    if (!guard->has_breaker)
+        return PERI_OK;
+    ticket->guard = guard;
+    if (take(ticket, PERI_BREAKER_REQUESTS) &&
+        (is_connected || (may_connect(guard) && take(ticket, PERI_BREAKER_PENDING))))
+        return PERI_OK;
+    peri_guard_leave(ticket);
+    return PERI_ERR_UPSTREAM_OVERFLOW;
+}
+
+void peri_guard_ready(struct peri_ticket *ticket)
+{
+    give(ticket, PERI_BREAKER_PENDING);
+}
+
+void peri_guard_leave(struct peri_ticket *ticket)
+{
+    for (unsigned gauge = 0; ticket->gauges != 0 && gauge < PERI_BREAKER_GAUGES; gauge++)
+        give(ticket, (enum peri_breaker_gauge)gauge);
+}
+
+// ---- the sweep
+
+static void clear_flag(const struct peri_guard *guard, uint32_t flag)
+{
+    for (uint32_t i = 0; i < guard->count; i++)
+        if (__atomic_load_n(&guard->hosts[i].row->flags, __ATOMIC_RELAXED) & flag)
+            __atomic_fetch_and(&guard->hosts[i].row->flags, ~flag, __ATOMIC_RELEASE);
+}
+
+static void sweep(struct peri_guard *guard, uint64_t now_ms)
+{
+    uint64_t *swept = &peri_endpoints_upstream(guard->shm, guard->row)->swept_ms;
+    struct peri_outlier outlier = begin_decision(guard, now_ms);
+    for (uint32_t i = 0; i < guard->count; i++) {
+        struct peri_outlier_host *host = &guard->hosts[i];
+        peri_endpoints_sum(guard->shm, guard->rows[i], &host->total, &host->success);
+        host->was_ejected = host->row->flags & PERI_ENDPOINT_EJECTED;
+    }
+    peri_outlier_sweep(&outlier);
+    __atomic_store_n(swept, now_ms, __ATOMIC_RELAXED);
+    peri_endpoints_release(guard->shm);
+    for (uint32_t i = 0; i < guard->count; i++)
+        log_change(guard, i, guard->hosts[i].was_ejected);
+}
+
+uint64_t peri_guard_sweep(struct peri_guard *guard, uint64_t now_ms)
+{
+    if (!guard->has_outlier) {
+        clear_flag(guard, PERI_ENDPOINT_EJECTED);
+        return UINT64_MAX;
+    }
+    uint64_t swept_ms = peri_endpoints_upstream(guard->shm, guard->row)->swept_ms;
+    if (now_ms >= swept_ms + guard->outlier.interval_ms) {
+        sweep(guard, now_ms);
+        swept_ms = now_ms;
+    }
+    return swept_ms + guard->outlier.interval_ms;
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: MIT
+// What watches over one upstream in one generation: its row and those of its endpoints, outlier detection on results, the
+// breaker. An upstream without such settings has no guard and pays nothing.
+#ifndef PERI_UPSTREAM_GUARD_H
+#define PERI_UPSTREAM_GUARD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "upstream/breaker.h"
+#include "upstream/outlier.h"
+
+struct peri_endpoint;
+struct peri_metrics_page;
+struct peri_result;
+struct peri_upstream;
+
+/// What is watched; NULL for what is not.
+struct peri_guard_settings {
+    const struct peri_outlier_settings *outlier; ///< copied
+    const uint32_t *limits;                      ///< of the breaker, by gauge; copied
+};
+
+struct peri_guard {
+    struct peri_shm *shm;           ///< borrowed
+    struct peri_metrics_page *page; ///< this worker's
+    struct peri_upstream *upstream; ///< whose guard this is
+    int32_t row;
+    uint32_t count;                  ///< endpoints
+    int32_t *rows;                   ///< of the endpoints, by their number; owned
+    struct peri_outlier_host *hosts; ///< the same, with room for their sums; owned
+    struct peri_outlier_settings outlier;
+    struct peri_breaker breaker;
+    bool has_outlier;
+    bool has_breaker;
+};
+
+/// What an attempt counts as in the breaker, for as long as it lasts. Zero it before use.
+struct peri_ticket {
+    struct peri_guard *guard; ///< NULL: nothing is counted
+    uint32_t gauges;          ///< bits by enum peri_breaker_gauge
+};
+
+/// Makes the guard of an upstream whose endpoints are complete, and sets upstream->guard. PERI_ERR_LIMIT when the shared table is
+/// full; PERI_ERR_NOMEM.
+peri_err_t peri_guard_new(struct peri_upstream *upstream, const struct peri_guard_settings *settings,
+                          struct peri_shm *shm, struct peri_metrics_page *page);
+
+/// Lets the rows go and frees the guard. No-op for NULL.
+void peri_guard_free(struct peri_guard *guard);
+
+/// Counts the result of an attempt on `endpoint`; ejects it when it was one failure too many.
+void peri_guard_report(struct peri_guard *guard, const struct peri_endpoint *endpoint,
+                       const struct peri_result *result);
+
+/// An attempt wants to begin; `is_connected`: on a connection that stands. PERI_ERR_UPSTREAM_OVERFLOW when a limit of the breaker is
+/// reached.
+peri_err_t peri_guard_enter(struct peri_guard *guard, bool is_connected, struct peri_ticket *ticket);
+
+/// The attempt has its connection.
+void peri_guard_ready(struct peri_ticket *ticket);
+
+/// The attempt is over. No-op when it never entered.
+void peri_guard_leave(struct peri_ticket *ticket);
+
+/// Sweeps the endpoints when an interval has passed since anybody did; ends what is not watched for any more. Only the worker that
+/// has the lease calls this. Returns the monotonic time of the next sweep; UINT64_MAX for none.
+uint64_t peri_guard_sweep(struct peri_guard *guard, uint64_t now_ms);
+
+#endif

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: MIT
+// Does for all workers of a host what only one of them should do: sweeps the results of endpoints. Every worker has a keeper; the
+// one whose worker has the lease in shared memory works, the others look every second whether it still does.
+#ifndef PERI_UPSTREAM_KEEPER_H
+#define PERI_UPSTREAM_KEEPER_H
+
+#include <stdint.h>
+
+struct peri_keeper;
+struct peri_loop;
+struct peri_shm;
+struct peri_upstream;
+
+/// A keeper of nothing yet, for worker number `worker`. NULL when out of memory.
+struct peri_keeper *peri_keeper_new(struct peri_loop *loop, struct peri_shm *shm, uint32_t worker);
+
+/// Gives the lease back and frees the keeper. No-op for NULL.
+void peri_keeper_free(struct peri_keeper *keeper);
+
+/// From now on these upstreams are kept: borrowed until the next call.
+void peri_keeper_set(struct peri_keeper *keeper, struct peri_upstream *const *upstreams, uint32_t count);
+
+#endif

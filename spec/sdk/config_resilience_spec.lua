@@ -1,0 +1,69 @@
+-- SPDX-License-Identifier: MIT
+--
+-- The settings of upstreams that say which servers are used: Envoy's names, Envoy's numbers, and what C is told.
+
+local config = require "perigee._core.config"
+
+local function compile(upstream)
+    upstream.endpoints = { "a:1" }
+    return config.compile({ upstreams = { u = upstream }, routes = {} }, { file = "gateway.lua" })
+end
+
+local function accept(upstream)
+    local result, errors = compile(upstream)
+    assert.are.same({}, errors)
+    return result.normalized.upstreams[1]
+end
+
+local function refuse(upstream)
+    local result, errors = compile(upstream)
+    assert.is_nil(result)
+    return errors[1].path .. ": " .. errors[1].message
+end
+
+describe("settings of an upstream's health", function()
+    it("are left out when they are not written", function()
+        local upstream = accept {}
+        assert.is_nil(upstream.outlier)
+        assert.is_nil(upstream.breaker)
+    end)
+
+    it("have Envoy's defaults", function()
+        assert.are.same({
+            consecutive_5xx = 5, consecutive_gateway_failure = 5, consecutive_local_origin_failure = 5,
+            interval_ms = 10000, base_ejection_time_ms = 30000, max_ejection_time_ms = 300000,
+            max_ejection_time_jitter_ms = 0, max_ejection_percent = 10, always_eject_one_host = true,
+            success_rate_minimum_hosts = 5, success_rate_request_volume = 100, success_rate_stdev_factor = 1900,
+            failure_percentage_threshold = 85, failure_percentage_minimum_hosts = 5,
+            failure_percentage_request_volume = 50,
+            enforcing_consecutive_5xx = 100, enforcing_consecutive_gateway_failure = 0,
+            enforcing_consecutive_local_origin_failure = 100, enforcing_success_rate = 100,
+            enforcing_failure_percentage = 0, split_external_local_origin_errors = false,
+        }, accept { outlier = {} }.outlier)
+        assert.are.same({
+            max_connections = 1024, max_pending = 1024, max_requests = 1024, max_retries = 3,
+        }, accept { breaker = {} }.breaker)
+    end)
+
+    it("are written with durations in milliseconds", function()
+        local outlier = { interval = "1.5s", base_ejection_time = "1m", consecutive_5xx = 0 }
+        outlier = accept { outlier = outlier }.outlier
+        assert.are.equal(1500, outlier.interval_ms)
+        assert.are.equal(60000, outlier.base_ejection_time_ms)
+        assert.are.equal(0, outlier.consecutive_5xx)
+    end)
+
+    it("are refused beyond their limits", function()
+        assert.are.equal("upstreams.u.outlier.max_ejection_percent: must be at most 100",
+            refuse { outlier = { max_ejection_percent = 101 } })
+        assert.are.equal("upstreams.u.outlier.interval: must be at least 10ms",
+            refuse { outlier = { interval = "1ms" } })
+        assert.are.equal("upstreams.u.breaker.max_requests: must be at least 0",
+            refuse { breaker = { max_requests = -1 } })
+    end)
+
+    it("name the nearest setting for an unknown one", function()
+        assert.are.equal("upstreams.u.breaker.max_request: unknown setting 'max_request'; did you mean 'max_requests'?",
+            refuse { breaker = { max_request = 1 } })
+    end)
+end)
