@@ -213,6 +213,12 @@ void peri_loop_read_clock(struct peri_loop *loop)
     loop_set_clock(loop, (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec);
 }
 
+void peri_loop_spend(struct peri_loop *loop)
+{
+    if (!loop->is_virtual)
+        loop->now.ns = 0;
+}
+
 uint64_t peri_loop_wall_ms(struct peri_loop *loop)
 {
     if (loop->is_virtual)

@@ -82,6 +82,9 @@ static inline uint64_t peri_loop_now_ms(struct peri_loop *loop)
     return time->ms;
 }
 
+/// Some of this turn was spent: its time is read again when somebody asks. Virtual time stands.
+void peri_loop_spend(struct peri_loop *loop);
+
 /// Wall-clock time in milliseconds since 1970-01-01T00:00:00Z (virtual in virtual mode).
 uint64_t peri_loop_wall_ms(struct peri_loop *loop);
 

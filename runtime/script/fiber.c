@@ -7,11 +7,13 @@
 
 #include "base/assert.h"
 #include "base/log.h"
+#include "event/loop.h"
 #include "script/script_types.h"
 #include "script/watchdog.h"
 
 #define PERI_FIBERS_MAX 65535 // coroutines, running or waiting
 #define PERI_FIBERS_IDLE 1024 // coroutines kept for reuse
+#define LONG_TICKS (1u << 18) // ticks, about 0.1 ms, beyond which a run of a script is seen in the time of the turn
 
 static struct peri_fiber *current; // one thread, one VM: at most one fiber runs
 
@@ -138,7 +140,7 @@ static void cancel_wait(struct peri_fiber *fiber)
 enum peri_fiber_end peri_fiber_resume(struct peri_fiber *fiber, int nargs)
 {
     peri_assert(!current);
-    uint64_t pause = peri_ffi_ticks() - fiber->suspended;
+    uint64_t begun = peri_ffi_ticks(), pause = begun - fiber->suspended;
     fiber->mark += pause;
     if (fiber->suspended)
         fiber->waited += pause;
@@ -148,6 +150,8 @@ enum peri_fiber_end peri_fiber_resume(struct peri_fiber *fiber, int nargs)
     peri_watchdog_leave();
     current = NULL;
     fiber->result = NULL;
+    if (PERI_UNLIKELY(peri_ffi_ticks() - begun > LONG_TICKS))
+        peri_loop_spend(fiber->vm->loop); // so that durations tell what scripts take
     if (status == 0) {
         if (PERI_UNLIKELY(fiber->wait != PERI_WAIT_NONE))
             cancel_wait(fiber);

@@ -31,6 +31,7 @@ return {
   },
   routes = {
     { name = "all", match = { path = "/o/*" }, upstream = "origin" },
+    { name = "busy", match = { path = "/busy" }, handler = function() while true do end end },
     { name = "nobody", match = { path = "/nobody/*" }, upstream = "nobody" },
     { name = "socket", match = { path = "/socket/*" }, upstream = "socket" },
     { name = "slow", match = { path = "/slow/*" }, upstream = "slow" },
@@ -251,6 +252,11 @@ def test_the_access_log_tells_what_happened(gateway):
     assert (line["client"], line["host"], line["user_agent"]) == ("127.0.0.1", client.HOST, "tester/1")
     assert line["bytes_out"] > 0 and line["duration_ms"] >= 0 and line["attempts"] == 1
     assert "flags" not in line
+
+
+def test_the_time_that_a_script_spends_is_in_the_duration(gateway):
+    gateway.get("/busy")  # until its budget of 50 ms is spent
+    assert log_of(gateway, "/busy")["duration_ms"] >= 40
 
 
 def test_a_client_that_leaves_is_logged(gateway, origin):
