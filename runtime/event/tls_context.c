@@ -91,7 +91,9 @@ bool peri_tls_context_use(SSL_CTX *context, struct peri_slice cert, struct peri_
     BIO *bio = pem_open(key);
     EVP_PKEY *pkey = bio ? PEM_read_bio_PrivateKey(bio, NULL, no_pass_phrase, NULL) : NULL;
     BIO_free(bio);
-    bool is_used = pkey && SSL_CTX_use_PrivateKey(context, pkey) == 1;
+    // OpenSSL itself compares only keys of the certificate's type.
+    bool is_pair = pkey && X509_check_private_key(SSL_CTX_get0_certificate(context), pkey) == 1;
+    bool is_used = is_pair && SSL_CTX_use_PrivateKey(context, pkey) == 1;
     if (!is_used)
         peri_tls_explain(why, pkey ? "the key does not fit the certificate" : "the key cannot be read");
     EVP_PKEY_free(pkey);

@@ -445,6 +445,7 @@ def bench(folder, site, authority):
     encrypted = subprocess.run(["openssl", "pkey", "-in", site.key_file, "-aes256", "-passout", "pass:x"], check=True, capture_output=True)
     for name, text in {"site.pem": site.cert, "site.key": site.key, "empty.pem": "", "text.pem": "no certificate\n",
                        "locked.key": encrypted.stdout.decode(), "ca.pem": authority.cert, "ca.key": authority.key,
+                       "rsa.key": authority.issue("site.test", kind=RSA).key,
                        "cut.pem": site.cert + authority.cert[:-60]}.items():
         folder.write(name, text)
     return folder
@@ -460,6 +461,7 @@ def bench(folder, site, authority):
     ('cert = "site.pem", key = "text.pem"', "tls", "the key cannot be read"),
     ('cert = "site.pem", key = "locked.key"', "tls", "the key cannot be read"),
     ('cert = "site.pem", key = "ca.key"', "tls", "the key does not fit the certificate"),
+    ('cert = "site.pem", key = "rsa.key"', "tls", "the key does not fit the certificate"),
     ('cert = "site.pem", key = "site.key", ocsp = "text.pem"', "tls", "the OCSP response is not a successful one in DER form"),
     ('cert = "site.pem", key = "site.key", client_auth = "require", client_ca = "gone.pem"', "tls.client_ca", "does not exist"),
     ('cert = "site.pem", key = "site.key", client_auth = "require", client_ca = "text.pem"', "tls", "client_ca has no certificate in it"),
