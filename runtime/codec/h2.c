@@ -181,7 +181,8 @@ static void stream_spoil(struct peri_h2_stream *stream, peri_err_t err)
 
 static void tell_end(struct peri_h2_stream *stream)
 {
-    if (!stream->data || stream->is_in_told || !stream->is_in_done || stream->in.len > 0)
+    bool is_held = stream->in.len > 0 || (stream->is_tunnel && stream->is_paused); // the end of a tunnel that is not open yet
+    if (!stream->data || stream->is_in_told || !stream->is_in_done || is_held)
         return;
     stream->is_in_told = true;
     stream->h2->events->on_end(stream);
@@ -234,13 +235,37 @@ static void on_block(struct peri_h2_stream *stream, bool ends)
     if (!stream->data)
         return;
     if (stream->has_head) {
-        if (stream->block.err != PERI_OK && !stream->req)
+        if (stream->block.err != PERI_OK) // of trailers: the message is not what was sent
             stream_spoil(stream, stream->block.err);
     } else if (stream->req) {
         on_request_head(stream, ends);
     } else {
         on_response_head(stream, ends);
     }
+}
+
+// A field whose name or value HTTP does not allow: nghttp2 would go on without it, and then we and others read two messages.
+static int on_invalid_header(nghttp2_session *session, const nghttp2_frame *frame, nghttp2_rcbuf *name,
+                             nghttp2_rcbuf *value, uint8_t flags, void *data)
+{
+    PERI_UNUSED(session);
+    PERI_UNUSED(frame);
+    PERI_UNUSED(name);
+    PERI_UNUSED(value);
+    PERI_UNUSED(flags);
+    PERI_UNUSED(data);
+    return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; // resets the stream
+}
+
+// HEADERS that nghttp2 itself turns away, above the limit of streams, open no stream here; they count as one that was reset.
+static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame, int code, void *data)
+{
+    struct peri_h2 *h2 = session_of(data);
+    PERI_UNUSED(session);
+    if (frame->hd.type != NGHTTP2_HEADERS || code != NGHTTP2_ERR_REFUSED_STREAM)
+        return 0;
+    end_because(h2, peri_h2_guard_refused(h2));
+    return h2->err == PERI_OK ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
 static void on_goaway(struct peri_h2 *h2, int32_t last_id)
@@ -255,6 +280,8 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
     PERI_UNUSED(session);
     if (frame->hd.type == NGHTTP2_GOAWAY)
         on_goaway(h2, frame->goaway.last_stream_id);
+    if (frame->hd.type == NGHTTP2_SETTINGS && !(frame->hd.flags & NGHTTP2_FLAG_ACK) && h2->events->on_settings)
+        h2->events->on_settings(h2);
     if (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA)
         return 0;
     struct peri_h2_stream *stream = find_stream(h2, frame->hd.stream_id);
@@ -359,6 +386,8 @@ static nghttp2_session_callbacks *callbacks_new(void)
         return NULL;
     nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
     nghttp2_session_callbacks_set_on_header_callback2(callbacks, on_header);
+    nghttp2_session_callbacks_set_on_invalid_header_callback2(callbacks, on_invalid_header);
+    nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks, on_invalid_frame);
     nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
     nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
@@ -540,7 +569,7 @@ static void deliver(struct peri_h2_stream *stream)
 {
     const struct peri_h2_events *events = stream->h2->events;
     stream->is_delivering = true;
-    if (stream->out.is_drained)
+    if (stream->out.is_drained && stream->data) // what an owner left behind drains too
         events->on_drain(stream);
     stream->out.is_drained = false;
     while (stream->data && !stream->is_paused && stream->in.len > 0) {

@@ -50,6 +50,8 @@ struct peri_h2_events {
     /// peer did not look at it (REFUSED_STREAM, or above the last stream of a GOAWAY). PERI_ERR_HEADERS_TOO_LARGE,
     /// PERI_ERR_BAD_REQUEST: what came cannot be read.
     void (*on_reset)(struct peri_h2_stream *stream, peri_err_t err);
+    /// The peer said its settings. NULL: not of interest.
+    void (*on_settings)(struct peri_h2 *h2);
     /// There are bytes to pull.
     void (*on_output)(struct peri_h2 *h2);
 };
@@ -58,6 +60,7 @@ struct peri_h2_events {
 struct peri_h2_block {
     struct peri_headers *headers; ///< where fields go; NULL: dropped
     struct peri_slice cookie;     ///< crumbs, joined (RFC 9113 8.2.3)
+    size_t cookie_room;           ///< bytes that `cookie` may grow to in place
     struct peri_slice protocol;   ///< :protocol of an extended CONNECT (RFC 8441)
     uint32_t bytes;
     uint32_t count;

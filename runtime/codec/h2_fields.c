@@ -17,23 +17,33 @@ static void spoil(struct peri_h2_stream *stream, peri_err_t err)
 
 // ---- reading ----
 
+// Room for a cookie of `len` bytes: twice what is asked for, so that many crumbs are not copied as often.
+static char *cookie_reserve(struct peri_h2_block *block, size_t len)
+{
+    char *old = (char *)(uintptr_t)block->cookie.ptr;
+    if (old && len <= block->cookie_room)
+        return old;
+    char *room = peri_arena_alloc(block->headers->arena, 2 * len + 1);
+    if (!room)
+        return NULL;
+    if (old)
+        memcpy(room, old, block->cookie.len);
+    block->cookie_room = 2 * len + 1;
+    return room;
+}
+
 // Crumbs become one field at the end of the block (RFC 9113 8.2.3).
 static peri_err_t add_crumb(struct peri_h2_stream *stream, struct peri_slice value)
 {
-    struct peri_arena *arena = stream->block.headers->arena;
-    struct peri_slice old = stream->block.cookie;
-    size_t len = old.len + (old.ptr ? 2 : 0) + value.len;
-    char *joined = peri_arena_alloc(arena, len ? len : 1);
+    struct peri_h2_block *block = &stream->block;
+    size_t at = block->cookie.len;
+    size_t glue = block->cookie.ptr ? 2 : 0;
+    char *joined = cookie_reserve(block, at + glue + value.len);
     if (!joined)
         return PERI_ERR_NOMEM;
-    char *at = joined;
-    if (old.ptr) {
-        memcpy(at, old.ptr, old.len);
-        memcpy(at + old.len, "; ", 2);
-        at += old.len + 2;
-    }
-    memcpy(at, value.ptr, value.len);
-    stream->block.cookie = peri_slice(joined, len);
+    memcpy(joined + at, "; ", glue);
+    memcpy(joined + at + glue, value.ptr, value.len);
+    block->cookie = peri_slice(joined, at + glue + value.len);
     return PERI_OK;
 }
 
@@ -62,6 +72,11 @@ static peri_err_t keep(struct peri_h2_stream *stream, struct peri_slice value, s
     return place->ptr ? PERI_OK : PERI_ERR_NOMEM;
 }
 
+static bool is_http(struct peri_slice scheme)
+{
+    return peri_slice_eq(scheme, PERI_SLICE("http")) || peri_slice_eq(scheme, PERI_SLICE("https"));
+}
+
 static peri_err_t take_pseudo(struct peri_h2_stream *stream, struct peri_slice name, struct peri_slice value)
 {
     struct peri_request *req = stream->req;
@@ -81,6 +96,8 @@ static peri_err_t take_pseudo(struct peri_h2_stream *stream, struct peri_slice n
         return keep(stream, value, &req->target);
     if (peri_slice_eq(name, PERI_SLICE(":authority")))
         return keep(stream, value, &req->authority);
+    if (peri_slice_eq(name, PERI_SLICE(":scheme")) && !is_http(value))
+        spoil(stream, PERI_ERR_BAD_REQUEST); // nghttp2 looks at the paths of these two only
     if (peri_slice_eq(name, PERI_SLICE(":protocol")))
         return keep(stream, value, &stream->block.protocol);
     return PERI_OK;
@@ -149,7 +166,7 @@ static peri_err_t settle_host(struct peri_request *req)
 }
 
 // An extended CONNECT is to everybody else what Connection: upgrade is (RFC 8441 5).
-static peri_err_t settle_method(struct peri_h2_stream *stream)
+static peri_err_t settle_method(struct peri_h2_stream *stream, bool ends)
 {
     struct peri_request *req = stream->req;
     req->method = peri_method_parse(req->method_name);
@@ -159,6 +176,8 @@ static peri_err_t settle_method(struct peri_h2_stream *stream)
         return PERI_ERR_METHOD;
     if (!peri_slice_eq(stream->block.protocol, PERI_SLICE("websocket")))
         return PERI_ERR_METHOD;
+    if (ends)
+        return PERI_ERR_BAD_REQUEST; // a tunnel with one direction only
     stream->is_tunnel = true;
     req->upgrade = stream->block.protocol;
     req->method = PERI_METHOD_GET;
@@ -175,7 +194,7 @@ peri_err_t peri_h2_complete_request(struct peri_h2_stream *stream, bool ends)
     struct peri_slice te = peri_headers_get(&req->headers, PERI_H_TE);
     req->wants_trailers = te.len > 0;
     req->content_length = read_length(&req->headers, ends);
-    peri_err_t err = settle_method(stream);
+    peri_err_t err = settle_method(stream, ends);
     if (err == PERI_OK)
         err = settle_host(req);
     if (err != PERI_OK)
@@ -223,6 +242,20 @@ static bool is_indexed(const struct peri_header *h)
     case PERI_H_AGE: return false;
     default: return !(h->name_len == 11 && memcmp(h->name, "traceparent", 11) == 0);
     }
+}
+
+// The handshake of WebSocket in HTTP/1.1, which HTTP/2 does without (RFC 8441 5).
+static size_t drop_handshake(nghttp2_nv *out, size_t count)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct peri_slice name = peri_slice((const char *)out[i].name, out[i].namelen);
+        bool is_theirs = peri_slice_eq(name, PERI_SLICE("sec-websocket-key")) ||
+                         peri_slice_eq(name, PERI_SLICE("sec-websocket-accept"));
+        if (!is_theirs)
+            out[kept++] = out[i];
+    }
+    return kept;
 }
 
 static size_t put_headers(nghttp2_nv *out, const struct peri_headers *headers, bool skips_host)
@@ -278,6 +311,7 @@ nghttp2_nv *peri_h2_request_fields(const struct peri_request *req, char length[2
     nv[n++] = field(PERI_SLICE(":path"), join_path((char *)(nv + fields), req));
     nv[n++] = field(PERI_SLICE(":authority"), req->authority);
     n += put_headers(nv + n, &req->headers, true);
+    n = is_connect ? drop_handshake(nv, n) : n;
     if (req->wants_trailers)
         nv[n++] = field(PERI_SLICE("te"), PERI_SLICE("trailers"));
     n += put_length(nv + n, is_connect ? -1 : req->content_length, length);
@@ -301,6 +335,7 @@ nghttp2_nv *peri_h2_response_fields(const struct peri_response *res, bool is_tun
     bool opens = is_tunnel && res->status == 101;
     put_status(&nv[0], opens ? 200 : res->status, status);
     size_t n = 1 + put_headers(nv + 1, &res->headers, false);
+    n = opens ? drop_handshake(nv, n) : n;
     *count = n + put_length(nv + n, opens ? -1 : res->content_length, length);
     return nv;
 }

@@ -93,13 +93,23 @@ peri_err_t peri_h2_guard_frame(struct peri_h2 *h2, const uint8_t head[PERI_H2_HE
     }
 }
 
-peri_err_t peri_h2_guard_reset(struct peri_h2 *h2, const struct peri_h2_stream *stream)
+static peri_err_t count_premature(struct peri_h2 *h2)
 {
     struct peri_h2_guard *g = &h2->guard;
-    if (h2->role != PERI_H2_SERVER || h2->now_ms - stream->begun_ms > PREMATURE_MS)
-        return PERI_OK;
     g->premature++;
     return g->opened >= RESETS_FREE && g->premature * 2 > g->opened ? flood(h2) : PERI_OK;
+}
+
+peri_err_t peri_h2_guard_reset(struct peri_h2 *h2, const struct peri_h2_stream *stream)
+{
+    bool is_early = h2->role == PERI_H2_SERVER && h2->now_ms - stream->begun_ms <= PREMATURE_MS;
+    return is_early ? count_premature(h2) : PERI_OK;
+}
+
+peri_err_t peri_h2_guard_refused(struct peri_h2 *h2)
+{
+    h2->guard.opened++;
+    return count_premature(h2);
 }
 
 void peri_h2_guard_closed(struct peri_h2 *h2, int32_t id, bool by_us)

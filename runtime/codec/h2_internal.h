@@ -56,6 +56,9 @@ peri_err_t peri_h2_guard_frame(struct peri_h2 *h2, const uint8_t head[PERI_H2_HE
 /// A stream was reset; does the peer do that too often?
 peri_err_t peri_h2_guard_reset(struct peri_h2 *h2, const struct peri_h2_stream *stream);
 
+/// The peer opened a stream above the limit; does it do that too often?
+peri_err_t peri_h2_guard_refused(struct peri_h2 *h2);
+
 /// Remembers how a stream ended.
 void peri_h2_guard_closed(struct peri_h2 *h2, int32_t id, bool by_us);
 

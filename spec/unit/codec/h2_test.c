@@ -303,6 +303,25 @@ static void holds_back_what_a_slow_reader_does_not_take(void **state)
     assert_int_equal(slow->drains, 1);
 }
 
+static void tells_nobody_that_what_was_left_behind_has_drained(void **state)
+{
+    (void)state;
+    static char bytes[200000];
+    struct message *a = ask("GET", "/", PERI_LENGTH_NONE);
+    settle();
+    struct message *m = &served[0];
+    m->res.status = 200;
+    m->res.content_length = sizeof(bytes);
+    peri_h2_send_head(m->stream, &m->res, false);
+    assert_false(peri_h2_send_body(m->stream, peri_slice(bytes, sizeof(bytes))));
+    peri_h2_send_end(m->stream, NULL);
+    let_go(m);
+    settle();
+    assert_int_equal(m->drains, 0);
+    assert_int_equal(a->body_len, sizeof(bytes));
+    assert_int_equal(a->ends, 1);
+}
+
 static void keeps_a_complete_response_for_a_slow_reader(void **state)
 {
     (void)state;
@@ -783,6 +802,7 @@ int main(void)
         H2_TEST(carries_request_trailers),
         H2_TEST(tells_interim_responses),
         H2_TEST(holds_back_what_a_slow_reader_does_not_take),
+        H2_TEST(tells_nobody_that_what_was_left_behind_has_drained),
         H2_TEST(keeps_a_complete_response_for_a_slow_reader),
         H2_TEST(stops_an_upload_after_an_early_response),
         H2_TEST(tells_the_server_of_a_reset),
