@@ -194,6 +194,17 @@ static struct peri_slice read_upgrade(const struct peri_headers *headers)
     return none;
 }
 
+// TE: trailers, beside codings that are of no interest (RFC 9110 10.1.4).
+static bool reads_trailers(const struct peri_headers *headers)
+{
+    struct peri_slice list = peri_headers_get(headers, PERI_H_TE);
+    struct peri_slice member;
+    while (peri_slice_next(&list, &member))
+        if (peri_slice_ieq(member, PERI_SLICE("trailers")))
+            return true;
+    return false;
+}
+
 static peri_err_t complete_request(struct peri_h1 *h1)
 {
     llhttp_t *parser = parser_of(h1);
@@ -212,6 +223,7 @@ static peri_err_t complete_request(struct peri_h1 *h1)
     if (req->method == PERI_METHOD_CONNECT || peri_slice_eq(req->method_name, PERI_SLICE("PRI")))
         return PERI_ERR_METHOD;
     req->version = (uint8_t)(10 + parser->http_minor);
+    req->wants_trailers = PERI_UNLIKELY(peri_headers_find(&req->headers, PERI_H_TE) != NULL) && reads_trailers(&req->headers);
     req->authority = peri_headers_get(&req->headers, PERI_H_HOST);
     struct peri_slice expect = peri_headers_get(&req->headers, PERI_H_EXPECT);
     if (expect.len > 0 && parser->http_minor == 1) {

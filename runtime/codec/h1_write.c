@@ -118,6 +118,8 @@ char *peri_h1_write_request(char *out, const struct peri_request *req, const str
         out = PUT(out, "connection: upgrade\r\nupgrade: ");
         out = put_slice(out, req->upgrade);
         out = PUT(out, "\r\n");
+    } else if (PERI_UNLIKELY(req->wants_trailers)) {
+        out = PUT(out, "te: trailers\r\nconnection: te\r\n");
     }
     return put_framing(out, head);
 }
