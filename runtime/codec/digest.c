@@ -15,6 +15,14 @@ peri_err_t peri_digest_sha256(struct peri_slice data, unsigned char out[PERI_DIG
     return PERI_OK;
 }
 
+peri_err_t peri_digest_sha1(struct peri_slice data, unsigned char out[PERI_DIGEST_SHA1])
+{
+    unsigned len = 0;
+    if (EVP_Digest(data.ptr, data.len, out, &len, EVP_sha1(), NULL) != 1 || len != PERI_DIGEST_SHA1)
+        return PERI_ERR_SYSTEM;
+    return PERI_OK;
+}
+
 peri_err_t peri_digest_hmac(struct peri_slice key, struct peri_slice data, unsigned char out[PERI_DIGEST_SIZE])
 {
     unsigned len = 0;

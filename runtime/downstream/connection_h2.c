@@ -11,6 +11,7 @@
 
 #include "base/assert.h"
 #include "codec/h2.h"
+#include "codec/websocket.h"
 #include "downstream/connection.h"
 #include "downstream/forwarded.h"
 #include "event/loop.h"
@@ -193,7 +194,8 @@ static void on_request_timeout(struct peri_timer *timer)
         peri_h2_reset(stream, PERI_ERR_REQUEST_TIMEOUT);
         return;
     }
-    peri_err_t err = r->is_request_done ? PERI_ERR_IDLE_TIMEOUT : PERI_ERR_REQUEST_TIMEOUT;
+    bool is_sent = r->is_request_done || r->x->req.upgrade.len > 0;
+    peri_err_t err = is_sent ? PERI_ERR_IDLE_TIMEOUT : PERI_ERR_REQUEST_TIMEOUT;
     request_take_away(r, err);
     if (!stream)
         return;
@@ -260,6 +262,18 @@ static peri_err_t request_read(struct h2_request *r)
     return peri_forwarded_apply(x, s->trusted_hops);
 }
 
+// What asks for a WebSocket goes on as in HTTP/1.1, with a key of ours. Nothing of the client's passes before the tunnel is open
+// (security.md row 10).
+static peri_err_t request_make_tunnel(struct h2_request *r)
+{
+    char key[PERI_WEBSOCKET_KEY];
+    peri_err_t err = peri_websocket_make_key(key);
+    if (err != PERI_OK)
+        return err;
+    peri_h2_pause(r->stream, true);
+    return peri_headers_set(&r->x->req.headers, PERI_SLICE("sec-websocket-key"), peri_slice(key, sizeof(key)));
+}
+
 static void request_refuse(struct h2_request *r, peri_err_t err)
 {
     struct peri_h2_stream *stream = r->stream;
@@ -276,6 +290,8 @@ static void on_head(struct peri_h2_stream *stream, bool ends)
     request_dress(r);
     r->is_request_done = ends;
     peri_err_t err = request_read(r);
+    if (err == PERI_OK && stream->is_tunnel)
+        err = request_make_tunnel(r);
     if (err != PERI_OK) {
         request_refuse(r, err);
         return;
@@ -293,7 +309,7 @@ static void on_body(struct peri_h2_stream *stream, struct peri_slice data)
 {
     struct h2_request *r = stream->data;
     r->body_seen += data.len;
-    if (r->body_seen > settings_of(r->c)->body_bytes) {
+    if (r->body_seen > settings_of(r->c)->body_bytes && !stream->is_tunnel) {
         bool has_head = r->has_head;
         request_take_away(r, PERI_ERR_BODY_TOO_LARGE);
         if (has_head)
@@ -424,6 +440,8 @@ static void client_send_head(struct peri_exchange *x, bool ends)
     if (x->res.status == 204)
         x->res.content_length = PERI_LENGTH_NONE;
     peri_h2_send_head(r->stream, &x->res, (ends || is_head) && !x->res.is_upgrade);
+    if (x->res.is_upgrade)
+        peri_h2_pause(r->stream, false); // what came early passes now
 }
 
 static bool client_send_body(struct peri_exchange *x, struct peri_slice data)

@@ -6,6 +6,7 @@
 #include "proxy/forward.h"
 
 #include "base/assert.h"
+#include "codec/websocket.h"
 #include "proxy/generation.h"
 #include "proxy/pipeline.h"
 #include "proxy/server_internal.h"
@@ -245,6 +246,32 @@ void peri_forward_on_request_body(struct peri_exchange *x, struct peri_slice dat
     }
     if (peri_forward_pump_request(x) && peri_body_is_full(&x->req_body))
         pause_request(x, true);
+}
+
+// ---- the response's head ----
+
+static struct peri_slice find_value(const struct peri_headers *headers, struct peri_slice name)
+{
+    const struct peri_header *h = peri_headers_find_name(headers, name, 0, NULL);
+    return h ? peri_slice(h->value, h->value_len) : peri_slice(NULL, 0);
+}
+
+// Did the upstream agree to the upgrade that a client of HTTP/2 asked for (RFC 6455 4.1, RFC 8441 5)?
+static bool is_agreed(const struct peri_exchange *x)
+{
+    return peri_slice_ieq(x->res.upgrade, x->req.upgrade) &&
+           peri_websocket_is_accepted(find_value(&x->req.headers, PERI_SLICE("sec-websocket-key")),
+                                      find_value(&x->res.headers, PERI_SLICE("sec-websocket-accept")));
+}
+
+peri_err_t peri_forward_check_response(const struct peri_exchange *x)
+{
+    if (x->forward->broken != PERI_OK && !x->res_body.is_ended)
+        return x->forward->broken;
+    if (x->req.upgrade.len == 0 || x->req.version < 20)
+        return PERI_OK;
+    bool is_success = x->res.status >= 200 && x->res.status < 300;
+    return is_success || (x->res.is_upgrade && !is_agreed(x)) ? PERI_ERR_UPSTREAM_PROTOCOL : PERI_OK;
 }
 
 // ---- response body ----

@@ -83,6 +83,10 @@ bool peri_forward_pump_request(struct peri_exchange *x);
 /// a hook decided otherwise: the exchange may be gone.
 bool peri_forward_pump_response(struct peri_exchange *x);
 
+/// May the response in x->res go to the client? PERI_OK; why it broke off; or PERI_ERR_UPSTREAM_PROTOCOL for one that a client of
+/// HTTP/2, which has no status 101, would take for an open WebSocket and is none.
+peri_err_t peri_forward_check_response(const struct peri_exchange *x);
+
 /// Request body bytes from the client.
 void peri_forward_on_request_body(struct peri_exchange *x, struct peri_slice data);
 

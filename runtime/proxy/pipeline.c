@@ -157,8 +157,9 @@ static void send_response(struct peri_exchange *x)
     struct peri_forward *f = x->forward;
     peri_debug_assert(x->state == PERI_X_RESPONSE && !f->has_sent_head);
     bool has_body = has_response_body(x);
-    if (f->broken != PERI_OK && !x->res_body.is_ended) {
-        peri_pipeline_fail(x, f->broken);
+    peri_err_t err = peri_forward_check_response(x);
+    if (err != PERI_OK) {
+        peri_pipeline_fail(x, err);
         return;
     }
     if (x->route)

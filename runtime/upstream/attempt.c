@@ -349,7 +349,9 @@ void peri_attempt_cancel(struct peri_attempt *attempt)
         return;
     }
     attempt->connection = NULL;
-    if (c)
+    if (c && c->h2)
+        c->attempt = NULL; // waited for the server's settings; others may use the session
+    else if (c)
         peri_upstream_connection_close(c);
     else
         peri_pool_stop_waiting(attempt);

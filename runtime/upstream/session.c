@@ -8,6 +8,7 @@
 
 #include "base/assert.h"
 #include "codec/h2.h"
+#include "codec/websocket.h"
 #include "event/loop.h"
 #include "event/stream.h"
 #include "upstream/attempt.h"
@@ -46,10 +47,22 @@ static void attempt_end(struct peri_attempt *attempt)
     attempt->events->on_end(attempt);
 }
 
+// A tunnel was opened: in HTTP/1.1 the server would prove that it means WebSocket, so others see that proof (RFC 8441 5).
+static void add_accept(struct peri_attempt *attempt)
+{
+    const struct peri_header *key =
+        peri_headers_find_name(&attempt->req->headers, PERI_SLICE("sec-websocket-key"), 0, NULL);
+    char accept[PERI_WEBSOCKET_ACCEPT];
+    if (key && peri_websocket_make_accept(peri_slice(key->value, key->value_len), accept) == PERI_OK)
+        peri_headers_set(&attempt->res->headers, PERI_SLICE("sec-websocket-accept"), peri_slice(accept, sizeof(accept)));
+}
+
 static void on_head(struct peri_h2_stream *stream, bool ends)
 {
     struct peri_attempt *attempt = stream->data;
     attempt->has_bytes = attempt->has_head = true;
+    if (attempt->res->is_upgrade)
+        add_accept(attempt);
     attempt->events->on_head(attempt);
     if (ends && stream->data == attempt)
         attempt_end(attempt);
@@ -110,6 +123,24 @@ static void on_output(struct peri_h2 *h2)
     peri_defer_schedule(loop_of(c), &c->flush);
 }
 
+static void attempt_open(struct peri_attempt *attempt, struct peri_upstream_connection *c);
+
+static void on_settings(struct peri_h2 *h2)
+{
+    struct peri_upstream_connection *c = peri_h2_data(h2);
+    struct peri_attempt *attempt = c->attempt;
+    c->attempt = NULL;
+    if (!attempt)
+        return;
+    if (peri_h2_has_connect_protocol(h2)) {
+        attempt_open(attempt, c);
+        return;
+    }
+    attempt->connection = NULL;
+    peri_timer_start(loop_of(c), &c->timer, peri_pool_settings_of(c->pool)->idle_ms);
+    attempt->events->on_error(attempt, PERI_ERR_UPSTREAM_PROTOCOL); // it takes no WebSockets
+}
+
 static const struct peri_h2_events h2_events = {
     .on_begin = on_begin,
     .on_head = on_head,
@@ -118,10 +149,23 @@ static const struct peri_h2_events h2_events = {
     .on_end = on_end,
     .on_drain = on_drain,
     .on_reset = on_reset,
+    .on_settings = on_settings,
     .on_output = on_output,
 };
 
 // ---- bytes ----
+
+// An attempt that still waits for the server's settings is told first.
+static void session_close(struct peri_upstream_connection *c)
+{
+    struct peri_attempt *attempt = c->attempt;
+    c->attempt = NULL;
+    peri_upstream_connection_close(c);
+    if (attempt) {
+        attempt->connection = NULL;
+        attempt->events->on_error(attempt, PERI_ERR_UPSTREAM_RESET);
+    }
+}
 
 static void session_flush(struct peri_upstream_connection *c)
 {
@@ -130,7 +174,7 @@ static void session_flush(struct peri_upstream_connection *c)
     peri_h2_flush(c->h2, c->stream);
     bool is_done = c->streams == 0 && peri_h2_is_going(c->h2);
     if (peri_h2_is_over(c->h2) || is_done)
-        peri_upstream_connection_close(c);
+        session_close(c);
 }
 
 static void on_flush(struct peri_defer *defer)
@@ -148,7 +192,7 @@ static void on_stream_read(struct peri_stream *stream, struct peri_slice data)
 static void on_stream_end(struct peri_stream *stream, peri_err_t err)
 {
     PERI_UNUSED(err);
-    peri_upstream_connection_close(peri_stream_data(stream));
+    session_close(peri_stream_data(stream));
 }
 
 static void on_stream_drain(struct peri_stream *stream)
@@ -159,7 +203,7 @@ static void on_stream_drain(struct peri_stream *stream)
 static void on_stream_close(struct peri_stream *stream)
 {
     struct peri_upstream_connection *c = peri_stream_data(stream);
-    peri_session_end(c);
+    session_close(c);
     peri_upstream_connection_closed(c);
 }
 
@@ -224,7 +268,10 @@ void peri_session_begin(struct peri_upstream_connection *c)
     peri_defer_init(&c->flush, on_flush);
     peri_stream_set_owner(c->stream, &session_events, c);
     peri_list_append(peri_pool_sessions(c->pool), &c->link);
-    attempt_open(attempt, c);
+    if (attempt->req->upgrade.len > 0)
+        c->attempt = attempt; // whether the server takes it is in its settings (RFC 8441 3)
+    else
+        attempt_open(attempt, c);
     peri_pool_start_waiting(c->pool);
 }
 
