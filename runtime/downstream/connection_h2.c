@@ -463,7 +463,9 @@ static void client_send_end(struct peri_exchange *x)
 
 static void client_pause_body(struct peri_exchange *x, bool paused)
 {
-    peri_h2_pause(of(x)->stream, paused);
+    struct h2_request *r = of(x);
+    bool is_early = r->stream->is_tunnel && !r->has_head;
+    peri_h2_pause(r->stream, paused || is_early);
 }
 
 static void client_reset(struct peri_exchange *x, peri_err_t err)

@@ -110,7 +110,8 @@ static void on_body(struct peri_exchange *x, struct peri_slice data)
     peri_assert(!world.is_inside && data.len > 0);
     if (!h)
         return; // it was answered at once, from on_request
-    peri_assert(!h->is_ended && (x->req.upgrade.len == 0 || x->state == PERI_X_TUNNEL));
+    peri_assert(!h->is_ended);
+    peri_assert(x->req.upgrade.len == 0 || x->state == PERI_X_TUNNEL);
     if (h->manner == PAUSES)
         x->client->pause_body(x, true);
 }
