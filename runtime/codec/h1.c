@@ -223,7 +223,8 @@ static peri_err_t complete_request(struct peri_h1 *h1)
     if (req->method == PERI_METHOD_CONNECT || peri_slice_eq(req->method_name, PERI_SLICE("PRI")))
         return PERI_ERR_METHOD;
     req->version = (uint8_t)(10 + parser->http_minor);
-    req->wants_trailers = PERI_UNLIKELY(peri_headers_find(&req->headers, PERI_H_TE) != NULL) && reads_trailers(&req->headers);
+    req->wants_trailers =
+        PERI_UNLIKELY(peri_headers_find(&req->headers, PERI_H_TE) != NULL) && reads_trailers(&req->headers);
     req->authority = peri_headers_get(&req->headers, PERI_H_HOST);
     struct peri_slice expect = peri_headers_get(&req->headers, PERI_H_EXPECT);
     if (expect.len > 0 && parser->http_minor == 1) {

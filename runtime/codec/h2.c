@@ -181,7 +181,8 @@ static void stream_spoil(struct peri_h2_stream *stream, peri_err_t err)
 
 static void tell_end(struct peri_h2_stream *stream)
 {
-    bool is_held = stream->in.len > 0 || (stream->is_tunnel && stream->is_paused); // the end of a tunnel that is not open yet
+    bool is_held =
+        stream->in.len > 0 || (stream->is_tunnel && stream->is_paused); // the end of a tunnel that is not open yet
     if (!stream->data || stream->is_in_told || !stream->is_in_done || is_held)
         return;
     stream->is_in_told = true;

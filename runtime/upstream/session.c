@@ -54,7 +54,8 @@ static void add_accept(struct peri_attempt *attempt)
         peri_headers_find_name(&attempt->req->headers, PERI_SLICE("sec-websocket-key"), 0, NULL);
     char accept[PERI_WEBSOCKET_ACCEPT];
     if (key && peri_websocket_make_accept(peri_slice(key->value, key->value_len), accept) == PERI_OK)
-        peri_headers_set(&attempt->res->headers, PERI_SLICE("sec-websocket-accept"), peri_slice(accept, sizeof(accept)));
+        peri_headers_set(&attempt->res->headers, PERI_SLICE("sec-websocket-accept"),
+                         peri_slice(accept, sizeof(accept)));
 }
 
 static void on_head(struct peri_h2_stream *stream, bool ends)
