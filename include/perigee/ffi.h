@@ -14,7 +14,7 @@
 
 /* ---- core ------------------------------------------------------------------------------------------------ */
 
-enum { PERI_ABI = 4 };
+enum { PERI_ABI = 5 };
 
 /** A borrowed run of bytes. Valid until the next call on the same exchange unless the function says otherwise. */
 struct peri_ffi_str {
@@ -67,7 +67,8 @@ enum {
     PERI_FFI_DURATION = 5,
     PERI_FFI_BYTES_IN = 6,
     PERI_FFI_BYTES_OUT = 7,
-    PERI_FFI_LENGTH = 8 /**< announced by the request; negative for none, or unknown */
+    PERI_FFI_LENGTH = 8,  /**< announced by the request; negative for none, or unknown */
+    PERI_FFI_DEADLINE = 9 /**< on the clock of peri_ffi_monotonic; 0: the client set none */
 };
 
 /** Header lists of an exchange. */

@@ -35,6 +35,7 @@ local enter, fail = slot.enter, slot.fail
 ---@field id string|nil request id; may be set
 ---@field version "1.0"|"1.1"|"2"
 ---@field duration number seconds since the first byte of the request
+---@field deadline number|nil when the client stops waiting (gRPC), on the clock of perigee.time.monotonic()
 ---@field ctx table room for policies, for as long as the exchange lasts
 local request = {}
 
@@ -42,7 +43,7 @@ local VERSIONS = { [10] = "1.0", [11] = "1.1", [20] = "2" }
 
 local METHOD, SCHEME, HOST, PATH = C.PERI_FFI_METHOD, C.PERI_FFI_SCHEME, C.PERI_FFI_HOST, C.PERI_FFI_PATH
 local CONSUMER, REQUEST_ID = C.PERI_FFI_CONSUMER, C.PERI_FFI_REQUEST_ID
-local VERSION, DURATION = C.PERI_FFI_VERSION, C.PERI_FFI_DURATION
+local VERSION, DURATION, DEADLINE = C.PERI_FFI_VERSION, C.PERI_FFI_DURATION, C.PERI_FFI_DEADLINE
 local REQUEST_SIDE = tonumber(C.PERI_FFI_REQUEST)
 local REQUEST_HEADERS, REQUEST_TRAILERS = C.PERI_FFI_REQUEST_HEADERS, C.PERI_FFI_REQUEST_TRAILERS
 
@@ -86,6 +87,11 @@ end
 
 function getters.duration(self)
     return C.peri_ffi_number(enter(self), DURATION)
+end
+
+function getters.deadline(self)
+    local seconds = C.peri_ffi_number(enter(self), DEADLINE)
+    return seconds > 0 and seconds or nil
 end
 
 function getters.route(self)

@@ -676,6 +676,7 @@ static uint32_t code_of(peri_err_t err)
 {
     switch (err) {
     case PERI_OK:
+    case PERI_ERR_DEADLINE:
     case PERI_ERR_CLIENT_GONE: return NGHTTP2_CANCEL;
     case PERI_ERR_BAD_REQUEST:
     case PERI_ERR_SMUGGLING: return NGHTTP2_PROTOCOL_ERROR;

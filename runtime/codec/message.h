@@ -48,6 +48,7 @@ struct peri_response {
     struct peri_headers headers; ///< without framing and hop-by-hop fields
     struct peri_headers trailers;
     int64_t content_length;    ///< bytes, or PERI_LENGTH_*; for HEAD and 304 what the header said
+    bool is_own;               ///< made by the proxy or a policy, not by an upstream
     bool is_upgrade;           ///< 101: a tunnel follows
     struct peri_slice upgrade; ///< protocol of a 101
 };

@@ -23,6 +23,7 @@ struct peri_route;      // route/: the matched route's plan
 struct peri_slot;       // script/: the handle that Lua holds
 struct peri_forward;    // proxy/: the state of the pipeline
 struct peri_tls_info;   // event/: what a handshake agreed on
+struct peri_grpc;       // proxy/: what a gRPC call needs beside the exchange
 struct peri_wish;       // upstream/: what scripts wish of the choice of the endpoint
 struct peri_trace;      // proxy/: what was decided, when somebody asked
 
@@ -93,10 +94,12 @@ struct peri_owner_ops {
 struct peri_exchange_facts {
     uint64_t start_ns;          ///< monotonic; the first byte of the request was seen
     uint64_t upstream_ns;       ///< monotonic; the last attempt began; 0 for none
+    uint64_t deadline_ns;       ///< monotonic; the client waits no longer; 0: it did not say
     uint64_t head_ns;           ///< monotonic; response head received from upstream; 0 for none
     uint64_t bytes_in;          ///< request body bytes
     uint64_t bytes_out;         ///< response body bytes
     uint32_t attempts;          ///< attempts made
+    struct peri_grpc *grpc;     ///< the gRPC call, in the arena; NULL: it is none
     peri_err_t err;             ///< PERI_OK, or why the proxy itself answered or broke off
     struct peri_slice upstream; ///< name of the upstream; empty for none
     struct peri_slice endpoint; ///< text of the endpoint; empty for none

@@ -14,6 +14,7 @@
 #include "event/loop.h"
 #include "event/timer.h"
 #include "exchange/exchange.h"
+#include "proxy/grpc.h"
 #include "proxy/plan.h"
 #include "shared/metrics.h"
 
@@ -221,6 +222,11 @@ static void put_exchange(struct line *l, const struct peri_exchange *x, int stat
     PUT_TEXT(l, "path", x->req.target);
     PUT(l, ",\"status\":");
     put_number(l, (uint64_t)status);
+    int call = peri_grpc_status(x);
+    if (call >= 0) {
+        PUT(l, ",\"grpc_status\":");
+        put_number(l, (uint64_t)call);
+    }
     PUT_TEXT(l, "flags", peri_slice_from(peri_err_info(facts->err)->flag));
     PUT(l, ",\"duration_ms\":");
     put_milliseconds(l, ns);

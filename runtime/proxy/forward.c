@@ -424,3 +424,10 @@ void peri_forward_limit_body(struct peri_exchange *x, uint64_t limit)
     if (limit < x->forward->body_limit)
         x->forward->body_limit = limit;
 }
+
+bool peri_forward_is_too_large(const struct peri_exchange *x)
+{
+    const struct peri_forward *f = x->forward;
+    bool is_larger = x->req.content_length > 0 && (uint64_t)x->req.content_length > f->body_limit;
+    return is_larger && !f->flow[PERI_SIDE_REQUEST].is_replaced;
+}

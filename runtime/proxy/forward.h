@@ -117,4 +117,7 @@ peri_err_t peri_forward_read_body(struct peri_exchange *x, enum peri_side side, 
 peri_err_t peri_forward_set_body(struct peri_exchange *x, enum peri_side side, struct peri_slice data);
 void peri_forward_limit_body(struct peri_exchange *x, uint64_t limit);
 
+/// Is the request's body, by its announced length, larger than a policy allows? Then none of it is asked for or sent on.
+bool peri_forward_is_too_large(const struct peri_exchange *x);
+
 #endif

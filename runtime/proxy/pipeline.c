@@ -11,10 +11,10 @@
 #include "proxy/pipeline.h"
 
 #include "base/assert.h"
-#include "event/loop.h"
 #include "proxy/accesslog.h"
 #include "proxy/forward.h"
 #include "proxy/generation.h"
+#include "proxy/grpc.h"
 #include "proxy/reply.h"
 #include "proxy/server_internal.h"
 
@@ -67,8 +67,10 @@ static void finish(struct peri_exchange *x)
         tell_end(server, x, status, ns);
     }
     peri_defer_cancel(&f->pump);
+    if (x->facts.grpc)
+        peri_grpc_end(x);
     if (f->canary)
-        peri_canary_count(server, x, status, ns);
+        peri_canary_count(server, x, peri_grpc_is_failure(x) ? 500 : status, ns);
     peri_buf_close(&f->filtered.body);
     peri_chain_end(x);
     peri_exchange_set_state(x, PERI_X_DONE);
@@ -126,19 +128,6 @@ void peri_pipeline_end_all(struct peri_server *server)
 
 // ---- the response ----
 
-static void run_edits(struct peri_headers *headers, const struct peri_edit *edits, uint32_t count)
-{
-    for (uint32_t i = 0; i < count; i++) {
-        const struct peri_edit *edit = &edits[i];
-        if (edit->op == PERI_EDIT_SET)
-            peri_headers_set(headers, edit->name, edit->value);
-        else if (edit->op == PERI_EDIT_ADD)
-            peri_headers_add(headers, edit->name, edit->value);
-        else
-            peri_headers_remove(headers, edit->name);
-    }
-}
-
 static bool has_response_body(const struct peri_exchange *x)
 {
     if (x->req.method == PERI_METHOD_HEAD || x->res.status == 204 || x->res.status == 304)
@@ -156,14 +145,16 @@ static void send_response(struct peri_exchange *x)
 {
     struct peri_forward *f = x->forward;
     peri_debug_assert(x->state == PERI_X_RESPONSE && !f->has_sent_head);
-    bool has_body = has_response_body(x);
     peri_err_t err = peri_forward_check_response(x);
     if (err != PERI_OK) {
         peri_pipeline_fail(x, err);
         return;
     }
     if (x->route)
-        run_edits(&x->res.headers, x->route->response_edits, x->route->response_edit_count);
+        peri_plan_edit(&x->res.headers, x->route->response_edits, x->route->response_edit_count);
+    if (x->facts.grpc)
+        peri_grpc_finish_response(x);
+    bool has_body = has_response_body(x);
     if (has_body && changes_body(x, PERI_PHASE_RESPONSE_BODY, PERI_HOOK_RESPONSE_BODY_DRY))
         x->res.content_length = PERI_LENGTH_UNKNOWN;
     if (!f->is_started || f->is_attempt_over)
@@ -259,6 +250,14 @@ static void on_timer(struct peri_timer *timer)
     break_response(f->x, PERI_ERR_UPSTREAM_TIMEOUT);
 }
 
+void peri_pipeline_expire(struct peri_exchange *x, peri_err_t err)
+{
+    if (is_over(x))
+        return;
+    end_attempt(x->forward);
+    break_response(x, err);
+}
+
 static void start_timer(struct peri_forward *f, uint64_t ms)
 {
     if (ms > 0)
@@ -290,6 +289,10 @@ static void begin_attempt(struct peri_exchange *x, bool wants_fresh)
     struct peri_forward *f = x->forward;
     peri_debug_assert(f->endpoint && f->upstream && !f->attempt.connection);
     peri_debug_assert(x->state == PERI_X_FORWARD);
+    if (x->facts.grpc && !peri_grpc_send_on(x)) {
+        peri_pipeline_fail(x, PERI_ERR_DEADLINE);
+        return;
+    }
     if (f->upstream->guard && !enter_guard(x, wants_fresh))
         return;
     bool has_no_body = x->req.content_length == PERI_LENGTH_NONE;
@@ -360,6 +363,8 @@ static void on_head(struct peri_attempt *attempt)
     count_attempt(x, x->res.status);
     peri_target_report(f, PERI_OK);
     peri_target_stick(x);
+    if (x->facts.grpc)
+        peri_grpc_note(x);
     start_timer(f, x->res.is_upgrade ? 0 : f->upstream->idle_ms);
     if (has_response_body(x) || x->res.is_upgrade)
         on_response_ready(x, PERI_OK);
@@ -382,6 +387,8 @@ static void on_end(struct peri_attempt *attempt)
     peri_debug_assert(f->is_started && !f->is_attempt_over);
     f->is_attempt_over = true;
     peri_timer_stop(&f->timer);
+    if (x->facts.grpc)
+        peri_grpc_note(x);
     if (f->flow[PERI_SIDE_RESPONSE].is_replaced)
         return;
     x->res_body.is_ended = true;
@@ -489,18 +496,10 @@ static void forward(struct peri_exchange *x)
         begin_attempt(x, false);
 }
 
-// Is the body, by its announced length, larger than a policy allows? Then none of it is asked for or sent on.
-static bool is_body_too_large(const struct peri_exchange *x)
-{
-    const struct peri_forward *f = x->forward;
-    bool is_larger = x->req.content_length > 0 && (uint64_t)x->req.content_length > f->body_limit;
-    return is_larger && !f->flow[PERI_SIDE_REQUEST].is_replaced;
-}
-
 static void go_to_target(struct peri_exchange *x)
 {
     const struct peri_route *route = x->route;
-    if (is_body_too_large(x)) {
+    if (peri_forward_is_too_large(x)) {
         peri_pipeline_fail(x, PERI_ERR_BODY_TOO_LARGE);
         return;
     }
@@ -674,6 +673,8 @@ static void on_request(struct peri_exchange *x)
     x->generation = peri_generation_ref(is_tried ? peri_canary_choose(server, x) : server->current);
     if (server->tap && !is_virtual)
         peri_tap_begin(server->tap, x);
+    if (!peri_grpc_begin(x))
+        return;
     if (PERI_UNLIKELY(x->generation->explain.len > 0))
         peri_trace_admit(x);
     if (PERI_UNLIKELY(server->dev != NULL) && !is_virtual && server->dev->is_refused(server->dev->data)) {
@@ -689,7 +690,7 @@ static void on_request(struct peri_exchange *x)
         peri_pipeline_fail(x, PERI_ERR_NO_ROUTE);
         return;
     }
-    run_edits(&x->req.headers, x->route->request_edits, x->route->request_edit_count);
+    peri_plan_edit(&x->req.headers, x->route->request_edits, x->route->request_edit_count);
     if (x->route->hooks & PERI_HOOK(PERI_PHASE_REQUEST))
         run_phase(x, PERI_PHASE_REQUEST);
     else

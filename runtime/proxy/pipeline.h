@@ -28,6 +28,9 @@ void peri_pipeline_fetch(struct peri_server *server, struct peri_exchange *x, st
 /// Answers with the problem document of `err`, or breaks the response off when it has begun.
 void peri_pipeline_fail(struct peri_exchange *x, peri_err_t err);
 
+/// The time of the exchange is over: ends the attempt, then as peri_pipeline_fail. A script that reads the response may answer itself.
+void peri_pipeline_expire(struct peri_exchange *x, peri_err_t err);
+
 /// around() asked for the response, and the request's body is whole: lets its hooks see it, then sends it.
 void peri_pipeline_send_whole(struct peri_exchange *x);
 

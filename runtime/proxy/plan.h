@@ -9,6 +9,7 @@
 
 #include "base/slice.h"
 
+struct peri_headers;
 struct peri_labels;
 struct peri_rewrite;
 struct peri_upstream;
@@ -65,5 +66,8 @@ struct peri_route {
     uint32_t field_count;
     uint64_t request_ms; ///< instead of the upstream's: 0 for no limit; PERI_ROUTE_INHERITS for the upstream's
 };
+
+/// Runs a route's edits on the fields of a message. What finds no memory is left out.
+void peri_plan_edit(struct peri_headers *headers, const struct peri_edit *edits, uint32_t count);
 
 #endif

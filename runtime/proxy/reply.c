@@ -27,6 +27,7 @@ peri_err_t peri_reply_document(struct peri_exchange *x, int status, struct peri_
 {
     peri_reply_reset(x);
     x->res.status = status;
+    x->res.is_own = true;
     peri_err_t err = peri_headers_append_known(&x->res.headers, PERI_H_CONTENT_TYPE, type);
     return err == PERI_OK ? set_body(x, body) : err;
 }
@@ -58,6 +59,7 @@ peri_err_t peri_reply_plan(struct peri_exchange *x, const struct peri_route *rou
     peri_err_t err = PERI_OK;
     peri_reply_reset(x);
     x->res.status = route->status;
+    x->res.is_own = true;
     for (uint32_t i = 0; i < route->field_count && err == PERI_OK; i++)
         err = peri_headers_add(&x->res.headers, route->fields[i].name, route->fields[i].value);
     if (err == PERI_OK && route->location.len > 0)

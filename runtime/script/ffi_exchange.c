@@ -91,6 +91,7 @@ PERI_EXPORT double peri_ffi_number(struct peri_ffi_slot *slot, int32_t which)
     case PERI_FFI_BYTES_IN: return (double)x->facts.bytes_in;
     case PERI_FFI_BYTES_OUT: return (double)x->facts.bytes_out;
     case PERI_FFI_LENGTH: return (double)x->req.content_length;
+    case PERI_FFI_DEADLINE: return (double)x->facts.deadline_ns / 1e9;
     default: return 0;
     }
 }
@@ -272,6 +273,8 @@ PERI_EXPORT int32_t peri_ffi_header_at(struct peri_ffi_slot *slot, int32_t list,
 // May the list be changed? The response's only when there is one.
 static peri_err_t check_list(const struct peri_exchange *x, int32_t list)
 {
+    if (list == PERI_FFI_RESPONSE_TRAILERS && x->state == PERI_X_SENDING)
+        return PERI_OK; // they leave behind the body
     bool is_response = list == PERI_FFI_RESPONSE_HEADERS || list == PERI_FFI_RESPONSE_TRAILERS;
     return is_open(x) && (!is_response || x->res.status != 0) ? PERI_OK : PERI_ERR_CLOSED;
 }
@@ -393,7 +396,7 @@ PERI_EXPORT int32_t peri_ffi_reply(struct peri_ffi_slot *slot, int32_t status, c
         return PERI_ERR_CLOSED;
     if (status < 200 || status > 599 || ((status == 204 || status == 304) && len > 0))
         return PERI_ERR_INVALID;
-    x->res = (struct peri_response){.status = status, .content_length = (int64_t)len};
+    x->res = (struct peri_response){.status = status, .content_length = (int64_t)len, .is_own = true};
     peri_headers_init(&x->res.headers, &x->arena);
     peri_headers_init(&x->res.trailers, &x->arena);
     return host_of(slot)->set_body(x, PERI_SIDE_RESPONSE, peri_slice(body, len));

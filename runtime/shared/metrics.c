@@ -143,6 +143,17 @@ void peri_metrics_sum_route(const struct peri_shm *shm, uint32_t row, struct per
     }
 }
 
+void peri_metrics_sum_calls(const struct peri_shm *shm, uint32_t row, uint64_t *calls)
+{
+    peri_assert(row < PERI_METRICS_ROUTES);
+    memset(calls, 0, PERI_METRICS_CALLS * sizeof(*calls));
+    for (uint32_t worker = 0; worker < shm->workers; worker++) {
+        const struct peri_metrics_page *page = peri_shm_page(shm, worker);
+        for (unsigned i = 0; page && load(&page->calls) > 0 && i < PERI_METRICS_CALLS; i++)
+            calls[i] += load(&page->route_calls[row].counts[i]);
+    }
+}
+
 void peri_metrics_sum_upstream(const struct peri_shm *shm, uint32_t row, struct peri_metrics_sum *out, uint64_t *codes)
 {
     peri_assert(row < PERI_METRICS_UPSTREAMS);

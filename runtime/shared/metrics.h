@@ -20,6 +20,7 @@
 #define PERI_METRICS_NAME_MAX 240  // longer names count as "other"
 #define PERI_METRICS_BOUNDS 14     // OpenTelemetry's: 5 ms to 10 s
 #define PERI_METRICS_CODES 512     // 100 to 599 by their own; index 500 is any other status
+#define PERI_METRICS_CALLS 18      // statuses of gRPC by their own; index 17 is a call without one
 #define PERI_METRICS_CELLS 65536   // of the series that scripts define (shared/series.h)
 #define PERI_METRICS_PAGE_SIZE 4096
 
@@ -34,6 +35,12 @@ struct peri_metrics_latency {
 /// Status codes of one row; exactly one memory page, untouched until the row is used.
 struct peri_metrics_codes {
     uint64_t counts[PERI_METRICS_CODES];
+};
+
+/// gRPC calls of one row by status.
+struct peri_metrics_calls {
+    uint64_t counts[PERI_METRICS_CALLS];
+    uint64_t unused[32 - PERI_METRICS_CALLS];
 };
 
 /// Connections of one upstream. The owner of the page adds to the members directly.
@@ -79,8 +86,9 @@ struct peri_metrics_page {
     uint64_t gc_pauses;         ///< steps of garbage collection between two turns of the loop
     uint64_t gc_ticks;          ///< their time; peri_metrics_ticks_per_second
     uint64_t gc_longest;        ///< the longest of them; the same
+    uint64_t calls;             ///< gRPC calls: without one nobody reads their rows
     struct peri_canary_page canary;
-    uint64_t unused[501 - sizeof(struct peri_canary_page) / sizeof(uint64_t)];
+    uint64_t unused[500 - sizeof(struct peri_canary_page) / sizeof(uint64_t)];
     struct peri_metrics_latency routes[PERI_METRICS_ROUTES];
     struct peri_metrics_latency upstreams[PERI_METRICS_UPSTREAMS];
     struct peri_metrics_upstream upstream_connections[PERI_METRICS_UPSTREAMS];
@@ -89,6 +97,7 @@ struct peri_metrics_page {
     double cells[PERI_METRICS_CELLS];
     struct peri_breaker_cell breakers[PERI_ENDPOINT_UPSTREAMS];
     struct peri_endpoint_cell endpoints[PERI_ENDPOINT_ROWS];
+    struct peri_metrics_calls route_calls[PERI_METRICS_ROUTES];
     struct peri_metrics_codes route_codes[PERI_METRICS_ROUTES];
     struct peri_metrics_codes upstream_codes[PERI_METRICS_UPSTREAMS];
 };
@@ -171,6 +180,15 @@ static inline void peri_metrics_request(struct peri_metrics_page *page, int32_t 
     page->routes[row].sum_ns += ns;
     page->routes[row].buckets[peri_metrics_bucket(ns)]++;
     page->route_codes[row].counts[peri_metrics_code(status)]++;
+}
+
+/// Counts a gRPC call of `route` that ended with `status`; negative: it got none.
+static inline void peri_metrics_call(struct peri_metrics_page *page, int32_t route, int status)
+{
+    uint32_t row = (uint32_t)route < PERI_METRICS_ROUTES ? (uint32_t)route : 0;
+    page->route_calls[row]
+        .counts[(unsigned)status < PERI_METRICS_CALLS - 1 ? (unsigned)status : PERI_METRICS_CALLS - 1]++;
+    page->calls++;
 }
 
 /// Counts an attempt on `upstream` (from peri_metrics_upstream) answered with `status` (0: not at all) after `ns`.
@@ -268,6 +286,9 @@ struct peri_slice peri_metrics_upstream_name(const struct peri_shm *shm, uint32_
 
 /// Sums a route's row over all workers; `codes` (may be NULL) has PERI_METRICS_CODES places.
 void peri_metrics_sum_route(const struct peri_shm *shm, uint32_t row, struct peri_metrics_sum *out, uint64_t *codes);
+
+/// Sums the gRPC calls of a route's row by status (PERI_METRICS_CALLS places).
+void peri_metrics_sum_calls(const struct peri_shm *shm, uint32_t row, uint64_t *calls);
 
 /// Sums an upstream's row; as peri_metrics_sum_route.
 void peri_metrics_sum_upstream(const struct peri_shm *shm, uint32_t row, struct peri_metrics_sum *out, uint64_t *codes);

@@ -197,6 +197,26 @@ static void write_durations(struct writer *w, const struct traffic *traffic)
     }
 }
 
+static void write_calls(struct writer *w)
+{
+    static const char name[] = "perigee_grpc_requests_total";
+    uint64_t calls[PERI_METRICS_CALLS];
+    put_head(w, name, "counter", "gRPC calls, by route and status; \"none\": broken off before there was one.");
+    for (uint32_t row = 0; row < peri_metrics_route_count(w->shm); row++) {
+        peri_metrics_sum_calls(w->shm, row, calls);
+        for (unsigned status = 0; status < PERI_METRICS_CALLS; status++) {
+            char text[12];
+            if (calls[status] == 0)
+                continue;
+            snprintf(text, sizeof(text), status < PERI_METRICS_CALLS - 1 ? "%u" : "none", status);
+            sample_begin(w, peri_slice_from(name), "");
+            sample_label(w, PERI_SLICE("route"), peri_metrics_route_name(w->shm, row));
+            sample_label(w, PERI_SLICE("grpc_status"), peri_slice_from(text));
+            sample_count(w, calls[status]);
+        }
+    }
+}
+
 static void write_routes(struct writer *w)
 {
     put_head(w, route_traffic.total, "counter", "Requests answered, by route and status code.");
@@ -204,6 +224,7 @@ static void write_routes(struct writer *w)
     put_head(w, route_traffic.duration, "histogram",
              "Time from the first byte of a request to the end of its response.");
     write_durations(w, &route_traffic);
+    write_calls(w);
 }
 
 // ---- upstreams
