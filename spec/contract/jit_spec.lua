@@ -19,6 +19,10 @@ local CASES = {
     cors = {
         policies = { { "cors", origins = { "https://a.example" } } }, headers = { origin = "https://a.example" },
     },
+    grpc_web = {
+        policies = { "grpc_web" }, method = "POST", body = "AAAAAAA=",
+        headers = { ["content-type"] = "application/grpc-web-text" },
+    },
     headers = {
         policies = { { "headers", request = { set = { ["x-a"] = "1" } }, response = { remove = { "x-b" } } } },
     },
