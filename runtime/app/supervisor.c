@@ -97,8 +97,9 @@ static bool open(struct peri_supervisor *supervisor)
     if (!supervisor->loop)
         return false;
     supervisor->started_ms = peri_loop_now_ms(supervisor->loop);
+    peri_tls_ticket_rotation_init(&supervisor->tickets);
     peri_supervisor_init_reload(supervisor);
-    peri_list_init(&supervisor->explanations.waiters);
+    peri_list_init(&supervisor->admin.explanations.waiters);
     for (int i = 0; i < PERI_SUPERVISOR_SIGNALS; i++) {
         supervisor->signals[i] = peri_signal_open(supervisor->loop, numbers[i], on_signal, supervisor);
         if (!supervisor->signals[i])
@@ -113,6 +114,7 @@ static void close_all(struct peri_supervisor *supervisor)
     if (supervisor->check)
         peri_check_cancel(supervisor->check);
     peri_watcher_free(supervisor->watcher);
+    peri_tls_ticket_rotation_stop(&supervisor->tickets);
     peri_dev_stop(supervisor->dev);
     peri_admin_close(supervisor->admin.interface);
     peri_listeners_keep(&supervisor->listeners, NULL);

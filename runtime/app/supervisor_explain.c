@@ -25,11 +25,11 @@ peri_err_t peri_supervisor_explain(struct peri_supervisor *supervisor, struct pe
         supervisor->state == PERI_SUPERVISOR_SERVING ? peri_workers_serving(supervisor->workers) : NULL;
     if (!link)
         return PERI_ERR_DRAINING;
-    waiter->id = ++supervisor->explanations.last_id;
+    waiter->id = ++supervisor->admin.explanations.last_id;
     waiter->worker = link->index;
     peri_timer_init(&waiter->timer, on_silence);
     peri_timer_start(supervisor->loop, &waiter->timer, ANSWER_MS);
-    peri_list_append(&supervisor->explanations.waiters, &waiter->link);
+    peri_list_append(&supervisor->admin.explanations.waiters, &waiter->link);
     link->ops->explain(link, waiter->id, request);
     return PERI_OK;
 }
@@ -42,7 +42,7 @@ void peri_supervisor_forget_explain(struct peri_explain_waiter *waiter)
 
 void peri_supervisor_explained(struct peri_supervisor *supervisor, uint64_t id, struct peri_slice answer)
 {
-    for (struct peri_list *link = supervisor->explanations.waiters.next; link != &supervisor->explanations.waiters;
+    for (struct peri_list *link = supervisor->admin.explanations.waiters.next; link != &supervisor->admin.explanations.waiters;
          link = link->next) {
         struct peri_explain_waiter *waiter = PERI_LIST_ITEM(link, struct peri_explain_waiter, link);
         if (waiter->id != id)
@@ -54,8 +54,8 @@ void peri_supervisor_explained(struct peri_supervisor *supervisor, uint64_t id, 
 
 void peri_supervisor_unexplained(struct peri_supervisor *supervisor, uint32_t worker)
 {
-    struct peri_list *link = supervisor->explanations.waiters.next;
-    while (link != &supervisor->explanations.waiters) {
+    struct peri_list *link = supervisor->admin.explanations.waiters.next;
+    while (link != &supervisor->admin.explanations.waiters) {
         struct peri_explain_waiter *waiter = PERI_LIST_ITEM(link, struct peri_explain_waiter, link);
         link = link->next;
         if (waiter->worker == worker)

@@ -9,6 +9,7 @@
 #include "app/reload.h"
 #include "app/supervisor.h"
 #include "event/loop.h"
+#include "event/tls_tickets.h"
 
 struct peri_admin;
 struct peri_check;
@@ -37,10 +38,11 @@ struct peri_supervisor_explanations {
     uint64_t last_id;
 };
 
-/// The admin interface; both are NULL where there is none.
+/// The admin interface, and what it waits for. Both pointers are NULL where there is none.
 struct peri_supervisor_admin {
     struct peri_listening *socket;
     struct peri_admin *interface;
+    struct peri_supervisor_explanations explanations;
 };
 
 struct peri_supervisor {
@@ -50,6 +52,7 @@ struct peri_supervisor {
     uint64_t started_ms;
     struct peri_loop *loop;
     struct peri_shm *shm;
+    struct peri_tls_ticket_rotation tickets;
     struct peri_children *children;
     struct peri_workers *workers;
     struct peri_listeners listeners;
@@ -62,7 +65,6 @@ struct peri_supervisor {
     struct peri_supervisor_canary canary;
     struct peri_defer revive; ///< a rollback's candidate waits to be prepared
     struct peri_reload_waiter *waiter;
-    struct peri_supervisor_explanations explanations;
     bool wants_reload;            ///< a signal or a change of files asked for one while another was under way
     struct peri_watcher *watcher; ///< NULL unless the configuration is watched
     struct peri_dev *dev;         ///< NULL unless this is `perigee dev`

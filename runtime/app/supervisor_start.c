@@ -51,6 +51,7 @@ static char *make_workers(struct peri_supervisor *supervisor, const struct peri_
         peri_shm_create(&(struct peri_shm_options){.workers = config->workers, .dict_bytes = config->shared_memory});
     if (!supervisor->shm)
         return peri_errors_new("shared_memory", "the system does not give the shared memory");
+    peri_tls_ticket_rotation_start(&supervisor->tickets, supervisor->loop, peri_shm_ticket_keys(supervisor->shm));
     supervisor->workers = peri_workers_new(&(struct peri_workers_options){
         .loop = supervisor->loop,
         .shm = supervisor->shm,

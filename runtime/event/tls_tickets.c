@@ -8,7 +8,10 @@
 #include <openssl/rand.h>
 #include <stdatomic.h>
 
+#include "base/list.h"
+#include "base/log.h"
 #include "event/tls_internal.h"
+#include "event/tls_tickets.h"
 
 peri_err_t peri_tls_ticket_keys_rotate(struct peri_tls_ticket_keys *keys)
 {
@@ -22,6 +25,33 @@ peri_err_t peri_tls_ticket_keys_rotate(struct peri_tls_ticket_keys *keys)
     if (keys->count < PERI_TLS_TICKET_KEYS)
         __atomic_store_n(&keys->count, keys->count + 1, __ATOMIC_RELEASE);
     return PERI_OK;
+}
+
+// The keys that there are go on when there is no randomness for a new one.
+static void on_rotate(struct peri_timer *timer)
+{
+    struct peri_tls_ticket_rotation *rotation = PERI_CONTAINER(timer, struct peri_tls_ticket_rotation, timer);
+    if (peri_tls_ticket_keys_rotate(rotation->keys) != PERI_OK)
+        peri_error("tls: the system gives no randomness for a new ticket key");
+    peri_timer_start(rotation->loop, &rotation->timer, PERI_TLS_TICKET_KEY_MS);
+}
+
+void peri_tls_ticket_rotation_init(struct peri_tls_ticket_rotation *rotation)
+{
+    peri_timer_init(&rotation->timer, on_rotate);
+}
+
+void peri_tls_ticket_rotation_start(struct peri_tls_ticket_rotation *rotation, struct peri_loop *loop,
+                                    struct peri_tls_ticket_keys *keys)
+{
+    rotation->loop = loop;
+    rotation->keys = keys;
+    peri_timer_start(loop, &rotation->timer, PERI_TLS_TICKET_KEY_MS);
+}
+
+void peri_tls_ticket_rotation_stop(struct peri_tls_ticket_rotation *rotation)
+{
+    peri_timer_stop(&rotation->timer);
 }
 
 static const struct peri_tls_ticket_key *find_key(const struct peri_tls_ticket_keys *keys, const unsigned char *name)
