@@ -13,14 +13,21 @@
 
 #define HOST_MAX 253 // bytes of a host name (RFC 1035 2.3.4)
 
+#define KEYS_MAX 4 // kinds of key that stand side by side
+
+/// One certificate of an entry, by its kind of key.
+struct tls_key {
+    int type;            ///< EVP_PKEY_id
+    unsigned char *ocsp; ///< response about this certificate, owned; NULL for none
+    size_t ocsp_len;
+    time_t ocsp_until; ///< when the response is stale; 0 for never
+};
+
 struct tls_entry {
     SSL_CTX *context;
     char *hosts; ///< names, each with a NUL, sorted; owned
     size_t hosts_len;
-    unsigned char *ocsp; ///< owned; NULL for none
-    size_t ocsp_len;
-    time_t ocsp_until; ///< when the response is stale; 0 for never
-    int key_types[4];  ///< EVP_PKEY_id of its certificates
+    struct tls_key keys[KEYS_MAX];
     size_t key_count;
 };
 
@@ -102,21 +109,35 @@ static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len, 
     return SSL_TLSEXT_ERR_OK;
 }
 
+static struct tls_key *find_key(struct tls_entry *entry, int type)
+{
+    for (size_t i = 0; i < entry->key_count; i++)
+        if (entry->keys[i].type == type)
+            return &entry->keys[i];
+    return NULL;
+}
+
+static struct tls_entry *find_context(struct peri_tls_server *server, const SSL_CTX *context)
+{
+    for (size_t i = 0; i < server->entry_count; i++)
+        if (server->entries[i].context == context)
+            return &server->entries[i];
+    return NULL;
+}
+
+// The certificate was chosen: its own response goes with it, as long as that is fresh.
 static int on_staple(SSL *ssl, void *data)
 {
-    const struct peri_tls_server *server = data;
-    SSL_CTX *context = SSL_get_SSL_CTX(ssl);
-    for (size_t i = 0; i < server->entry_count; i++) {
-        const struct tls_entry *entry = &server->entries[i];
-        if (entry->context != context || !entry->ocsp || (entry->ocsp_until != 0 && time(NULL) >= entry->ocsp_until))
-            continue;
-        unsigned char *copy = OPENSSL_memdup(entry->ocsp, entry->ocsp_len);
-        if (!copy)
-            return SSL_TLSEXT_ERR_NOACK;
-        SSL_set_tlsext_status_ocsp_resp(ssl, copy, (long)entry->ocsp_len);
-        return SSL_TLSEXT_ERR_OK;
-    }
-    return SSL_TLSEXT_ERR_NOACK;
+    struct tls_entry *entry = find_context(data, SSL_get_SSL_CTX(ssl));
+    X509 *shown = SSL_get_certificate(ssl);
+    struct tls_key *key = entry && shown ? find_key(entry, EVP_PKEY_get_id(X509_get0_pubkey(shown))) : NULL;
+    if (!key || !key->ocsp || (key->ocsp_until != 0 && time(NULL) >= key->ocsp_until))
+        return SSL_TLSEXT_ERR_NOACK;
+    unsigned char *copy = OPENSSL_memdup(key->ocsp, key->ocsp_len);
+    if (!copy)
+        return SSL_TLSEXT_ERR_NOACK;
+    SSL_set_tlsext_status_ocsp_resp(ssl, copy, (long)key->ocsp_len);
+    return SSL_TLSEXT_ERR_OK;
 }
 
 // ---- loading ----
@@ -156,51 +177,54 @@ static bool collect_hosts(const struct peri_tls_certificate *c, X509 *leaf, char
     return is_ok;
 }
 
-static bool has_key_type(const struct tls_entry *entry, int type)
-{
-    for (size_t i = 0; i < entry->key_count; i++)
-        if (entry->key_types[i] == type)
-            return true;
-    return false;
-}
-
 // The entry for these names that has no key of this kind yet; NULL for none.
 static struct tls_entry *find_partner(struct peri_tls_server *server, const char *hosts, size_t len, int type)
 {
     for (size_t i = 0; i < server->entry_count; i++) {
         struct tls_entry *entry = &server->entries[i];
         if (entry->hosts_len == len && (len == 0 || memcmp(entry->hosts, hosts, len) == 0) &&
-            entry->key_count < sizeof(entry->key_types) / sizeof(int) && !has_key_type(entry, type))
+            entry->key_count < KEYS_MAX && !find_key(entry, type))
             return entry;
     }
     return NULL;
 }
 
-static bool load_ocsp(struct tls_entry *entry, struct peri_slice der, char why[PERI_TLS_WHY])
+// Until when the response may be shown; 0 for ever.
+static time_t ocsp_end(OCSP_BASICRESP *basic)
+{
+    ASN1_GENERALIZEDTIME *until = NULL;
+    struct tm tm;
+    OCSP_single_get0_status(OCSP_resp_get0(basic, 0), NULL, NULL, NULL, &until);
+    return until && ASN1_TIME_to_tm(until, &tm) == 1 ? timegm(&tm) : 0;
+}
+
+// Is it about this certificate? The issuer is known by hashes, which say nothing without it; the serial number does.
+static bool is_about(OCSP_BASICRESP *basic, X509 *leaf)
+{
+    ASN1_INTEGER *serial = NULL;
+    const OCSP_CERTID *id = OCSP_SINGLERESP_get0_id(OCSP_resp_get0(basic, 0));
+    return OCSP_id_get0_info(NULL, NULL, NULL, &serial, (OCSP_CERTID *)(uintptr_t)id) == 1 &&
+           ASN1_INTEGER_cmp(serial, X509_get0_serialNumber(leaf)) == 0;
+}
+
+static bool load_ocsp(struct tls_key *key, X509 *leaf, struct peri_slice der, char why[PERI_TLS_WHY])
 {
     const unsigned char *at = (const unsigned char *)der.ptr;
     OCSP_RESPONSE *response = d2i_OCSP_RESPONSE(NULL, &at, (long)der.len);
     OCSP_BASICRESP *basic = response ? OCSP_response_get1_basic(response) : NULL;
-    OCSP_SINGLERESP *single = basic ? OCSP_resp_get0(basic, 0) : NULL;
-    ASN1_GENERALIZEDTIME *until = NULL;
-    struct tm tm;
-    bool is_valid = single && OCSP_response_status(response) == OCSP_RESPONSE_STATUS_SUCCESSFUL;
-    if (is_valid)
-        OCSP_single_get0_status(single, NULL, NULL, NULL, &until);
-    if (until && ASN1_TIME_to_tm(until, &tm) == 1)
-        entry->ocsp_until = timegm(&tm);
+    bool is_valid = basic && OCSP_response_status(response) == OCSP_RESPONSE_STATUS_SUCCESSFUL &&
+                    OCSP_resp_get0(basic, 0) != NULL;
+    bool is_ours = is_valid && is_about(basic, leaf);
+    key->ocsp_until = is_ours ? ocsp_end(basic) : 0;
     OCSP_BASICRESP_free(basic);
     OCSP_RESPONSE_free(response);
     ERR_clear_error();
-    if (!is_valid)
-        return fail(why, "the OCSP response is not a successful one in DER form");
-    free(entry->ocsp);
-    entry->ocsp = malloc(der.len);
-    if (!entry->ocsp)
-        return fail(why, "out of memory");
-    memcpy(entry->ocsp, der.ptr, der.len);
-    entry->ocsp_len = der.len;
-    return true;
+    if (!is_ours)
+        return fail(why, is_valid ? "the OCSP response is about another certificate"
+                                  : "the OCSP response is not a successful one in DER form");
+    key->ocsp = OPENSSL_memdup(der.ptr, der.len);
+    key->ocsp_len = der.len;
+    return key->ocsp || fail(why, "out of memory");
 }
 
 static bool trust_clients(SSL_CTX *context, const struct peri_tls_server_options *options, char why[PERI_TLS_WHY])
@@ -269,33 +293,42 @@ static struct tls_entry *entry_add(struct peri_tls_server *server, const struct 
     return entry;
 }
 
-static bool load_certificate(struct peri_tls_server *server, const struct peri_tls_server_options *options,
-                             const struct peri_tls_certificate *c, char why[PERI_TLS_WHY])
+// Puts the certificate beside those for the same names, or into an entry of its own.
+static struct tls_entry *find_place(struct peri_tls_server *server, const struct peri_tls_server_options *options,
+                                    const struct peri_tls_certificate *c, X509 *leaf, char why[PERI_TLS_WHY])
 {
     char *hosts = NULL;
     size_t len = 0;
+    struct tls_entry *entry = NULL;
+    if (!collect_hosts(c, leaf, &hosts, &len))
+        fail(why, "out of memory");
+    else if (!(entry = find_partner(server, hosts, len, EVP_PKEY_get_id(X509_get0_pubkey(leaf)))) &&
+             (entry = entry_add(server, options, why))) {
+        entry->hosts = hosts;
+        entry->hosts_len = len;
+        return entry;
+    }
+    free(hosts);
+    return entry;
+}
+
+static bool load_certificate(struct peri_tls_server *server, const struct peri_tls_server_options *options,
+                             const struct peri_tls_certificate *c, char why[PERI_TLS_WHY])
+{
     X509 *leaf = peri_tls_read_leaf(c->cert);
     if (!leaf) {
         peri_tls_explain(why, "the certificate cannot be read");
         return false;
     }
-    int type = EVP_PKEY_get_id(X509_get0_pubkey(leaf));
-    bool is_ok = collect_hosts(c, leaf, &hosts, &len) || fail(why, "out of memory");
-    X509_free(leaf);
-    struct tls_entry *entry = is_ok ? find_partner(server, hosts, len, type) : NULL;
-    if (is_ok && !entry) {
-        entry = entry_add(server, options, why);
-        if (entry) {
-            entry->hosts = hosts;
-            entry->hosts_len = len;
-            hosts = NULL;
-        }
+    struct tls_entry *entry = find_place(server, options, c, leaf, why);
+    bool is_ok = entry && peri_tls_context_use(entry->context, c->cert, c->key, why);
+    if (is_ok) {
+        struct tls_key *key = &entry->keys[entry->key_count++];
+        key->type = EVP_PKEY_get_id(X509_get0_pubkey(leaf));
+        is_ok = c->ocsp.len == 0 || load_ocsp(key, leaf, c->ocsp, why);
     }
-    free(hosts);
-    if (!entry || !peri_tls_context_use(entry->context, c->cert, c->key, why))
-        return false;
-    entry->key_types[entry->key_count++] = type;
-    return c->ocsp.len == 0 || load_ocsp(entry, c->ocsp, why);
+    X509_free(leaf);
+    return is_ok;
 }
 
 static size_t count_names(const struct tls_entry *entry)
@@ -330,7 +363,8 @@ static void server_free(struct peri_tls_server *server)
     for (size_t i = 0; i < server->entry_count; i++) {
         SSL_CTX_free(server->entries[i].context);
         free(server->entries[i].hosts);
-        free(server->entries[i].ocsp);
+        for (size_t k = 0; k < server->entries[i].key_count; k++)
+            OPENSSL_free(server->entries[i].keys[k].ocsp);
     }
     free(server->entries);
     free(server->names);
