@@ -55,7 +55,15 @@ enum {
     PERI_FFI_REQUEST_ID = 7,
     PERI_FFI_CLIENT_IP = 8,
     PERI_FFI_UPSTREAM = 9,
-    PERI_FFI_ENDPOINT = 10
+    PERI_FFI_ENDPOINT = 10,
+    PERI_FFI_TLS_VERSION = 11, /**< of the client's connection, like those below; none without TLS */
+    PERI_FFI_TLS_CIPHER = 12,
+    PERI_FFI_TLS_SERVER_NAME = 13,
+    PERI_FFI_TLS_ALPN = 14,
+    PERI_FFI_PEER_SUBJECT = 15, /**< of the verified client certificate, like those below; none without one */
+    PERI_FFI_PEER_ISSUER = 16,
+    PERI_FFI_PEER_SPIFFE_ID = 17,
+    PERI_FFI_PEER_FINGERPRINT = 18
 };
 
 /** Numbers of an exchange. */
@@ -93,6 +101,10 @@ int32_t peri_ffi_text(struct peri_ffi_slot *slot, int32_t which);
 
 /** A number of the exchange; durations in seconds. */
 double peri_ffi_number(struct peri_ffi_slot *slot, int32_t which);
+
+/** Sets ptr and len to the name `index`, from 0, of the verified client certificate: DNS names, URIs, e-mail and IP addresses. 1, or
+ *  0 when it is beyond the last. */
+int32_t peri_ffi_peer_san(struct peri_ffi_slot *slot, int32_t index);
 
 /** Changes a text of the request that was not sent yet. 0, or an error code (peri_ffi_error_text). */
 int32_t peri_ffi_set_text(struct peri_ffi_slot *slot, int32_t which, const char *ptr, size_t len);

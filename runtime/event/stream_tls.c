@@ -169,6 +169,8 @@ static struct peri_tls_info *info_new(SSL *ssl, const struct peri_tls_identity *
         read_alpn(ssl),
         peri_slice_from(SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name)),
         peri_slice_from(peer->subject),
+        peri_slice_from(peer->issuer),
+        peri_slice(peer->sans, peer->sans_len),
         peri_slice_from(peer->spiffe_id),
         peri_slice_from(peer->fingerprint),
     };
@@ -186,8 +188,10 @@ static struct peri_tls_info *info_new(SSL *ssl, const struct peri_tls_identity *
         .alpn = put_text(&at, texts[0]),
         .server_name = put_text(&at, texts[1]),
         .subject = put_text(&at, texts[2]),
-        .spiffe_id = put_text(&at, texts[3]),
-        .fingerprint = put_text(&at, texts[4]),
+        .issuer = put_text(&at, texts[3]),
+        .sans = put_text(&at, texts[4]),
+        .spiffe_id = put_text(&at, texts[5]),
+        .fingerprint = put_text(&at, texts[6]),
     };
     return info;
 }
@@ -201,13 +205,14 @@ static peri_err_t tls_read_info(struct tls_stream *tls)
     if (tls->client && !peri_tls_client_accepts(tls->client, peer))
         return PERI_ERR_TLS;
     peri_err_t err = is_verified ? peri_tls_identify(peer, &identity) : PERI_OK;
-    if (err != PERI_OK)
-        return err;
-    tls->info = info_new(tls->ssl, &identity);
-    if (!tls->info)
-        return PERI_ERR_NOMEM;
-    tls->info->is_peer_verified = is_verified;
-    return PERI_OK;
+    if (err == PERI_OK) {
+        tls->info = info_new(tls->ssl, &identity);
+        err = tls->info ? PERI_OK : PERI_ERR_NOMEM;
+    }
+    peri_tls_identity_close(&identity);
+    if (err == PERI_OK)
+        tls->info->is_peer_verified = is_verified;
+    return err;
 }
 
 static void tls_open(struct tls_stream *tls)

@@ -137,6 +137,8 @@ struct peri_tls_info {
     const char *alpn;        ///< protocol agreed on
     const char *server_name; ///< SNI
     const char *subject;     ///< distinguished name of the verified peer certificate (RFC 2253), cut at 255 bytes
+    const char *issuer;      ///< distinguished name of who vouches for it, likewise
+    const char *sans;        ///< its DNS names, URIs, e-mail and IP addresses, each with its NUL; an empty one is the end
     const char *spiffe_id;   ///< its SPIFFE ID (SPIFFE X509-SVID 2)
     const char *fingerprint; ///< SHA-256 of it, hex
     bool is_peer_verified;   ///< the peer showed a certificate and it verified

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Who a peer's certificate says it is. Names are compared with their explicit lengths: a NUL inside a name ends nothing
 // (CVE-2009-2408 and its many descendants).
+#include <arpa/inet.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "event/tls_internal.h"
 
@@ -87,14 +89,60 @@ static peri_err_t read_spiffe(X509 *peer, const GENERAL_NAMES *names, struct per
     return PERI_OK;
 }
 
-static void read_subject(X509 *peer, struct peri_tls_identity *identity)
+static void read_name(const X509_NAME *name, char *text, size_t size)
 {
     BIO *bio = BIO_new(BIO_s_mem());
-    if (bio && X509_NAME_print_ex(bio, X509_get_subject_name(peer), 0, XN_FLAG_RFC2253) >= 0) {
-        int len = BIO_read(bio, identity->subject, sizeof(identity->subject) - 1);
-        identity->subject[len > 0 ? len : 0] = '\0';
+    if (bio && X509_NAME_print_ex(bio, name, 0, XN_FLAG_RFC2253) >= 0) {
+        int len = BIO_read(bio, text, (int)size - 1);
+        text[len > 0 ? len : 0] = '\0';
     }
     BIO_free(bio);
+}
+
+// Text that means one thing: visible bytes, and the colon of a scheme in URIs only, so that no name passes for one.
+static bool is_plain(struct peri_slice text, bool is_uri)
+{
+    for (size_t i = 0; i < text.len; i++)
+        if (text.ptr[i] <= ' ' || text.ptr[i] > '~' || (text.ptr[i] == ':' && !is_uri))
+            return false;
+    return text.len > 0 && (!is_uri || memchr(text.ptr, ':', text.len) != NULL);
+}
+
+// The text of a name, in `address` where it has none of its own; empty for kinds that are not listed.
+static struct peri_slice name_text(const GENERAL_NAME *name, char address[INET6_ADDRSTRLEN])
+{
+    struct peri_slice bytes, none = {0};
+    switch (name->type) {
+    case GEN_DNS: bytes = text_of(name->d.dNSName); return is_plain(bytes, false) ? bytes : none;
+    case GEN_EMAIL: bytes = text_of(name->d.rfc822Name); return is_plain(bytes, false) ? bytes : none;
+    case GEN_URI: bytes = text_of(name->d.uniformResourceIdentifier); return is_plain(bytes, true) ? bytes : none;
+    case GEN_IPADD: bytes = text_of(name->d.iPAddress); break;
+    default: return none;
+    }
+    if ((bytes.len != 4 && bytes.len != 16) ||
+        !inet_ntop(bytes.len == 4 ? AF_INET : AF_INET6, bytes.ptr, address, INET6_ADDRSTRLEN))
+        return none;
+    return peri_slice_from(address);
+}
+
+static peri_err_t read_sans(const GENERAL_NAMES *names, struct peri_tls_identity *identity)
+{
+    char address[INET6_ADDRSTRLEN];
+    size_t total = 0;
+    for (int i = 0; i < sk_GENERAL_NAME_num(names); i++)
+        total += name_text(sk_GENERAL_NAME_value(names, i), address).len + 1;
+    identity->sans = malloc(total);
+    if (!identity->sans)
+        return PERI_ERR_NOMEM;
+    for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
+        struct peri_slice text = name_text(sk_GENERAL_NAME_value(names, i), address);
+        if (text.len == 0)
+            continue;
+        memcpy(identity->sans + identity->sans_len, text.ptr, text.len);
+        identity->sans[identity->sans_len + text.len] = '\0';
+        identity->sans_len += text.len + 1;
+    }
+    return PERI_OK;
 }
 
 static void read_fingerprint(X509 *peer, struct peri_tls_identity *identity)
@@ -111,10 +159,19 @@ peri_err_t peri_tls_identify(X509 *peer, struct peri_tls_identity *identity)
 {
     GENERAL_NAMES *names = X509_get_ext_d2i(peer, NID_subject_alt_name, NULL, NULL);
     peri_err_t err = names ? read_spiffe(peer, names, identity) : PERI_OK;
+    if (err == PERI_OK && sk_GENERAL_NAME_num(names) > 0)
+        err = read_sans(names, identity);
     GENERAL_NAMES_free(names);
-    read_subject(peer, identity);
+    read_name(X509_get_subject_name(peer), identity->subject, sizeof(identity->subject));
+    read_name(X509_get_issuer_name(peer), identity->issuer, sizeof(identity->issuer));
     read_fingerprint(peer, identity);
     return err;
+}
+
+void peri_tls_identity_close(struct peri_tls_identity *identity)
+{
+    free(identity->sans);
+    identity->sans = NULL;
 }
 
 static bool has_uri(X509 *peer, struct peri_slice wanted)

@@ -30,12 +30,19 @@ bool peri_tls_tickets_use(SSL_CTX *context, const struct peri_tls_ticket_keys *k
 /// Who a certificate says the peer is; NUL-terminated texts, empty for nothing.
 struct peri_tls_identity {
     char subject[256];
+    char issuer[256];
+    char *sans; ///< each with its NUL; owned, NULL for none
+    size_t sans_len;
     char spiffe_id[PERI_TLS_SPIFFE_MAX + 1];
     char fingerprint[65];
 };
 
-/// Reads the identity of a verified certificate. PERI_ERR_TLS when it claims a SPIFFE ID and that is not a valid one.
+/// Reads the identity of a verified certificate into a zeroed *identity, which is closed whatever comes. PERI_ERR_TLS when it claims a
+/// SPIFFE ID and that is not a valid one.
 peri_err_t peri_tls_identify(X509 *peer, struct peri_tls_identity *identity);
+
+/// Frees what the identity owns.
+void peri_tls_identity_close(struct peri_tls_identity *identity);
 
 /// Does the certificate carry one of the names (DNS names or URIs)?
 bool peri_tls_has_name(X509 *peer, const struct peri_slice *names, size_t count);

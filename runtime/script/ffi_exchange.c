@@ -6,6 +6,7 @@
 #include "base/assert.h"
 #include "base/attr.h"
 #include "codec/url.h"
+#include "event/tls.h"
 #include "exchange/exchange.h"
 #include "script/ffi_shared.h"
 #include "script/fiber.h"
@@ -50,6 +51,33 @@ PERI_EXPORT struct peri_ffi_slot *peri_ffi_slot(int32_t id)
     return &slot->ffi;
 }
 
+// A fact of the client's TLS; empty for what there is not.
+static struct peri_slice tls_text(const struct peri_tls_info *tls, int32_t which)
+{
+    const char *text = NULL;
+    switch (which) {
+    case PERI_FFI_TLS_VERSION: text = tls->version; break;
+    case PERI_FFI_TLS_CIPHER: text = tls->cipher; break;
+    case PERI_FFI_TLS_SERVER_NAME: text = tls->server_name; break;
+    case PERI_FFI_TLS_ALPN: text = tls->alpn; break;
+    case PERI_FFI_PEER_SUBJECT: text = tls->subject; break;
+    case PERI_FFI_PEER_ISSUER: text = tls->issuer; break;
+    case PERI_FFI_PEER_SPIFFE_ID: text = tls->spiffe_id; break;
+    case PERI_FFI_PEER_FINGERPRINT: text = tls->fingerprint; break;
+    default: break;
+    }
+    return peri_slice_from(text);
+}
+
+PERI_EXPORT int32_t peri_ffi_peer_san(struct peri_ffi_slot *slot, int32_t index)
+{
+    const struct peri_exchange *x = exchange_of(slot);
+    const char *san = x->tls ? x->tls->sans : "";
+    for (int32_t i = 0; i < index && *san != '\0'; i++)
+        san += strlen(san) + 1;
+    return answer(slot, *san != '\0' ? peri_slice_from(san) : peri_slice(NULL, 0));
+}
+
 PERI_EXPORT int32_t peri_ffi_text(struct peri_ffi_slot *slot, int32_t which)
 {
     const struct peri_exchange *x = exchange_of(slot);
@@ -65,7 +93,7 @@ PERI_EXPORT int32_t peri_ffi_text(struct peri_ffi_slot *slot, int32_t which)
     case PERI_FFI_CLIENT_IP: text = x->client_ip; break;
     case PERI_FFI_UPSTREAM: text = x->facts.upstream; break;
     case PERI_FFI_ENDPOINT: text = x->facts.endpoint; break;
-    default: break;
+    default: text = x->tls ? tls_text(x->tls, which) : text; break;
     }
     if (text.len == 0)
         text.ptr = which <= PERI_FFI_QUERY ? "" : NULL;

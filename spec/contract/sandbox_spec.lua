@@ -349,6 +349,7 @@ local KEPT = { -- what is kept in a hook, and what uses it
     { "cookies", "on_request(req)", "req.cookies", "kept.a" },
     { "params", "on_request(req)", "req.params", "kept.a" },
     { "the client", "on_request(req)", "req.client", "kept.ip" },
+    { "the client's TLS", "on_request(req)", "req.client", "kept.tls" },
     { "the body", "on_request(req)", "req.body", "kept:read()" },
     { "the body, to be replaced", "on_request(req)", "req.body", "kept:set('x')" },
     { "the attempt", "on_upstream(req, attempt)", "attempt", "kept.endpoint" },

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """TLS with clients and with upstreams: certificates, names, versions, resumption, who is let in, and reloads of all that."""
 
+import hashlib
 import json
 import os
 import socket
@@ -282,6 +283,52 @@ def test_openssl_resumes_too(start, folder, authority):
         assert "Verify return code: 0 (ok)" in done.stdout
 
 
+# ---------------------------------------------------------------- stapled OCSP responses
+
+
+def shown_status(gateway, authority, *options):
+    """What openssl says of the certificate's status, from a handshake that asks for it."""
+    command = ["openssl", "s_client", "-connect", gateway.address, "-servername", "site.test", "-CAfile", str(authority.cert_file),
+               "-status", *options]
+    out = subprocess.run(command, input="", capture_output=True, text=True, timeout=wait.PATIENCE, check=True).stdout
+    assert "Verify return code: 0 (ok)" in out
+    return out
+
+
+def serial_of(certificate):
+    shown = subprocess.run(["openssl", "x509", "-in", certificate.cert_file, "-noout", "-serial"], check=True, capture_output=True, text=True)
+    return shown.stdout.strip().partition("=")[2]
+
+
+@pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
+def test_an_ocsp_response_is_stapled(start, authority, site, version):
+    gateway = start('ocsp = "site.ocsp"', files={"site.ocsp": authority.staple(site)})
+    out = shown_status(gateway, authority, version)
+    assert "OCSP Response Status: successful (0x0)" in out
+    assert "Cert Status: good" in out
+    assert f"Serial Number: {serial_of(site)}" in out
+    assert get(gateway, client_context(authority)).text() == "fixed"  # to who does not ask
+
+
+def test_an_ocsp_response_is_renewed_by_a_reload(start, authority, site):
+    gateway = start()
+    assert "OCSP response: no response sent" in shown_status(gateway, authority)
+    gateway.write("site.ocsp", authority.staple(site))
+    gateway.reload(config('ocsp = "site.ocsp"'))
+    assert "Cert Status: good" in shown_status(gateway, authority)
+
+
+def test_each_kind_of_key_has_its_own_ocsp_response(start, authority, site):
+    rsa = authority.issue("site.test", "localhost", "IP:127.0.0.1", kind=RSA)
+    text = config().replace('cert = "site.pem", key = "site.key",', """certificates = {
+      { cert = "site.pem", key = "site.key", ocsp = "site.ocsp" }, { cert = "rsa.pem", key = "rsa.key", ocsp = "rsa.ocsp" } }""")
+    gateway = start(text=text, files={"rsa.pem": rsa.cert, "rsa.key": rsa.key, "site.ocsp": authority.staple(site),
+                                      "rsa.ocsp": authority.staple(rsa)})
+    for kind, certificate in (("ECDHE-ECDSA-AES128-GCM-SHA256", site), ("ECDHE-RSA-AES128-GCM-SHA256", rsa)):
+        out = shown_status(gateway, authority, "-tls1_2", "-cipher", kind)
+        assert f"Serial Number: {serial_of(certificate)}" in out
+
+
 # ---------------------------------------------------------------- client certificates
 
 
@@ -304,6 +351,87 @@ def test_client_certificates_are_asked_for_as_configured(start, authority, stran
         "wrong": not refuses(gateway, client_context(authority, impostor)),
     }
     assert let_in == {"with": True, "without": auth != "require", "wrong": auth == "none"}
+
+
+WHO = """
+    { name = "who", match = { path = "/who" }, handler = function(req)
+      local tls = req.client.tls
+      local peer = tls and tls.peer
+      return reply(200, {
+        tls = tls and { version = tls.version, cipher = tls.cipher, server_name = tls.server_name, alpn = tls.alpn },
+        peer = peer and { subject = peer.subject, issuer = peer.issuer, san = peer.san, spiffe_id = peer.spiffe_id,
+                          fingerprint = peer.fingerprint },
+        spiffe_id = req.client.spiffe_id,
+      })
+    end },
+"""
+
+
+def config_with_who(extra="", more=""):
+    return config(extra, more).replace('    { name = "all"', WHO + '    { name = "all"')
+
+
+def test_scripts_see_what_was_agreed_on(start, curl, authority):
+    gateway = start(text=config_with_who(more='{ address = "127.0.0.1:0" }'))
+    with connect(gateway, client_context(authority, version=ssl.TLSVersion.TLSv1_2)) as client:
+        cipher, version, _ = client.sock.cipher()
+        seen = json.loads(client.get("/who").body)["tls"]
+    assert (cipher, version) == ("ECDHE-ECDSA-AES128-GCM-SHA256", "TLSv1.2")
+    assert seen == {"version": version, "cipher": "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", "server_name": "site.test"}
+    command = [curl, "-sS", "--cacert", authority.cert_file, "--http2", f"https://{gateway.address}/who"]
+    seen = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)["tls"]
+    assert (seen["version"], seen["alpn"], "server_name" in seen) == ("TLSv1.3", "h2", False)
+    assert json.loads(gateway.get("/who", listener=1).body) == {}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_scripts_see_who_the_client_is_also_when_it_resumes(start, authority, version):
+    gateway = start(text=config_with_who(CLIENT_AUTH % "optional"), files={"clients.pem": authority.cert})
+    spiffe_id = "spiffe://td.test/orders"
+    member = authority.issue(f"URI:{spiffe_id}", "orders.test", "IP:192.0.2.1", subject="orders")
+    expected = {"subject": "CN=orders", "issuer": "CN=authority", "san": [spiffe_id, "orders.test", "192.0.2.1"],
+                "spiffe_id": spiffe_id, "fingerprint": hashlib.sha256(member.der).hexdigest()}
+    context, session = client_context(authority, member, version=version), None
+    for is_resumed in (False, True):
+        with connect(gateway, context, session=session) as client:
+            who = json.loads(client.get("/who").body)
+            session = client.sock.session
+            assert (client.sock.session_reused, who["peer"], who["spiffe_id"]) == (is_resumed, expected, spiffe_id)
+    assert "peer" not in json.loads(get(gateway, client_context(authority), "/who").body)
+
+
+LATE = """
+local perigee = require "perigee"
+local seen = perigee.shared "seen"
+local Late = perigee.policy { name = "late", stage = "observe", schema = {} }
+
+function Late:on_request()
+  seen:set("state", "waits")
+  perigee.sleep(60)
+end
+
+function Late:on_log(req)
+  seen:set("state", req.client.tls.peer.san[1])
+end
+
+return Late
+"""
+
+
+@pytest.mark.parametrize("alpn", ["http/1.1", "h2"])
+def test_scripts_see_who_the_client_was_when_it_has_gone(start, curl, authority, member, alpn):
+    routes = """{ name = "late", match = { path = "/late" }, policies = { "late" }, reply = "late" },
+    { name = "seen", match = { path = "/seen" }, handler = function() return reply(200, require("perigee").shared("seen"):get("state") or "") end },
+    { name = "all" """
+    gateway = start(text=config(CLIENT_AUTH % "optional").replace('{ name = "all"', routes),
+                    files={"clients.pem": authority.cert, "policies/late/init.lua": LATE})
+    context = client_context(authority)
+    command = [curl, "-sS", "--cacert", authority.cert_file, "--cert", member.cert_file, "--key", member.key_file,
+               "--http2" if alpn == "h2" else "--http1.1", f"https://{gateway.address}/late"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as client:
+        wait.until(lambda: get(gateway, context, "/seen").text() == "waits", "the request had come")
+        client.kill()
+    wait.until(lambda: get(gateway, context, "/seen").text() == "member.test", "the exchange was logged")
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -445,7 +573,7 @@ def bench(folder, site, authority):
     encrypted = subprocess.run(["openssl", "pkey", "-in", site.key_file, "-aes256", "-passout", "pass:x"], check=True, capture_output=True)
     for name, text in {"site.pem": site.cert, "site.key": site.key, "empty.pem": "", "text.pem": "no certificate\n",
                        "locked.key": encrypted.stdout.decode(), "ca.pem": authority.cert, "ca.key": authority.key,
-                       "rsa.key": authority.issue("site.test", kind=RSA).key,
+                       "rsa.key": authority.issue("site.test", kind=RSA).key, "other.ocsp": authority.staple(authority),
                        "cut.pem": site.cert + authority.cert[:-60]}.items():
         folder.write(name, text)
     return folder
@@ -463,6 +591,7 @@ def bench(folder, site, authority):
     ('cert = "site.pem", key = "ca.key"', "tls", "the key does not fit the certificate"),
     ('cert = "site.pem", key = "rsa.key"', "tls", "the key does not fit the certificate"),
     ('cert = "site.pem", key = "site.key", ocsp = "text.pem"', "tls", "the OCSP response is not a successful one in DER form"),
+    ('cert = "site.pem", key = "site.key", ocsp = "other.ocsp"', "tls", "the OCSP response is about another certificate"),
     ('cert = "site.pem", key = "site.key", client_auth = "require", client_ca = "gone.pem"', "tls.client_ca", "does not exist"),
     ('cert = "site.pem", key = "site.key", client_auth = "require", client_ca = "text.pem"', "tls", "client_ca has no certificate in it"),
     ('certificates = { { cert = "site.pem", key = "site.key" }, { cert = "site.pem", key = "ca.key" } }', "tls.certificates[2]",

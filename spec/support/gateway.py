@@ -36,6 +36,9 @@ class Folder:
     def write(self, name, text, **values):
         path = self.path / name
         path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(text, bytes):
+            path.write_bytes(text)
+            return path
         path.write_text(string.Template(text).substitute(values, dir=self.path) if values or "$" in text else text)
         return path
 

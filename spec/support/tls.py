@@ -54,6 +54,19 @@ class Authority(Certificate):
         self.make(path, subject or f"leaf {self.count}", extensions, kind, "-CA", str(self.cert_file), "-CAkey", str(self.key_file))
         return Certificate(path)
 
+    def staple(self, certificate, seconds=3600):
+        """An OCSP response, DER, as openssl's responder makes it: the certificate is good, for so many seconds from now."""
+        shown = ["openssl", "x509", "-in", str(certificate.cert_file), "-noout", "-serial"]
+        serial = subprocess.run(shown, check=True, capture_output=True, text=True).stdout.strip().partition("=")[2]
+        index, request, response = (self.folder / name for name in ("index.txt", "request.der", "response.der"))
+        index.write_text(f"V\t491231235959Z\t\t{serial}\tunknown\t/CN=leaf\n")
+        ca, key = str(self.cert_file), str(self.key_file)
+        for arguments in (["-issuer", ca, "-cert", str(certificate.cert_file), "-reqout", str(request)],
+                          ["-index", str(index), "-CA", ca, "-rsigner", ca, "-rkey", key, "-reqin", str(request),
+                           "-respout", str(response), "-nmin", str(max(seconds // 60, 1))]):
+            subprocess.run(["openssl", "ocsp", *arguments], check=True, capture_output=True)
+        return response.read_bytes()
+
     def remove(self):
         shutil.rmtree(self.folder, ignore_errors=True)
 

@@ -2,8 +2,11 @@
 // TLS over a memory pair: who is believed, which certificate is shown, what resumes, and that bytes and ends arrive whole.
 #include "event/tls.h"
 
+#include <openssl/ssl.h>
+
 #include "certificates.h"
 #include "event/stream_internal.h"
+#include "event/tls_tickets.h"
 #include "memory_peer.h"
 
 struct side {
@@ -328,8 +331,24 @@ static void knows_the_client_by_its_certificate(void **state)
     assert_true(info->is_peer_verified);
     assert_string_equal(info->spiffe_id, "spiffe://shop.test/ns/default/orders");
     assert_string_equal(info->subject, "CN=client");
+    assert_string_equal(info->issuer, "CN=authority");
+    assert_string_equal(info->sans, "spiffe://shop.test/ns/default/orders");
     assert_int_equal(strlen(info->fingerprint), 64);
     part();
+}
+
+static void lists_the_names_that_mean_one_thing(void **state)
+{
+    (void)state;
+    struct issued leaf = issue(&authority, "client",
+                               "DNS:a.test,DNS:spiffe://b.test/x,email:c@d.test,IP:192.0.2.1,IP:2001:db8::1,URI:no-scheme,"
+                               "RID:1.2.3,URI:urn:e,DNS:*.f.test");
+    static const char expected[] = "a.test\0c@d.test\000192.0.2.1\0002001:db8::1\0urn:e\0*.f.test\0";
+    join(client_checking_server(&authority, PERI_TLS_CLIENT_REQUIRED), client_with(&leaf), "shop.test", NULL);
+    assert_int_equal(server_side.outcome, PERI_OK);
+    assert_memory_equal(peri_stream_tls(server_side.peer.stream)->sans, expected, sizeof(expected));
+    part();
+    issued_free(&leaf);
 }
 
 static void requires_a_client_certificate_when_told_to(void **state)
@@ -394,6 +413,44 @@ static void resumes_on_another_server_with_the_same_keys(void **state)
     assert_false(peri_stream_tls(server_side.peer.stream)->is_resumed);
     part();
     peri_tls_session_close(&session);
+}
+
+// Joins with `session`; was it resumed?
+static bool resumes(struct peri_tls_session *session)
+{
+    join(plain_server(), new_client((struct peri_tls_client_options){0}), "shop.test", session);
+    assert_int_equal(client_side.outcome, PERI_OK);
+    bool is_resumed = peri_stream_tls(server_side.peer.stream)->is_resumed;
+    part();
+    return is_resumed;
+}
+
+static void changes_the_ticket_key_twice_a_day_and_keeps_three(void **state)
+{
+    (void)state;
+    struct peri_tls_session first = {0};
+    struct peri_tls_ticket_rotation rotation;
+    struct peri_tls_ticket_keys before = tickets;
+    peri_tls_ticket_rotation_init(&rotation);
+    peri_tls_ticket_rotation_start(&rotation, loop, &tickets);
+    peri_loop_advance(loop, PERI_TLS_TICKET_KEY_MS - 1);
+    assert_memory_equal(&tickets, &before, sizeof(tickets));
+    assert_false(resumes(&first));
+    struct peri_tls_session last = {.session = first.session};
+    SSL_SESSION_up_ref(last.session);
+    peri_loop_advance(loop, 1);
+    assert_int_equal(tickets.newest, 1);
+    peri_loop_advance(loop, PERI_TLS_TICKET_KEY_MS);
+    assert_int_equal(tickets.newest, 2);
+    assert_true(resumes(&first));
+    peri_loop_advance(loop, PERI_TLS_TICKET_KEY_MS);
+    assert_int_equal(tickets.newest, 0);
+    assert_false(resumes(&last));
+    peri_tls_ticket_rotation_stop(&rotation);
+    peri_loop_advance(loop, 2 * PERI_TLS_TICKET_KEY_MS);
+    assert_int_equal(tickets.newest, 0);
+    peri_tls_session_close(&first);
+    peri_tls_session_close(&last);
 }
 
 static void does_not_resume_past_a_changed_trust_in_clients(void **state)
@@ -575,9 +632,11 @@ int main(void)
         TLS_TEST(serves_rsa_and_ecdsa_for_the_same_names_side_by_side),
         TLS_TEST(refuses_a_key_that_does_not_fit),
         TLS_TEST(knows_the_client_by_its_certificate),
+        TLS_TEST(lists_the_names_that_mean_one_thing),
         TLS_TEST(requires_a_client_certificate_when_told_to),
         TLS_TEST(refuses_identities_that_are_not_quite_spiffe),
         TLS_TEST(resumes_on_another_server_with_the_same_keys),
+        TLS_TEST(changes_the_ticket_key_twice_a_day_and_keeps_three),
         TLS_TEST(does_not_resume_past_a_changed_trust_in_clients),
         TLS_TEST(carries_large_bodies_with_back_pressure),
         TLS_TEST(keeps_the_order_of_small_and_large_writes),

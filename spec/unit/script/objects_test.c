@@ -4,14 +4,16 @@
 
 #include "script_world.h"
 
+#include "event/tls.h"
+
 static void expect(struct peri_exchange *x, enum peri_phase phase)
 {
     if (run(x, phase) != PERI_VERDICT_CONTINUE)
         fail_msg("%s", world.log);
 }
 
-// Runs `code` in on_request of a fresh world and gives the exchange.
-static struct peri_exchange *request(const char *code)
+// Runs `code` in on_request of a fresh world and gives the exchange, whose client has `tls`.
+static struct peri_exchange *request_with_tls(const struct peri_tls_info *tls, const char *code)
 {
     char policy[4096];
     snprintf(policy, sizeof(policy),
@@ -24,8 +26,14 @@ static struct peri_exchange *request(const char *code)
              code);
     world_with(policy, WORLD_ROUTE);
     struct peri_exchange *x = world_request();
+    x->tls = tls;
     expect(x, PERI_PHASE_REQUEST);
     return x;
+}
+
+static struct peri_exchange *request(const char *code)
+{
+    return request_with_tls(NULL, code);
 }
 
 static void finish(struct peri_exchange *x)
@@ -46,6 +54,65 @@ static void a_request_has_its_fields(void **state)
                    "assert(req == req and req.ctx == req.ctx and next(req.ctx) == nil)\n"
                    "for name, value in pairs(req.params) do assert(name == 'id' and value == '7') end\n"
                    "assert(perigee.worker == 3)"));
+}
+
+static void a_client_without_tls_has_none(void **state)
+{
+    (void)state;
+    finish(request("assert(req.client.tls == nil and req.client.spiffe_id == nil)\n"
+                   "refused('it has ip, port, tls and spiffe_id', function() return req.client.tsl end)\n"
+                   "refused('req.client is read-only', function() req.client.tls = {} end)"));
+}
+
+static void a_client_has_what_its_tls_agreed_on(void **state)
+{
+    (void)state;
+    struct peri_tls_info tls = {
+        .version = "TLSv1.3",
+        .cipher = "TLS_AES_128_GCM_SHA256",
+        .alpn = "h2",
+        .server_name = "shop.example",
+        .subject = "",
+        .issuer = "",
+        .sans = "",
+        .spiffe_id = "",
+        .fingerprint = "",
+    };
+    finish(request_with_tls(&tls, "local tls = req.client.tls\n"
+                                  "assert(tls.version == 'TLSv1.3' and tls.cipher == 'TLS_AES_128_GCM_SHA256')\n"
+                                  "assert(tls.server_name == 'shop.example' and tls.alpn == 'h2')\n"
+                                  "assert(tls.peer == nil and req.client.spiffe_id == nil)\n"
+                                  "refused('version, cipher, server_name, alpn and peer', function() return tls.sni end)\n"
+                                  "refused('read-only', function() tls.peer = {} end)\n"
+                                  "assert(getmetatable(tls) == 'perigee.ClientTls')"));
+    tls.alpn = tls.server_name = "";
+    finish(request_with_tls(&tls, "assert(req.client.tls.server_name == nil and req.client.tls.alpn == nil)"));
+}
+
+static void a_client_is_who_its_certificate_says(void **state)
+{
+    (void)state;
+    struct peri_tls_info tls = {
+        .version = "TLSv1.2",
+        .cipher = "c",
+        .alpn = "",
+        .server_name = "",
+        .subject = "CN=orders",
+        .issuer = "CN=ca",
+        .sans = "spiffe://shop.test/orders\0a.test\0",
+        .spiffe_id = "spiffe://shop.test/orders",
+        .fingerprint = "f00d",
+        .is_peer_verified = true,
+    };
+    finish(request_with_tls(&tls, "local peer = req.client.tls.peer\n"
+                                  "assert(peer.subject == 'CN=orders' and peer.issuer == 'CN=ca')\n"
+                                  "assert(#peer.san == 2 and peer.san[1] == 'spiffe://shop.test/orders')\n"
+                                  "assert(peer.san[2] == 'a.test' and peer.fingerprint == 'f00d')\n"
+                                  "assert(peer.spiffe_id == peer.san[1] and req.client.spiffe_id == peer.san[1])\n"
+                                  "refused('subject, issuer, san', function() return peer.names end)\n"
+                                  "refused('read-only', function() peer.spiffe_id = 'x' end)"));
+    tls.sans = tls.spiffe_id = "";
+    finish(request_with_tls(&tls, "assert(#req.client.tls.peer.san == 0 and req.client.tls.peer.spiffe_id == nil)"));
 }
 
 static void fields_that_a_policy_may_set_reach_the_exchange(void **state)
@@ -215,6 +282,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_request_has_its_fields),
+        cmocka_unit_test(a_client_without_tls_has_none),
+        cmocka_unit_test(a_client_has_what_its_tls_agreed_on),
+        cmocka_unit_test(a_client_is_who_its_certificate_says),
         cmocka_unit_test(fields_that_a_policy_may_set_reach_the_exchange),
         cmocka_unit_test(bad_values_for_fields_are_refused),
         cmocka_unit_test(a_field_that_does_not_exist_names_the_nearest),
