@@ -137,7 +137,7 @@ static peri_err_t spawn(struct peri_check *check, struct peri_children *children
                         const struct peri_check_options *options)
 {
     int ends[2];
-    const char *args[] = {"perigee", "_check", options->file, options->role, NULL};
+    const char *args[] = {"perigee", "_check", options->file, options->role, options->is_dev ? "dev" : "", NULL};
     if (peri_control_pair(ends) != PERI_OK)
         return PERI_ERR_SYSTEM;
     peri_err_t err = peri_child_start(children, &check->child, args, ends[1]);

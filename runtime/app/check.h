@@ -28,6 +28,7 @@ struct peri_check_options {
     const char *role; ///< default of the setting "role": "gateway" or "sidecar"; borrowed likewise
     /// Where the specs that run are told (app/gate.h); NULL: they are not run, whatever the configuration says.
     void (*on_spec)(const char *spec, uint64_t limit_ms);
+    bool is_dev;      ///< for `perigee dev` and what serves nobody: the certificate for development will do
     const char *text; ///< taken for the text of the file by peri_check_run; NULL: it is read
 };
 

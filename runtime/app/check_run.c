@@ -2,6 +2,7 @@
 // The evaluating side of a check: a VM that serves nothing, over a source that records what it reads.
 #include <errno.h>
 #include <libgen.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "app/check.h"
@@ -61,8 +62,16 @@ static char *build_routes(struct peri_loop *loop, struct peri_shm *shm, const st
     return errors;
 }
 
-static void evaluate(struct peri_vm *vm, const struct peri_source *source, const char *name,
-                     struct peri_check_result *result)
+// A certificate that nobody vouches for is not served by mistake.
+static char *refuse_dev(const struct peri_config *config)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "listeners[%u].tls", config->dev_listener);
+    return peri_errors_new(path, "\"dev\" is for `perigee dev` only; write cert and key");
+}
+
+static void evaluate(struct peri_vm *vm, const struct peri_check_options *options, const struct peri_source *source,
+                     const char *name, struct peri_check_result *result)
 {
     struct peri_build build = {0};
     peri_err_t err = peri_script_build(vm, source, peri_slice_from(name), 1, &build);
@@ -76,6 +85,8 @@ static void evaluate(struct peri_vm *vm, const struct peri_source *source, const
     result->config = build.config;
     struct peri_config *config = peri_config_parse(peri_slice_from(build.config), &result->errors);
     result->test_ms = config && config->reload.is_tested ? config->reload.test_ms : 0;
+    if (config && config->dev_listener > 0 && !options->is_dev)
+        result->errors = refuse_dev(config);
     peri_config_free(config);
 }
 
@@ -88,7 +99,7 @@ static void run_vm(const struct peri_check_options *options, const struct peri_s
     if (loop && shm)
         vm = peri_vm_new(&(struct peri_vm_options){.loop = loop, .shm = shm, .role = options->role});
     if (vm)
-        evaluate(vm, source, name, result);
+        evaluate(vm, options, source, name, result);
     else
         result->errors = peri_errors_new(NULL, "the Lua runtime could not be started");
     if (vm && !result->errors)

@@ -32,9 +32,10 @@ int peri_cli_usage(const char *command, const char *format, ...) PERI_PRINTF(2, 
 /// The one argument of a command that takes a configuration, borrowed from `argv`; NULL after a message.
 const char *peri_cli_file(int argc, char **argv);
 
-/// Evaluates the configuration `file` in this process and within the time limit of a check; its errors are written to stderr.
+/// Evaluates the configuration `file` in this process and within the time limit of a check; its errors are written to stderr. With
+/// `is_dev` the certificate for development will do.
 /// False when it is refused; otherwise the result is the caller's (peri_check_result_close).
-bool peri_cli_load(const char *file, struct peri_check_result *result);
+bool peri_cli_load(const char *file, bool is_dev, struct peri_check_result *result);
 
 /// Prints an explanation (the JSON of proxy/explain.h) for people.
 void peri_cli_print_explanation(const struct peri_json *view);

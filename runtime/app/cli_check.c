@@ -41,9 +41,9 @@ static void on_late(int number)
     _exit(PERI_EXIT_FAILED);
 }
 
-bool peri_cli_load(const char *file, struct peri_check_result *result)
+bool peri_cli_load(const char *file, bool is_dev, struct peri_check_result *result)
 {
-    struct peri_check_options options = {.file = file, .role = "gateway"};
+    struct peri_check_options options = {.file = file, .role = "gateway", .is_dev = is_dev};
     signal(SIGALRM, on_late);
     alarm(PERI_CHECK_MS / 1000);
     peri_check_run(&options, result);
@@ -93,7 +93,7 @@ int peri_cli_check(int argc, char **argv)
     const char *file = peri_cli_file(argc, argv);
     if (!file)
         return PERI_EXIT_USAGE;
-    if (!peri_cli_load(file, &result))
+    if (!peri_cli_load(file, false, &result))
         return PERI_EXIT_FAILED;
     print_summary(file, result.config);
     peri_check_result_close(&result);

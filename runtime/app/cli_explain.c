@@ -253,7 +253,7 @@ static int explain_snapshot(const struct arguments *arguments, struct peri_snaps
 static int explain_file(const struct arguments *arguments)
 {
     struct peri_check_result result;
-    if (!peri_cli_load(arguments->words[0], &result))
+    if (!peri_cli_load(arguments->words[0], true, &result))
         return PERI_EXIT_FAILED;
     int status = explain_snapshot(arguments, result.snapshot);
     peri_check_result_close(&result);

@@ -88,7 +88,8 @@ int peri_cli_worker(int argc, char **argv)
 
 int peri_cli_check_child(int argc, char **argv)
 {
-    if (argc != 3)
+    if (argc != 4)
         return PERI_EXIT_USAGE;
-    return peri_check_child(&(struct peri_check_options){.file = argv[1], .role = argv[2]});
+    return peri_check_child(
+        &(struct peri_check_options){.file = argv[1], .role = argv[2], .is_dev = strcmp(argv[3], "dev") == 0});
 }

@@ -56,6 +56,9 @@ static char *read_listeners(struct peri_config *config)
         char *errors = read_listener(config, i, peri_json_get_string(peri_json_at(list, i), "address"));
         if (errors)
             return errors;
+        const struct peri_json *tls = peri_json_get(peri_json_at(list, i), "tls");
+        if (config->dev_listener == 0 && peri_json_get_bool(tls, "dev", false))
+            config->dev_listener = (uint32_t)i + 1;
     }
     return NULL;
 }

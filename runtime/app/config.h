@@ -39,6 +39,7 @@ struct peri_config {
     struct peri_config_reload reload;
     uint32_t listener_count;
     struct peri_slice listeners[PERI_CONFIG_LISTENERS]; ///< addresses, borrowed from json
+    uint32_t dev_listener; ///< number, from 1, of the first one with the certificate for development; 0 for none
 };
 
 /// Reads the JSON text of a normalised configuration. NULL with a malloc'ed list of errors (app/errors.h) in *errors when

@@ -42,8 +42,8 @@ void peri_supervisor_forget_explain(struct peri_explain_waiter *waiter)
 
 void peri_supervisor_explained(struct peri_supervisor *supervisor, uint64_t id, struct peri_slice answer)
 {
-    for (struct peri_list *link = supervisor->admin.explanations.waiters.next; link != &supervisor->admin.explanations.waiters;
-         link = link->next) {
+    for (struct peri_list *link = supervisor->admin.explanations.waiters.next;
+         link != &supervisor->admin.explanations.waiters; link = link->next) {
         struct peri_explain_waiter *waiter = PERI_LIST_ITEM(link, struct peri_explain_waiter, link);
         if (waiter->id != id)
             continue;

@@ -124,7 +124,8 @@ static bool check(void *data, bool is_rollback)
         peri_defer_schedule(supervisor->loop, &supervisor->revive);
         return true;
     }
-    struct peri_check_options options = {.file = supervisor->options->file, .role = supervisor->options->role};
+    struct peri_check_options options = {
+        .file = supervisor->options->file, .role = supervisor->options->role, .is_dev = supervisor->options->is_dev};
     supervisor->check = peri_check_start(supervisor->loop, supervisor->children, &options, on_checked, supervisor);
     return supervisor->check != NULL;
 }

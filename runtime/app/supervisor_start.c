@@ -87,7 +87,7 @@ static void take_placeholder(struct peri_supervisor *supervisor, struct peri_che
     peri_dev_set_errors(supervisor->dev, result->errors);
     peri_check_result_close(result);
     char *text = peri_dev_make_placeholder(supervisor->dev);
-    struct peri_check_options options = {.file = file, .role = supervisor->options->role, .text = text};
+    struct peri_check_options options = {.file = file, .role = supervisor->options->role, .is_dev = true, .text = text};
     peri_check_run(&options, result);
     free(text);
 }
@@ -122,7 +122,8 @@ static void on_loaded(void *data, struct peri_check_result *result)
 
 bool peri_supervisor_load(struct peri_supervisor *supervisor)
 {
-    struct peri_check_options options = {.file = supervisor->options->file, .role = supervisor->options->role};
+    struct peri_check_options options = {
+        .file = supervisor->options->file, .role = supervisor->options->role, .is_dev = supervisor->options->is_dev};
     supervisor->check = peri_check_start(supervisor->loop, supervisor->children, &options, on_loaded, supervisor);
     return supervisor->check != NULL;
 }

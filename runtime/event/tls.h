@@ -37,6 +37,10 @@ struct peri_tls_certificate {
     size_t host_count;              ///< 0: the DNS names in the certificate
 };
 
+/// The certificate of this process for development: it vouches for itself and for localhost only. Borrowed for ever; NULL when it cannot
+/// be made.
+const struct peri_tls_certificate *peri_tls_dev_certificate(void);
+
 // ---- ticket keys ----
 
 #define PERI_TLS_TICKET_KEYS 3
@@ -138,8 +142,8 @@ struct peri_tls_info {
     const char *server_name; ///< SNI
     const char *subject;     ///< distinguished name of the verified peer certificate (RFC 2253), cut at 255 bytes
     const char *issuer;      ///< distinguished name of who vouches for it, likewise
-    const char *sans;        ///< its DNS names, URIs, e-mail and IP addresses, each with its NUL; an empty one is the end
-    const char *spiffe_id;   ///< its SPIFFE ID (SPIFFE X509-SVID 2)
+    const char *sans;      ///< its DNS names, URIs, e-mail and IP addresses, each with its NUL; an empty one is the end
+    const char *spiffe_id; ///< its SPIFFE ID (SPIFFE X509-SVID 2)
     const char *fingerprint; ///< SHA-256 of it, hex
     bool is_peer_verified;   ///< the peer showed a certificate and it verified
     bool is_resumed;

@@ -212,8 +212,8 @@ static bool load_ocsp(struct tls_key *key, X509 *leaf, struct peri_slice der, ch
     const unsigned char *at = (const unsigned char *)der.ptr;
     OCSP_RESPONSE *response = d2i_OCSP_RESPONSE(NULL, &at, (long)der.len);
     OCSP_BASICRESP *basic = response ? OCSP_response_get1_basic(response) : NULL;
-    bool is_valid = basic && OCSP_response_status(response) == OCSP_RESPONSE_STATUS_SUCCESSFUL &&
-                    OCSP_resp_get0(basic, 0) != NULL;
+    bool is_valid =
+        basic && OCSP_response_status(response) == OCSP_RESPONSE_STATUS_SUCCESSFUL && OCSP_resp_get0(basic, 0) != NULL;
     bool is_ours = is_valid && is_about(basic, leaf);
     key->ocsp_until = is_ours ? ocsp_end(basic) : 0;
     OCSP_BASICRESP_free(basic);

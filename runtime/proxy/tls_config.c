@@ -102,12 +102,35 @@ static bool check_each(const struct peri_tls_server_options *options, struct per
     return true;
 }
 
+// Reads the certificates that are listed, or has one made.
+static bool read_certificates(const struct peri_json *json, const struct peri_source *source,
+                              struct peri_tls_certificate certificates[CERTIFICATES_MAX],
+                              struct peri_slice hosts[CERTIFICATES_MAX][HOSTS_MAX], size_t *count,
+                              struct peri_tls_fault *fault)
+{
+    const struct peri_json *list = peri_json_get(json, "certificates");
+    if (peri_json_get_bool(json, "dev", false)) {
+        const struct peri_tls_certificate *made = peri_tls_dev_certificate();
+        if (!made)
+            return refuse(fault, "", "the certificate for development cannot be made");
+        certificates[0] = *made;
+        *count = 1;
+        return true;
+    }
+    for (*count = 0; *count < peri_json_count(list) && *count < CERTIFICATES_MAX; (*count)++) {
+        char place[32];
+        snprintf(place, sizeof(place), peri_json_count(list) > 1 ? "certificates[%zu]." : "", *count + 1);
+        if (!read_certificate(peri_json_at(list, *count), place, source, hosts[*count], &certificates[*count], fault))
+            return false;
+    }
+    return true;
+}
+
 struct peri_tls_server *peri_tls_config_server(const struct peri_json *json, const struct peri_source *source,
                                                struct peri_shm *shm, struct peri_tls_fault *fault)
 {
     static struct peri_tls_certificate certificates[CERTIFICATES_MAX]; // used within one call only
     static struct peri_slice hosts[CERTIFICATES_MAX][HOSTS_MAX];
-    const struct peri_json *list = peri_json_get(json, "certificates");
     const struct peri_json *alpn = peri_json_get(json, "alpn");
     struct peri_tls_server_options options = {
         .certificates = certificates,
@@ -118,14 +141,8 @@ struct peri_tls_server *peri_tls_config_server(const struct peri_json *json, con
         .tickets = peri_shm_ticket_keys(shm),
     };
     *fault = (struct peri_tls_fault){0};
-    for (size_t i = 0; i < peri_json_count(list) && i < CERTIFICATES_MAX; i++) {
-        char place[32];
-        snprintf(place, sizeof(place), peri_json_count(list) > 1 ? "certificates[%zu]." : "", i + 1);
-        if (!read_certificate(peri_json_at(list, i), place, source, hosts[i], &certificates[i], fault))
-            return NULL;
-        options.certificate_count = i + 1;
-    }
-    if (!read_file(json, "", "client_ca", source, &options.client_ca, fault) || !check_each(&options, fault))
+    if (!read_certificates(json, source, certificates, hosts, &options.certificate_count, fault) ||
+        !read_file(json, "", "client_ca", source, &options.client_ca, fault) || !check_each(&options, fault))
         return NULL;
     return peri_tls_server_new(&options, fault->message);
 }

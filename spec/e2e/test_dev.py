@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import signal
+import ssl
 import subprocess
 
 import pytest
@@ -349,3 +350,67 @@ def test_a_file_that_appears_later_is_served(folder):
         assert "no such file" in text_of(gateway.get("/", BROWSER))
         gateway.write("gateway.lua", "return { listeners = { '127.0.0.1:0' }, routes = { { reply = 'b' } } }")
         wait.until(lambda: gateway.get("/").body == b"b", "it served again")
+
+
+# ---------------------------------------------------------------- https
+
+
+HTTPS = """return {
+  listeners = { { address = "127.0.0.1:0", tls = "dev" } },
+  routes = { { match = {}, handler = function(req) return reply(200, req.scheme .. " " .. tostring(req.client.tls.server_name)) end } },
+}
+"""
+
+
+def shown_certificate(gateway):
+    host, _, port = gateway.address.rpartition(":")
+    return ssl.get_server_certificate((host, int(port)))
+
+
+@pytest.mark.parametrize("name", ["localhost", "127.0.0.1"])
+def test_https_is_served_with_a_certificate_of_its_own(dev, curl, folder, name):
+    gateway = dev(HTTPS)
+    trusted = folder.write("dev.pem", shown_certificate(gateway))
+    port = gateway.address.rpartition(":")[2]
+    command = [curl, "-sS", "--cacert", trusted, "--resolve", f"{name}:{port}:127.0.0.1", "-w", " %{http_version}", f"https://{name}:{port}/"]
+    shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert shown == f"https {None if name == '127.0.0.1' else name} 2".replace("None", "nil")
+
+
+def test_the_certificate_stays_the_same_when_a_file_is_saved_and_is_nowhere_on_the_disk(dev):
+    gateway = dev(HTTPS)
+    before = shown_certificate(gateway)
+    save(gateway, "gateway.lua", "req.scheme", '"new " .. req.scheme')
+    wait_log(gateway, "generation 2")
+    assert shown_certificate(gateway) == before
+    assert [path.name for path in gateway.folder.path.rglob("*") if path.suffix in (".pem", ".key")] == []
+    assert all(b"PRIVATE" not in path.read_bytes() for path in gateway.folder.path.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("command", ["check", "run", "gateway", "sidecar"])
+def test_nothing_else_serves_that_certificate(folder, command):
+    file = folder.write("gateway.lua", HTTPS)
+    result = run(command, file)
+    assert result.returncode == 1
+    assert f'{file}:2: listeners[1].tls: "dev" is for `perigee dev` only; write cert and key' in result.stderr
+
+
+def test_a_reload_does_not_bring_that_certificate(launch):
+    gateway = launch('return { admin = "unix:$dir/admin.sock", listeners = { { address = "127.0.0.1:0" } }, routes = { { reply = "ok" } } }')
+    gateway.write("gateway.lua", 'return { admin = "unix:$dir/admin.sock", listeners = { { address = "127.0.0.1:0", tls = "dev" } }, routes = { { reply = "ok" } } }')
+    result = gateway.command("reload")
+    assert result.returncode == 1
+    assert "listeners[1].tls" in result.stderr
+    assert gateway.get("/").text() == "ok"
+
+
+def test_explain_and_test_take_a_configuration_with_that_certificate(folder):
+    file = folder.write("gateway.lua", HTTPS.replace('.. " " .. tostring(req.client.tls.server_name)', ""))
+    folder.write("gateway_spec.lua", """
+      local test = require "perigee.test"
+      it("answers", function()
+        assert.equal("http", test.load("gateway.lua"):get("/").body)
+      end)""")
+    assert "200" in run("explain", file, "GET", "https://localhost/").stdout
+    result = run("test", folder.path / "gateway_spec.lua", cwd=folder.path)
+    assert result.returncode == 0, result.stdout + result.stderr

@@ -502,6 +502,40 @@ def test_a_new_certificate_is_noticed_where_files_are_watched(start, authority, 
     wait.until(lambda: peer_of(gateway, context) == renewed.der, "the new certificate was shown")
 
 
+def test_a_renewal_through_the_links_of_an_acme_client_is_noticed(start, folder, authority, site):
+    """certbot has links to the newest files in live/, and moves new links over them."""
+    live = folder.path / "live" / "site.test"
+    text = config().replace("workers = 2", "workers = 1, watch = true").replace(
+        'cert = "site.pem", key = "site.key"', f'cert = "{live}/fullchain.pem", key = "{live}/privkey.pem"')
+
+    def write(number, certificate):
+        for name, content in (("fullchain", certificate.cert), ("privkey", certificate.key)):
+            file = folder.write(f"archive/{name}{number}.pem", content)
+            live.mkdir(parents=True, exist_ok=True)
+            fresh = live / f"{name}.new"
+            fresh.symlink_to(file)
+            fresh.rename(live / f"{name}.pem")
+
+    write(1, site)
+    gateway = start(text=text)
+    context = client_context(authority)
+    assert peer_of(gateway, context) == site.der
+    renewed = authority.issue("site.test")
+    write(2, renewed)
+    wait.until(lambda: peer_of(gateway, context) == renewed.der, "the new certificate was shown")
+
+
+def test_the_challenge_of_an_acme_client_passes(start, origin):
+    token = "LoqXcYV8q5ONbJQxbmR7SCTNo3tiAXDfowyjxAjEuX0"
+    origin.answer = lambda wire, request: wire.respond(200, [("Content-Type", "text/plain")], f"{request.target.rpartition('/')[2]}.key".encode())
+    gateway = start(text=config(more='{ address = "127.0.0.1:0" }').replace(
+        '{ name = "all", match = {}, upstream = "origin" }', """{ name = "acme", match = { path = "/.well-known/acme-challenge/*" }, upstream = "origin" },
+    { name = "rest", match = { path = "/*" }, redirect = { location = "https://site.test/", status = 301 } }"""))
+    response = gateway.get(f"/.well-known/acme-challenge/{token}", listener=1)
+    assert (response.status, response.text()) == (200, f"{token}.key")
+    assert gateway.get("/.well-known/other", listener=1).status == 301
+
+
 def test_a_certificate_that_cannot_be_used_changes_nothing(start, authority, site, stranger):
     gateway = start()
     gateway.write("site.key", stranger.key)

@@ -51,6 +51,13 @@ describe("TLS of a listener", function()
         assert.are.same(list, listener({ certificates = list }).certificates)
     end)
 
+    it("is the certificate for development in one word", function()
+        assert.are.same({ dev = true, client_auth = "none", min_version = "1.2", alpn = { "h2", "http/1.1" } },
+            listener "dev")
+        listener_refuses("prod", "", 'expected "dev" or a table')
+        listener_refuses({ dev = true }, ".dev", "unknown setting")
+    end)
+
     it("keeps what is written", function()
         local tls = listener {
             cert = "a", key = "b", ocsp = "c", client_ca = "d", client_auth = "require", min_version = "1.3",

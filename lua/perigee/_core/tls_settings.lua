@@ -13,6 +13,8 @@ local function file(doc, fields)
     return field
 end
 
+local PROTOCOLS = { "h2", "http/1.1" }
+
 local MIN_VERSION = {
     type = "string", enum = { "1.2", "1.3" }, default = "1.2", doc = "The oldest version that is spoken.",
 }
@@ -43,8 +45,7 @@ local function check_listener(tls)
     return nil
 end
 
---- TLS of a listener.
-tls_settings.listener = {
+local listener = {
     type = "table", check = check_listener,
     fields = {
         cert = file "PEM file: the certificate, then its chain.",
@@ -63,10 +64,16 @@ tls_settings.listener = {
         min_version = MIN_VERSION,
         alpn = {
             type = "list", items = { type = "string", enum = { "h2", "http/1.1" } }, min = 1, max = 2,
-            default = { "h2", "http/1.1" }, doc = "Protocols that are offered.",
+            default = PROTOCOLS, doc = "Protocols that are offered.",
         },
     },
-    doc = "TLS with the clients. Certificates are read again at every reload.",
+}
+
+--- TLS of a listener.
+tls_settings.listener = {
+    type = "one_of", of = { { type = "string", enum = { "dev" } }, listener },
+    doc = 'TLS with the clients. Certificates are read again at every reload. `"dev"`: with a certificate for localhost that '
+        .. "`perigee dev` makes; nothing else serves it.",
 }
 
 local function check_upstream(tls)
@@ -100,9 +107,12 @@ tls_settings.upstream = {
 }
 
 --- The normalised form of a listener's TLS.
----@param tls table|nil
+---@param tls table|string|nil
 ---@return table|nil
 function tls_settings.write_listener(tls)
+    if tls == "dev" then
+        return { dev = true, client_auth = "none", min_version = "1.2", alpn = PROTOCOLS }
+    end
     return tls and {
         certificates = tls.certificates or { { cert = tls.cert, key = tls.key, ocsp = tls.ocsp } },
         client_ca = tls.client_ca,

@@ -340,9 +340,10 @@ static void knows_the_client_by_its_certificate(void **state)
 static void lists_the_names_that_mean_one_thing(void **state)
 {
     (void)state;
-    struct issued leaf = issue(&authority, "client",
-                               "DNS:a.test,DNS:spiffe://b.test/x,email:c@d.test,IP:192.0.2.1,IP:2001:db8::1,URI:no-scheme,"
-                               "RID:1.2.3,URI:urn:e,DNS:*.f.test");
+    struct issued leaf =
+        issue(&authority, "client",
+              "DNS:a.test,DNS:spiffe://b.test/x,email:c@d.test,IP:192.0.2.1,IP:2001:db8::1,URI:no-scheme,"
+              "RID:1.2.3,URI:urn:e,DNS:*.f.test");
     static const char expected[] = "a.test\0c@d.test\000192.0.2.1\0002001:db8::1\0urn:e\0*.f.test\0";
     join(client_checking_server(&authority, PERI_TLS_CLIENT_REQUIRED), client_with(&leaf), "shop.test", NULL);
     assert_int_equal(server_side.outcome, PERI_OK);

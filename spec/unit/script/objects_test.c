@@ -78,13 +78,14 @@ static void a_client_has_what_its_tls_agreed_on(void **state)
         .spiffe_id = "",
         .fingerprint = "",
     };
-    finish(request_with_tls(&tls, "local tls = req.client.tls\n"
-                                  "assert(tls.version == 'TLSv1.3' and tls.cipher == 'TLS_AES_128_GCM_SHA256')\n"
-                                  "assert(tls.server_name == 'shop.example' and tls.alpn == 'h2')\n"
-                                  "assert(tls.peer == nil and req.client.spiffe_id == nil)\n"
-                                  "refused('version, cipher, server_name, alpn and peer', function() return tls.sni end)\n"
-                                  "refused('read-only', function() tls.peer = {} end)\n"
-                                  "assert(getmetatable(tls) == 'perigee.ClientTls')"));
+    finish(request_with_tls(&tls,
+                            "local tls = req.client.tls\n"
+                            "assert(tls.version == 'TLSv1.3' and tls.cipher == 'TLS_AES_128_GCM_SHA256')\n"
+                            "assert(tls.server_name == 'shop.example' and tls.alpn == 'h2')\n"
+                            "assert(tls.peer == nil and req.client.spiffe_id == nil)\n"
+                            "refused('version, cipher, server_name, alpn and peer', function() return tls.sni end)\n"
+                            "refused('read-only', function() tls.peer = {} end)\n"
+                            "assert(getmetatable(tls) == 'perigee.ClientTls')"));
     tls.alpn = tls.server_name = "";
     finish(request_with_tls(&tls, "assert(req.client.tls.server_name == nil and req.client.tls.alpn == nil)"));
 }

@@ -38,7 +38,7 @@
 ---@field protocol? "http" What it speaks.
 ---@field proxy_protocol? perigee.Listener.ProxyProtocol Proxies in front that begin each connection with a PROXY header (version 1 or 2).
 ---@field timeouts? perigee.Listener.Timeouts Timeouts towards the clients; `"0s"` switches one off.
----@field tls? perigee.Listener.Tls TLS with the clients. Certificates are read again at every reload.
+---@field tls? "dev"|perigee.Listener.Tls TLS with the clients. Certificates are read again at every reload. `"dev"`: with a certificate for localhost that `perigee dev` makes; nothing else serves it.
 ---@field trusted_hops? integer Proxies in front whose entries in X-Forwarded-For are believed.
 
 ---@class perigee.Listener.Limits
