@@ -5,6 +5,7 @@
 
 local offsets = {
     gateway = 0,
+    gateway_tls = 363, -- 8443
     gateway_admin = 1821, -- 9901
     order_outbound = 1033, -- what the order service calls: 9113
     services = { user = 921, product = 922, order = 923, payment1 = 924, payment2 = 925 }, -- 9001 …

@@ -5,6 +5,17 @@
 
 local at = require "addresses"(env)
 
+local limits = { body = "64k" }
+local listeners = { { address = at.gateway, limits = limits } }
+
+-- Where `run` keeps the certificate that it makes at the start; without one the shop is open over http only.
+local certificate = env "ECOMMERCE_CERTIFICATE"
+if certificate then
+    listeners[2] = {
+        address = at.gateway_tls, limits = limits, tls = { cert = certificate .. ".pem", key = certificate .. ".key" },
+    }
+end
+
 local authenticated = {
     "jwt",
     algorithms = { "HS256" },
@@ -16,7 +27,7 @@ local authenticated = {
 
 return {
     admin = at.gateway_admin,
-    listeners = { { address = at.gateway, limits = { body = "64k" } } },
+    listeners = listeners,
 
     upstreams = {
         users = { endpoints = { at.sidecars.user } },

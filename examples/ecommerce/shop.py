@@ -22,7 +22,7 @@ from support.gateway import BINARY, BROKEN
 HERE = pathlib.Path(__file__).resolve().parent
 KEY = (HERE / "jwt.key").read_bytes()
 PARTS = [name for service in ("user", "product", "payment1", "payment2", "order") for name in (service, f"{service}-sidecar")] + ["gateway"]
-OFFSETS = [0, 1033, 1821, *range(921, 926), *range(1021, 1026), *range(1831, 1836)]  # of all ports, see addresses.lua
+OFFSETS = [0, 363, 1033, 1821, *range(921, 926), *range(1021, 1026), *range(1831, 1836)]  # of all ports, see addresses.lua
 
 
 def can_bind(port):

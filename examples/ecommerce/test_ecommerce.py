@@ -42,6 +42,36 @@ def launch():
         yield start
 
 
+# ---------------------------------------------------------------- https
+
+
+def secure_curl(shop, *arguments):
+    """What curl prints of a request over TLS that trusts the certificate of this start only: body, version, status."""
+    command = ["curl", "-sS", "--cacert", shop.logs / "shop.pem", "-w", "\n%{http_version} %{http_code}", *arguments]
+    done = subprocess.run([*command[:-1], f"https://127.0.0.1:{shop.base + 363}{arguments[-1]}"], check=True, capture_output=True, text=True,
+                          timeout=wait.PATIENCE)
+    body, _, rest = done.stdout.rpartition("\n")
+    return body, *rest.split()
+
+
+@pytest.mark.skipif(not shutil.which("curl") or not shutil.which("openssl"), reason="curl and openssl are not installed")
+@pytest.mark.parametrize("option, version", [("--http2", "2"), ("--http1.1", "1.1")])
+def test_the_shop_is_open_over_tls_with_both_versions_of_http(shop, option, version):
+    body, *rest = secure_curl(shop, option, "/products")
+    assert (rest, json.loads(body)) == ([version, "200"], json.loads(shop.get("/products").body))
+    assert secure_curl(shop, option, "/users/me")[2] == "401"
+    authorization = "%s: %s" % shop.logged_in()[0]
+    order = json.dumps({"items": [{"product": "3", "quantity": 1}]})
+    body, _, status = secure_curl(shop, option, "-H", authorization, "-H", "x-user: root", "-d", order, "/orders")
+    assert status == "201", body
+    assert json.loads(secure_curl(shop, option, "-H", authorization, f"/orders/{json.loads(body)['id']}")[0])["status"] == "paid"
+
+
+def test_the_key_of_the_certificate_is_for_the_shop_alone(shop):
+    for path in (shop.logs, shop.logs / "shop.key"):
+        assert path.stat().st_mode & 0o077 == 0
+
+
 # ---------------------------------------------------------------- the catalogue
 
 def test_the_catalogue_is_public(shop):
@@ -248,6 +278,7 @@ def test_what_it_prints_works_line_by_line(launch):
     result = subprocess.run(["bash", "-eu", "-c", "\n".join(lines)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
                             timeout=3 * wait.PATIENCE, check=True)
     assert re.findall(r"HTTP/1\.1 (\d{3})", result.stdout) == ["200", "401", "200", "201", "200", "403"]
+    assert result.stdout.count("HTTP/2 200") == bool(shutil.which("openssl"))
     assert '"generation": 1' in result.stdout
     shop.stop()
 

@@ -21,7 +21,8 @@ static void tell_spec(const char *spec, uint64_t limit_ms)
 
 int peri_check_child(const struct peri_check_options *options)
 {
-    struct peri_check_options with_specs = {.file = options->file, .role = options->role, .is_dev = options->is_dev, .on_spec = tell_spec};
+    struct peri_check_options with_specs = {
+        .file = options->file, .role = options->role, .is_dev = options->is_dev, .on_spec = tell_spec};
     struct peri_check_result result;
     char byte;
     // Nobody waits for the answer when the parent is gone: from now on, or already.
