@@ -11,9 +11,11 @@ import hashlib
 import hmac
 import json
 import os
+import random
 import shutil
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -233,6 +235,7 @@ class Proxy:
         """Copies bench/peers into the proxy's directory with every @NAME@ filled in."""
         host, port = self.listen.split(":")
         values = {"LISTEN": self.listen, "ORIGIN": self.origin, "DIR": self.dir, "SECRET": SECRET}
+        values["CERTIFICATE"] = os.path.join(DIR, "site")
         values["USER"] = "user root;" if os.geteuid() == 0 else ""
         values.update(extra)
         source = os.path.join(HERE, "peers")
@@ -250,6 +253,13 @@ class Proxy:
     def write(self, name, text):
         with open(os.path.join(self.dir, name), "w") as file:
             file.write(text)
+
+
+def median_interval(values):
+    """The median, with its 95 % interval by bootstrap."""
+    picker = random.Random(1)
+    medians = sorted(statistics.median(picker.choices(values, k=len(values))) for _ in range(1000))
+    return {"median": statistics.median(values), "low": medians[25], "high": medians[974]}
 
 
 def route_names():
@@ -285,9 +295,20 @@ def relay(name, origin):
     return proxy
 
 
+def make_certificate():
+    """The path of a certificate for 127.0.0.1, without its .pem and .key; made once."""
+    path = os.path.join(DIR, "site")
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "3650"]
+    command += ["-subj", "/CN=bench", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", path + ".key", "-out", path + ".pem"]
+    if not os.path.exists(path + ".pem"):
+        subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True)
+    return path
+
+
 def perigee(name, origin, config, workers=1):
     """Perigee with one of the configurations of bench/perigee."""
     proxy = Proxy(name, origin)
+    proxy.env.update(BENCH_CERTIFICATE=os.path.join(DIR, "site"))
     proxy.env.update(BENCH_LISTEN=proxy.listen, BENCH_ORIGIN=origin, BENCH_WORKERS=str(workers), BENCH_SECRET=SECRET)
     proxy.command = [PERIGEE, "run", os.path.join(HERE, "perigee", config + ".lua")]
     return proxy

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 --
--- Who sent a request: `req.client.ip` (behind the trusted hops) and `req.client.port` of the connection, and what its TLS agreed on.
--- Everything is read from the runtime when it is asked for.
+-- Who sent a request: `req.client.ip` (behind the trusted hops) and `req.client.port` of the connection, and what its TLS
+-- agreed on (`req.client.tls`). Everything is read from the runtime when it is asked for.
 
 local ffi = require "ffi"
 local slot = require "perigee._core.slot"
@@ -22,7 +22,7 @@ local enter = slot.enter
 ---@field cipher string its IANA name, such as `"TLS_AES_256_GCM_SHA384"`
 ---@field server_name string|nil the name that the client asked for (SNI)
 ---@field alpn string|nil the protocol that both chose, such as `"h2"`
----@field peer perigee.ClientPeer|nil the client's certificate; `nil` when it showed none. One that does not verify gets no connection
+---@field peer perigee.ClientPeer|nil the client's verified certificate; `nil` when it showed none
 
 --- Who the client's certificate says it is. The listener's `client_ca` vouches for it.
 ---@class perigee.ClientPeer
@@ -83,7 +83,8 @@ local Tls = {
         server_name = C.PERI_FFI_TLS_SERVER_NAME, alpn = C.PERI_FFI_TLS_ALPN,
     }, {
         peer = function(s, self)
-            return C.peri_ffi_text(s, C.PERI_FFI_PEER_FINGERPRINT) ~= 0 and setmetatable({ self[1], self[2] }, Peer) or nil
+            local has_peer = C.peri_ffi_text(s, C.PERI_FFI_PEER_FINGERPRINT) ~= 0
+            return has_peer and setmetatable({ self[1], self[2] }, Peer) or nil
         end,
     }, "req.client.tls", "version, cipher, server_name, alpn and peer"),
 }

@@ -72,8 +72,8 @@ local listener = {
 --- TLS of a listener.
 tls_settings.listener = {
     type = "one_of", of = { { type = "string", enum = { "dev" } }, listener },
-    doc = 'TLS with the clients. Certificates are read again at every reload. `"dev"`: with a certificate for localhost that '
-        .. "`perigee dev` makes; nothing else serves it.",
+    doc = 'TLS with the clients. Certificates are read again at every reload. `"dev"`: with a certificate for '
+        .. "localhost that `perigee dev` makes; nothing else serves it.",
 }
 
 local function check_upstream(tls)

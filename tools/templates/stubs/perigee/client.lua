@@ -1,8 +1,8 @@
 ---@meta
 -- Made by tools/stubs.py from the annotations in lua/perigee/. Editors read it; it is never run.
 --
--- Who sent a request: `req.client.ip` (behind the trusted hops) and `req.client.port` of the connection, and what its TLS agreed on.
--- Everything is read from the runtime when it is asked for.
+-- Who sent a request: `req.client.ip` (behind the trusted hops) and `req.client.port` of the connection, and what its TLS
+-- agreed on (`req.client.tls`). Everything is read from the runtime when it is asked for.
 
 ---@class perigee.Client
 ---@field ip string
@@ -17,7 +17,7 @@ local Client = {}
 ---@field cipher string its IANA name, such as `"TLS_AES_256_GCM_SHA384"`
 ---@field server_name string|nil the name that the client asked for (SNI)
 ---@field alpn string|nil the protocol that both chose, such as `"h2"`
----@field peer perigee.ClientPeer|nil the client's certificate; `nil` when it showed none. One that does not verify gets no connection
+---@field peer perigee.ClientPeer|nil the client's verified certificate; `nil` when it showed none
 local ClientTls = {}
 
 --- Who the client's certificate says it is. The listener's `client_ca` vouches for it.
