@@ -524,6 +524,12 @@ static void tls_say_goodbye(struct tls_stream *tls)
     tls_send_sealed(tls);
 }
 
+// The peer closed without a goodbye: it waits for none.
+static bool has_left(const struct tls_stream *tls)
+{
+    return tls->has_lower_end && (SSL_get_shutdown(tls->ssl) & SSL_RECEIVED_SHUTDOWN) == 0;
+}
+
 static void tls_shutdown(struct peri_stream *stream)
 {
     struct tls_stream *tls = of(stream);
@@ -540,7 +546,8 @@ static void tls_close(struct peri_stream *stream, bool is_reset)
         peri_stream_reset(tls->lower);
         return;
     }
-    tls_say_goodbye(tls);
+    if (!has_left(tls))
+        tls_say_goodbye(tls);
     if (peri_stream_pending(tls->lower) > 0)
         peri_stream_close_gently(tls->lower, CLOSE_MS, false);
     else

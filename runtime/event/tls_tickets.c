@@ -72,27 +72,38 @@ static bool use_mac(EVP_MAC_CTX *mac, const struct peri_tls_ticket_key *key)
     return EVP_MAC_CTX_set_params(mac, params) == 1;
 }
 
+// Fetched once: OpenSSL looks the algorithm up anew for every ticket otherwise.
+static const EVP_CIPHER *ticket_cipher(void)
+{
+    static EVP_CIPHER *cipher;
+    if (!cipher)
+        cipher = EVP_CIPHER_fetch(NULL, "AES-256-CBC", NULL);
+    return cipher;
+}
+
 static int seal(const struct peri_tls_ticket_keys *keys, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher,
                 EVP_MAC_CTX *mac)
 {
     const struct peri_tls_ticket_key *key = &keys->keys[__atomic_load_n(&keys->newest, __ATOMIC_ACQUIRE)];
     memcpy(name, key->name, sizeof(key->name));
     if (RAND_bytes(iv, EVP_MAX_IV_LENGTH) != 1 ||
-        EVP_EncryptInit_ex(cipher, EVP_aes_256_cbc(), NULL, key->cipher, iv) != 1 || !use_mac(mac, key))
+        EVP_EncryptInit_ex(cipher, ticket_cipher(), NULL, key->cipher, iv) != 1 || !use_mac(mac, key))
         return -1;
     return 1;
 }
 
-// 0: a full handshake; 1: resume; 2: resume, and give a ticket under the newest key.
+// 0: a full handshake; 1: resume; 2: resume, and give another ticket: under the newest key, or because those of TLS 1.3 are for
+// one use (RFC 8446 C.4).
 static int unseal(const struct peri_tls_ticket_keys *keys, const unsigned char *name, unsigned char *iv,
-                  EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac)
+                  EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac, bool is_for_one_use)
 {
     const struct peri_tls_ticket_key *key = find_key(keys, name);
     if (!key)
         return 0;
-    if (!use_mac(mac, key) || EVP_DecryptInit_ex(cipher, EVP_aes_256_cbc(), NULL, key->cipher, iv) != 1)
+    if (!use_mac(mac, key) || EVP_DecryptInit_ex(cipher, ticket_cipher(), NULL, key->cipher, iv) != 1)
         return -1;
-    return key == &keys->keys[__atomic_load_n(&keys->newest, __ATOMIC_ACQUIRE)] ? 1 : 2;
+    bool is_newest = key == &keys->keys[__atomic_load_n(&keys->newest, __ATOMIC_ACQUIRE)];
+    return is_newest && !is_for_one_use ? 1 : 2;
 }
 
 static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac,
@@ -101,7 +112,8 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
     const struct peri_tls_ticket_keys *keys = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
     if (__atomic_load_n(&keys->count, __ATOMIC_ACQUIRE) == 0)
         return 0;
-    return is_sealing ? seal(keys, name, iv, cipher, mac) : unseal(keys, name, iv, cipher, mac);
+    return is_sealing ? seal(keys, name, iv, cipher, mac)
+                      : unseal(keys, name, iv, cipher, mac, SSL_version(ssl) == TLS1_3_VERSION);
 }
 
 bool peri_tls_tickets_use(SSL_CTX *context, const struct peri_tls_ticket_keys *keys)

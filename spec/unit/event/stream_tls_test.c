@@ -426,6 +426,25 @@ static bool resumes(struct peri_tls_session *session)
     return is_resumed;
 }
 
+static void gives_another_ticket_for_each_that_was_used(void **state)
+{
+    (void)state;
+    struct peri_tls_session session = {0};
+    assert_false(resumes(&session));
+    for (int round = 0; round < 3; round++) {
+        struct peri_tls_session next = {.session = SSL_SESSION_dup(session.session)};
+        assert_true(resumes(&next));
+        size_t used_len, fresh_len;
+        const unsigned char *used, *fresh;
+        SSL_SESSION_get0_ticket(session.session, &used, &used_len);
+        SSL_SESSION_get0_ticket(next.session, &fresh, &fresh_len);
+        assert_true(used_len != fresh_len || memcmp(used, fresh, used_len) != 0);
+        peri_tls_session_close(&session);
+        session = next;
+    }
+    peri_tls_session_close(&session);
+}
+
 static void changes_the_ticket_key_twice_a_day_and_keeps_three(void **state)
 {
     (void)state;
@@ -637,6 +656,7 @@ int main(void)
         TLS_TEST(requires_a_client_certificate_when_told_to),
         TLS_TEST(refuses_identities_that_are_not_quite_spiffe),
         TLS_TEST(resumes_on_another_server_with_the_same_keys),
+        TLS_TEST(gives_another_ticket_for_each_that_was_used),
         TLS_TEST(changes_the_ticket_key_twice_a_day_and_keeps_three),
         TLS_TEST(does_not_resume_past_a_changed_trust_in_clients),
         TLS_TEST(carries_large_bodies_with_back_pressure),
