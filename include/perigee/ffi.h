@@ -202,6 +202,9 @@ void peri_ffi_step(int32_t policy, int32_t is_error);
 /** A sentence for an error code. */
 const char *peri_ffi_error_text(int32_t code);
 
+/** Its stable name, such as "upstream_timeout". Never NULL. */
+const char *peri_ffi_error_name(int32_t code);
+
 /** The reason phrase of a status (RFC 9110 15); "Unknown" for one without. */
 const char *peri_ffi_status_text(int32_t status);
 
@@ -608,5 +611,44 @@ void peri_ffi_fetch_body(struct peri_ffi_str *body);
 
 /** Header (or trailer) of that response at place `index`, from 0. 1, or 0 beyond the last. */
 int32_t peri_ffi_fetch_header(int32_t is_trailer, int32_t index, struct peri_ffi_str *name, struct peri_ffi_str *value);
+
+/* ---- Redis (script/ffi_redis.c) ---------------------------------------------------------------------------- */
+
+/** A server and how it is spoken to; the texts are the caller's. */
+struct peri_ffi_redis {
+    struct peri_ffi_str host; /**< name or IP address; the path of a unix socket when the port is 0 */
+    struct peri_ffi_str user; /**< empty: the default user */
+    struct peri_ffi_str password;
+    int32_t port;
+    int32_t database;
+    double timeout; /**< seconds, of each call */
+};
+
+/** What a reply consists of. */
+enum {
+    PERI_FFI_REDIS_NIL = 0,
+    PERI_FFI_REDIS_STRING = 1,
+    PERI_FFI_REDIS_INTEGER = 2,
+    PERI_FFI_REDIS_ERROR = 3,
+    PERI_FFI_REDIS_ARRAY = 4
+};
+
+/** One value of a reply. */
+struct peri_ffi_redis_value {
+    int32_t type;  /**< PERI_FFI_REDIS_* */
+    int32_t count; /**< array: values directly in it, which follow */
+    double number; /**< integer; rounded beyond 2^53 */
+    struct peri_ffi_str text;
+};
+
+/** Sends a command (name and arguments, 1 to 1024) and waits for the reply. */
+int32_t peri_ffi_redis_call(const struct peri_ffi_redis *target, const struct peri_ffi_str *args, uint32_t count);
+
+/** Value of the reply that woke the coroutine, at place `index` from 0: the root, then what arrays hold, in order. 1, or 0 beyond the
+ *  last. Its text is valid until the next wait. */
+int32_t peri_ffi_redis_value(uint32_t index, struct peri_ffi_redis_value *value);
+
+/** What the server said when it last refused the connection; empty when it did not. */
+void peri_ffi_redis_refusal(const struct peri_ffi_redis *target, struct peri_ffi_str *text);
 
 #endif

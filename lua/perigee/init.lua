@@ -21,6 +21,7 @@ local task = require "perigee._core.task"
 ---@field jwt table
 ---@field log table
 ---@field metrics table
+---@field redis table
 ---@field regex table
 ---@field shared table
 ---@field time table

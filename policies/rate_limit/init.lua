@@ -1,23 +1,17 @@
 -- SPDX-License-Identifier: MIT
 --
 -- Token buckets, shared by all workers: `limit` requests a `window` on average, `burst` at once. Each use of the policy has
--- its own buckets, which outlive reloads.
+-- its own buckets, which outlive reloads. With `redis` several machines share them; this one's take over while Redis is away.
 
 local perigee = require "perigee"
+local by = require "policies.rate_limit.by"
+local remote = require "policies.rate_limit.remote"
 
 local ceil, floor, max = math.ceil, math.floor, math.max
 local KEY_MAX = 256 -- bytes of a key in shared memory
 -- Refusals are many when they matter: the document is ready.
 local PROBLEM = '{"type":"urn:perigee:rate_limited","title":"Too Many Requests","status":429,'
     .. '"detail":"There were too many requests; try again later."'
-
-local function check_by(by)
-    local name = by:match("^header:(.+)$")
-    local is_header = name and name:find("^[%w!#$%%&'*+.^_`|~-]+$")
-    if by ~= "client" and by ~= "consumer" and by ~= "route" and not is_header then
-        return "expected \"client\", \"consumer\", \"route\", \"header:NAME\" or a function"
-    end
-end
 
 local function check_name(name)
     if not name:find("^[%w ._:/-]+$") then
@@ -33,7 +27,7 @@ local RateLimit = perigee.policy {
         window = { type = "duration", min = "10ms", default = "1s", doc = "Time in which `limit` requests are fine." },
         burst = { type = "integer", min = 1, max = 1e9, doc = "Requests that may come at once. Without it: `limit`." },
         by = {
-            type = "one_of", of = { { type = "string", check = check_by }, "function" }, default = "client",
+            type = "one_of", of = { { type = "string", check = by.check }, "function" }, default = "client",
             doc = "Whose requests are counted together: `client` (address), `consumer`, `route`, `header:NAME`, or a "
                 .. "function of the request that returns a string. Who has none of these is counted by address.",
         },
@@ -42,53 +36,18 @@ local RateLimit = perigee.policy {
             doc = "What the client is told: `RateLimit`, `X-RateLimit-*` or nothing.",
         },
         name = { type = "string", default = "default", check = check_name, doc = "Name of the limit in `RateLimit`." },
-        redis = { type = "any", unsupported = true, doc = "Comes with a later version." },
+        redis = remote.FIELD,
     },
 }
 
-local BY = {}
-
-function BY.client(self, req)
-    return self.address .. (req.client.ip or "")
-end
-
-function BY.consumer(self, req)
-    local consumer = req.consumer
-    return consumer and self.other .. consumer or BY.client(self, req)
-end
-
-function BY.route(self, req)
-    return self.other .. req.route
-end
-
-function BY.header(self, req)
-    local value = req.headers:get(self.header)
-    return value and value ~= "" and self.other .. value or BY.client(self, req)
-end
-
-BY["function"] = function(self, req)
-    local value = self.choose(req)
-    if value == nil then
-        return BY.client(self, req)
-    elseif type(value) ~= "string" and type(value) ~= "number" then
-        error("'by' returned a " .. type(value) .. ", not a string")
-    end
-    return self.other .. value
-end
-
 function RateLimit:init()
-    local conf, by = self.conf, self.conf.by
+    local conf = self.conf
     self.buckets = perigee.shared "rate_limit"
     self.address, self.other, self.digest = self.id .. "\1@", self.id .. "\1=", self.id .. "\1#"
-    if type(by) == "function" then
-        self.choose, self.key_of = by, BY["function"]
-    else
-        self.header = by:match("^header:(.+)$")
-        self.header = self.header and self.header:lower()
-        self.key_of = self.header and BY.header or BY[by]
-    end
+    self.key_of, self.choose, self.header = by.find(conf.by)
     self.rate, self.burst, self.style = conf.limit / conf.window, conf.burst or conf.limit, conf.headers
     self.quota = { rate = self.rate, burst = self.burst }
+    self.remote = conf.redis and remote.new(conf, self.rate, self.burst)
     self.limit = conf.limit .. ""
     self.item = '"' .. conf.name .. '";r='
     self.policy = '"' .. conf.name .. '";q=' .. conf.limit .. (conf.window % 1 == 0 and ";w=" .. conf.window or "")
@@ -117,7 +76,13 @@ function RateLimit:on_request(req)
     if #key > KEY_MAX then
         key = self.digest .. perigee.crypto.hash("sha256", key)
     end
-    local is_admitted, remaining, wait = self.buckets:take(key, self.quota)
+    local is_admitted, remaining, wait
+    if self.remote then
+        is_admitted, remaining, wait = remote.take(self.remote, key)
+    end
+    if is_admitted == nil then
+        is_admitted, remaining, wait = self.buckets:take(key, self.quota)
+    end
     if is_admitted then
         if self.style ~= "off" then
             req.ctx[self] = remaining

@@ -8,6 +8,7 @@
 #include "codec/json.h"
 #include "codec/regex.h"
 #include "event/dns.h"
+#include "event/redis_reply.h"
 #include "event/loop.h"
 #include "script/vm.h"
 #include "version.h"
@@ -23,6 +24,7 @@ int peri_cli_version(int argc, char **argv)
     printf("OpenSSL  %s\n", peri_digest_version());
     printf("jansson  %s\n", peri_json_version());
     printf("c-ares   %s\n", peri_dns_version());
+    printf("hiredis  %s\n", peri_redis_version());
     printf("PCRE2    %s\n", peri_regex_version());
     return PERI_EXIT_OK;
 }

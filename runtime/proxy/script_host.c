@@ -3,10 +3,15 @@
 #include "proxy/fetch.h"
 #include "proxy/forward.h"
 #include "proxy/pipeline.h"
-#include "proxy/server.h"
+#include "proxy/server_internal.h"
 #include "proxy/target.h"
 #include "proxy/trace.h"
 #include "script/vm.h"
+
+static struct peri_redis *redis_of(void *generation)
+{
+    return ((const struct peri_generation *)generation)->server->redis;
+}
 
 static const struct peri_script_host script_host = {
     .on_verdict = peri_pipeline_on_verdict,
@@ -21,6 +26,7 @@ static const struct peri_script_host script_host = {
     .trace = peri_trace_add,
     .fetch_start = peri_fetch_start,
     .fetch_cancel = peri_fetch_cancel,
+    .redis = redis_of,
 };
 
 const struct peri_script_host *peri_server_script_host(void)

@@ -8,6 +8,7 @@
 #include "codec/json.h"
 #include "event/dns.h"
 #include "event/loop.h"
+#include "event/redis.h"
 #include "proxy/accesslog.h"
 #include "proxy/pipeline.h"
 #include "proxy/tap.h"
@@ -49,7 +50,10 @@ static bool server_open_pools(struct peri_server *server, const struct peri_serv
     struct peri_pools_options pools = {
         .loop = server->loop, .dns = server->dns, .connect = options->connect, .data = options->connect_data};
     server->pools = peri_pools_new(&pools);
-    return (server->dns || is_memory) && server->pools;
+    struct peri_redis_options redis = {
+        .loop = server->loop, .dns = server->dns, .connect = options->connect, .data = options->connect_data};
+    server->redis = peri_redis_new(&redis);
+    return (server->dns || is_memory) && server->pools && server->redis;
 }
 
 struct peri_server *peri_server_new(const struct peri_server_options *options)
@@ -191,6 +195,8 @@ void peri_server_free(struct peri_server *server)
         peri_loop_set_idle(server->loop, NULL, NULL);
         peri_vm_free(server->vm);
     }
+    if (server->redis)
+        peri_redis_free(server->redis);
     if (server->pools)
         peri_pools_free(server->pools);
     if (server->dns)

@@ -16,6 +16,7 @@ struct peri_keeper;
 struct peri_listener;
 struct peri_metrics_page;
 struct peri_pools;
+struct peri_redis;
 struct peri_tap;
 
 /// A listener of the configuration that is being served.
@@ -38,6 +39,7 @@ struct peri_server {
     struct peri_dns *dns;
     struct peri_pools *pools;
     struct peri_keeper *keeper; ///< of the current generation's upstreams
+    struct peri_redis *redis;
     struct peri_metrics_page *page;
     struct peri_accesslog *log;        ///< NULL when off
     struct peri_tap *tap;              ///< NULL when nobody records

@@ -113,6 +113,8 @@ struct peri_script_host {
     void (*trace)(struct peri_exchange *x, struct peri_slice json);
     /// Cancels a fetch; its completion is not called any more.
     void (*fetch_cancel)(struct peri_fetch *fetch);
+    /// Redis for the scripts of a generation (peri_script_set_generation).
+    struct peri_redis *(*redis)(void *generation);
 };
 
 #endif

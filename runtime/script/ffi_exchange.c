@@ -551,3 +551,8 @@ PERI_EXPORT const char *peri_ffi_error_text(int32_t code)
     default: return code > 0 && code < PERI_ERR_COUNT ? peri_err_info((peri_err_t)code)->text : "unknown error";
     }
 }
+
+PERI_EXPORT const char *peri_ffi_error_name(int32_t code)
+{
+    return code >= 0 && code < PERI_ERR_COUNT ? peri_err_info((peri_err_t)code)->name : "unknown";
+}

@@ -8,6 +8,7 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "event/loop.h"
+#include "event/redis.h"
 #include "script/script_types.h"
 #include "script/watchdog.h"
 
@@ -134,6 +135,9 @@ static void cancel_wait(struct peri_fiber *fiber)
     if (fiber->fetch)
         fiber->vm->host->fetch_cancel(fiber->fetch);
     fiber->fetch = NULL;
+    if (fiber->redis)
+        peri_redis_cancel(fiber->redis);
+    fiber->redis = NULL;
     fiber->wait = PERI_WAIT_NONE;
 }
 
@@ -150,6 +154,7 @@ enum peri_fiber_end peri_fiber_resume(struct peri_fiber *fiber, int nargs)
     peri_watchdog_leave();
     current = NULL;
     fiber->result = NULL;
+    fiber->reply = NULL;
     if (PERI_UNLIKELY(peri_ffi_ticks() - begun > LONG_TICKS))
         peri_loop_spend(fiber->vm->loop); // so that durations tell what scripts take
     if (status == 0) {
@@ -235,6 +240,7 @@ void peri_fiber_continue(struct peri_fiber *fiber, peri_err_t err)
 {
     peri_debug_assert(fiber->wait != PERI_WAIT_NONE && fiber->co && !current);
     fiber->fetch = NULL;
+    fiber->redis = NULL;
     cancel_wait(fiber);
     fiber->woken = err;
     enum peri_fiber_end end = peri_fiber_resume(fiber, 0);

@@ -22,6 +22,8 @@ struct peri_exchange;
 struct peri_fetch;
 struct peri_fetch_result;
 struct peri_heads;
+struct peri_redis_call;
+struct peri_redis_reply;
 struct peri_shm;
 
 /// Places on the stack of vm->anchor, a coroutine that never runs: its stack keeps these tables at fixed places, whatever the
@@ -116,6 +118,7 @@ enum peri_wait {
     PERI_WAIT_RESPONSE_BODY,
     PERI_WAIT_TASK,
     PERI_WAIT_FETCH,
+    PERI_WAIT_REDIS,
 };
 
 /// A coroutine with what it is for and what it waits for.
@@ -137,6 +140,8 @@ struct peri_fiber {
     struct peri_defer defer;
     struct peri_fetch *fetch;
     const struct peri_fetch_result *result; ///< borrowed while the fiber runs after a fetch
+    struct peri_redis_call *redis;
+    const struct peri_redis_reply *reply;   ///< borrowed while the fiber runs after a call to Redis
     struct peri_list waiters;               ///< its place in task->waiters
     struct peri_list link;                  ///< idle list, slot->fibers or script->fibers
     uint64_t mark;                          ///< ticks at the start of the present step, suspensions taken out

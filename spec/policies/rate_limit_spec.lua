@@ -352,6 +352,120 @@ describe("rate_limit", function()
         assert.equal(0, #shared "rate_limit":keys())
     end)
 
+    describe("with Redis", function()
+        local WHERE = "limits.internal:6379"
+
+        local function remote(settings)
+            settings = settings or {}
+            settings[1], settings.limit, settings.window = "rate_limit", settings.limit or 3, settings.window or "1m"
+            settings.by, settings.redis = "route", settings.redis or WHERE
+            return gateway(settings)
+        end
+
+        local function warnings(gw)
+            local list = {}
+            for _, line in ipairs(gw:log()) do
+                if line.message:find("Redis", 1, true) then
+                    list[#list + 1] = line.level .. " " .. line.message
+                end
+            end
+            return list
+        end
+
+        it("shares one bucket among gateways", function()
+            local a, b = remote(), remote()
+            b:redis(WHERE, { share = a:redis(WHERE) })
+            assert.equal("200 200", statuses(a, 2))
+            assert.equal("200 429", statuses(b, 2))
+            assert.equal("429", statuses(a, 1))
+            a:advance(20)
+            assert.equal("200 429", statuses(b, 2))
+            assert.equal(0, #shared "rate_limit":keys())
+        end)
+
+        it("says what is left as a local limit does", function()
+            local gw = remote()
+            gw:redis(WHERE)
+            local res = gw:get("/")
+            assert.response(res).has.headers { ratelimit = '"default";r=2;t=20' }
+            statuses(gw, 2)
+            gw:advance(12.5)
+            res = gw:get("/")
+            assert.response(res).is.problem(429)
+            assert.response(res).has.headers { ratelimit = '"default";r=0;t=48', ["retry-after"] = "8" }
+        end)
+
+        it("keeps a bucket no longer than it takes to fill", function()
+            local gw = remote()
+            local server = gw:redis(WHERE)
+            gw:get("/")
+            local key = server.commands[#server.commands][4]
+            assert.equal("perigee:rate_limit:", key:sub(1, 19))
+            assert.near(21, server:call("PTTL", key) / 1000, 0.1)
+            gw:advance(22)
+            assert.equal(0, server:call("EXISTS", key))
+        end)
+
+        it("begins keys with the prefix, for who shares a server without sharing limits", function()
+            local gw = remote { redis = { address = WHERE, prefix = "staging:" } }
+            local server = gw:redis(WHERE)
+            gw:get("/")
+            assert.equal("staging:rate_limit:", server.commands[#server.commands][4]:sub(1, 19))
+        end)
+
+        it("counts here while Redis is away, and says so once", function()
+            local gw = remote()
+            local server = gw:redis(WHERE)
+            assert.equal("200", statuses(gw, 1))
+            server:stop()
+            assert.equal("200 200 200 429", statuses(gw, 4))
+            assert.same({
+                'warn rate_limit: Redis is away: requests are counted on this machine limit="default" '
+                    .. 'reason="Redis cannot be reached"',
+            }, warnings(gw))
+            assert.equal(4, gw:metrics()['rate_limit_local_total{limit="default"}'])
+            server:start()
+            gw:advance "3s"
+            statuses(gw, 1) -- tries, and is counted here once more
+            assert.equal("200 200 429", statuses(gw, 3))
+            assert.equal(2, #warnings(gw))
+            assert.equal('info rate_limit: Redis is back limit="default"', warnings(gw)[2])
+        end)
+
+        it("waits for a slow Redis no longer than the timeout, and one request only", function()
+            local gw = remote { redis = { address = WHERE, timeout = "20ms" } }
+            local server = gw:redis(WHERE)
+            statuses(gw, 1)
+            server:delay "1s"
+            local before = gw:now()
+            assert.equal("200 200 200 429", statuses(gw, 4))
+            assert.near(0.02, gw:now() - before, 0.01)
+        end)
+
+        it("counts here when the server refuses the script or answers nonsense", function()
+            local gw = remote { limit = 1 }
+            gw:redis(WHERE, { password = "secret" })
+            assert.equal("200 429", statuses(gw, 2))
+            assert.truthy(warnings(gw)[1]:find("NOAUTH", 1, true))
+            shared "rate_limit":flush()
+            gw:close()
+            gw = remote { limit = 1 }
+            local server = gw:redis(WHERE)
+            gw:get("/")
+            local key = server.commands[#server.commands][4]
+            server:call("DEL", key)
+            server:call("HSET", key, "x", 1)
+            assert.equal("200", statuses(gw, 1))
+            assert.truthy(warnings(gw)[#warnings(gw)]:find("WRONGTYPE", 1, true))
+        end)
+
+        it("refuses an address that is none", function()
+            local errors = test.errors { policies = { { "rate_limit", limit = 1, redis = "limits" } } }
+            assert.equal("policies[1].redis.address", errors[1].path)
+            assert.truthy(errors[1].message:find("port", 1, true))
+        end)
+    end)
+
     for what, settings in pairs {
         ["without a limit"] = {}, ["with a limit of 0"] = { limit = 0 }, ["with half a request"] = { limit = 1.5 },
         ["with a negative limit"] = { limit = -1 }, ["with a window of 0"] = { limit = 1, window = "0s" },
@@ -362,7 +476,6 @@ describe("rate_limit", function()
         ["by a header that is no name"] = { limit = 1, by = "header:a b" }, ["by a table"] = { limit = 1, by = {} },
         ["with unknown headers"] = { limit = 1, headers = "on" },
         ["with a name in quotes"] = { limit = 1, name = 'a"b' },
-        ["with redis, which comes later"] = { limit = 1, redis = {} },
     } do
         it("is refused " .. what, function()
             settings[1] = "rate_limit"

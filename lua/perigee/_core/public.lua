@@ -8,8 +8,8 @@ local public = {}
 
 --- Modules that are fields of `perigee` too.
 public.MODULES = {
-    "base64", "cache", "crypto", "http", "ip", "json", "jwt", "log", "metrics", "regex", "shared", "time", "timer",
-    "uri",
+    "base64", "cache", "crypto", "http", "ip", "json", "jwt", "log", "metrics", "redis", "regex", "shared", "time",
+    "timer", "uri",
 }
 
 local allowed = { perigee = true }

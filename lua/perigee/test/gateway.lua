@@ -11,6 +11,7 @@ local json = require "perigee.json"
 local leaks = require "perigee.test._core.leaks"
 local misuse = require "perigee.test._core.misuse"
 local project = require "perigee.test.project"
+local redis = require "perigee.test.redis"
 local testing = require "perigee._core.testing"
 local upstream = require "perigee.test.upstream"
 local world = require "perigee.test.world"
@@ -522,6 +523,33 @@ function Gateway:metrics()
     return values
 end
 
+local REDIS_PORT = ":6379"
+
+--- A fake Redis for this gateway, with virtual time: what policies ask at `where` it answers.
+---@param where string address as policies give it; a name alone stands for port 6379
+---@param options? perigee.test.RedisOptions
+---@return perigee.test.Redis
+function Gateway:redis(where, options)
+    check(self, "redis")
+    misuse.check("gw:redis expects the address of the server", where, "string")
+    options = check_options(options, { password = "string", share = "table" })
+    if options.share and not redis.is(options.share) then
+        misuse.raise "gw:redis: 'share' is what another gw:redis(…) returned"
+    end
+    local text = (where:find(":", 1, true) and where or where .. REDIS_PORT):lower()
+    local server = options.share or redis.new(text, options)
+    self.doors[text] = { fake = server }
+    self.server:door(text, nil)
+    server.doors[#server.doors + 1] = {
+        open = function(kind)
+            if not self.is_closed and not self.is_stopped then
+                self.server:door(text, kind)
+            end
+        end,
+    }
+    return server
+end
+
 -- ---------------------------------------------------------------- between turns, and at the end
 
 function Gateway:_accept()
@@ -532,7 +560,9 @@ function Gateway:_accept()
     if not raw then
         return false
     end
-    self.connections[#self.connections + 1] = upstream.connection(raw, self.doors[text])
+    local door = self.doors[text]
+    local connection = redis.is(door.fake) and redis.connection(raw, door) or upstream.connection(raw, door)
+    self.connections[#self.connections + 1] = connection
     return true
 end
 
