@@ -36,7 +36,23 @@ local RateLimit = perigee.policy {
             doc = "What the client is told: `RateLimit`, `X-RateLimit-*` or nothing.",
         },
         name = { type = "string", default = "default", check = check_name, doc = "Name of the limit in `RateLimit`." },
-        redis = remote.FIELD,
+        redis = {
+            type = "table", short = "address",
+            doc = "Redis that counts for several machines. Without it each counts for itself.",
+            fields = {
+                address = {
+                    type = "string", required = true, check = remote.check, doc = "`\"host:port\"` or `\"unix:/path\"`.",
+                },
+                user = { type = "string", min = 1, max = 1024, doc = "Name for `AUTH`. Without it: the default user." },
+                password = { type = "string", min = 1, max = 1024, secret = true, doc = "For `AUTH`." },
+                database = { type = "integer", min = 0, max = 65535, default = 0, doc = "Number of the database." },
+                timeout = {
+                    type = "duration", min = "1ms", max = "10s", default = "100ms",
+                    doc = "How long a request waits for Redis before it is counted here.",
+                },
+                prefix = { type = "string", default = "perigee:", max = 100, doc = "What keys in Redis begin with." },
+            },
+        },
     },
 }
 

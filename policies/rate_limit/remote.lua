@@ -11,29 +11,13 @@ local remote = {}
 local counted_locally = perigee.metrics.counter("rate_limit_local_total",
     "Requests of limits with Redis that were counted on this machine, because Redis was away.", { "limit" })
 
-local function check_address(text)
+--- What is wrong with the address of a server; nil when nothing is.
+---@param text string
+---@return string|nil message
+function remote.check(text)
     local ok, message = pcall(perigee.redis, { address = text })
     return not ok and message:gsub("^.*'address': ", "") or nil
 end
-
---- The setting.
-remote.FIELD = {
-    type = "table", short = "address",
-    doc = "Redis that counts for several machines. Without it each counts for itself.",
-    fields = {
-        address = {
-            type = "string", required = true, check = check_address, doc = "`\"host:port\"` or `\"unix:/path\"`.",
-        },
-        user = { type = "string", min = 1, max = 1024, doc = "Name for `AUTH`. Without it: the default user." },
-        password = { type = "string", min = 1, max = 1024, secret = true, doc = "`file \"redis.password\"`." },
-        database = { type = "integer", min = 0, max = 65535, default = 0, doc = "Number of the database." },
-        timeout = {
-            type = "duration", min = "1ms", max = "10s", default = "100ms",
-            doc = "How long a request waits for Redis before it is counted here.",
-        },
-        prefix = { type = "string", default = "perigee:", max = 100, doc = "What all keys in Redis begin with." },
-    },
-}
 
 --- The limit of a use of the policy.
 ---@param conf table settings of the policy, with `redis`

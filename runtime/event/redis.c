@@ -114,8 +114,8 @@ static struct peri_slice keep(char **out, struct peri_slice text)
 
 static struct redis_client *client_new(struct peri_redis *redis, const struct peri_redis_target *target)
 {
-    struct redis_client *client = calloc(1, sizeof(*client) + target->host.len + target->user.len +
-                                                target->password.len + 3);
+    struct redis_client *client =
+        calloc(1, sizeof(*client) + target->host.len + target->user.len + target->password.len + 3);
     if (!client)
         return NULL;
     char *texts = (char *)(client + 1);
@@ -397,8 +397,8 @@ static peri_err_t client_connect_memory(struct redis_client *client)
 
 static peri_err_t client_connect_to(struct redis_client *client, const struct sockaddr_storage *address)
 {
-    client->stream = peri_stream_connect_tcp(client->redis->options.loop, (const struct sockaddr *)address, &redis_events,
-                                             client);
+    client->stream =
+        peri_stream_connect_tcp(client->redis->options.loop, (const struct sockaddr *)address, &redis_events, client);
     return client->stream ? PERI_OK : PERI_ERR_CONNECT;
 }
 
@@ -461,7 +461,8 @@ static peri_err_t client_connect(struct redis_client *client)
 
 // ---- calls ----
 
-static struct redis_client *client_get(struct peri_redis *redis, const struct peri_redis_target *target, peri_err_t *err)
+static struct redis_client *client_get(struct peri_redis *redis, const struct peri_redis_target *target,
+                                       peri_err_t *err)
 {
     struct redis_client *client = client_find(redis, target);
     if (client)
@@ -501,10 +502,10 @@ static peri_err_t client_queue(struct redis_client *client, struct peri_redis_ca
     return err;
 }
 
-struct peri_redis_call *peri_redis_call(struct peri_redis *redis, const struct peri_redis_target *target,
-                                        const struct peri_slice *args, uint32_t count,
-                                        void (*on_done)(void *data, peri_err_t err, const struct peri_redis_reply *reply),
-                                        void *data, peri_err_t *err)
+struct peri_redis_call *
+peri_redis_call(struct peri_redis *redis, const struct peri_redis_target *target, const struct peri_slice *args,
+                uint32_t count, void (*on_done)(void *data, peri_err_t err, const struct peri_redis_reply *reply),
+                void *data, peri_err_t *err)
 {
     struct redis_client *client = client_get(redis, target, err);
     if (!client)

@@ -16,8 +16,8 @@ struct peri_redis_call;
 struct peri_redis_reply;
 struct peri_stream;
 
-#define PERI_REDIS_CLIENTS 64         ///< servers (with different settings) at a time
-#define PERI_REDIS_QUEUE 4096         ///< calls under way on one connection
+#define PERI_REDIS_CLIENTS 64          ///< servers (with different settings) at a time
+#define PERI_REDIS_QUEUE 4096          ///< calls under way on one connection
 #define PERI_REDIS_QUEUE_BYTES 4194304 ///< bytes that wait to be sent on one connection
 
 struct peri_redis_options {
@@ -47,10 +47,10 @@ void peri_redis_free(struct peri_redis *redis);
 /// Sends a command: `args` (1 to PERI_REDIS_ARGS) and `target` are borrowed for the call. on_done(data, PERI_OK, reply) or (data, err,
 /// NULL) is called once from the loop, the reply (which may be an error of the server) borrowed for that call. When the command cannot be
 /// sent, returns NULL and sets *err: PERI_ERR_NOMEM, PERI_ERR_UPSTREAM_OVERFLOW, or why the server is away.
-struct peri_redis_call *peri_redis_call(struct peri_redis *redis, const struct peri_redis_target *target,
-                                        const struct peri_slice *args, uint32_t count,
-                                        void (*on_done)(void *data, peri_err_t err, const struct peri_redis_reply *reply),
-                                        void *data, peri_err_t *err);
+struct peri_redis_call *
+peri_redis_call(struct peri_redis *redis, const struct peri_redis_target *target, const struct peri_slice *args,
+                uint32_t count, void (*on_done)(void *data, peri_err_t err, const struct peri_redis_reply *reply),
+                void *data, peri_err_t *err);
 
 /// Forgets the call; on_done is not called. The command may still be carried out.
 void peri_redis_cancel(struct peri_redis_call *call);

@@ -144,7 +144,8 @@ void peri_redis_reader_free(struct peri_redis_reader *reader)
 peri_err_t peri_redis_reader_feed(struct peri_redis_reader *reader, struct peri_slice data)
 {
     size_t waiting = reader->parser->len - reader->parser->pos;
-    if (waiting + data.len > 2 * PERI_REDIS_REPLY_BYTES) // the largest reply with its framing, and what came with its end
+    if (waiting + data.len >
+        2 * PERI_REDIS_REPLY_BYTES) // the largest reply with its framing, and what came with its end
         return PERI_ERR_RESPONSE_TOO_LARGE;
     return redisReaderFeed(reader->parser, data.ptr, data.len) == REDIS_OK ? PERI_OK : PERI_ERR_NOMEM;
 }

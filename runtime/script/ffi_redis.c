@@ -7,8 +7,8 @@
 #include "script/script_types.h"
 #include "script/vm.h"
 
-#define PERI_REDIS_TIMEOUT_MAX 3600             // seconds
-#define PERI_REDIS_COMMAND_BYTES (1024 * 1024)  // of all arguments
+#define PERI_REDIS_TIMEOUT_MAX 3600            // seconds
+#define PERI_REDIS_COMMAND_BYTES (1024 * 1024) // of all arguments
 #define PERI_REDIS_DATABASE_MAX 65535
 
 static struct peri_slice slice_of(const struct peri_ffi_str *text)

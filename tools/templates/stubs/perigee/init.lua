@@ -14,6 +14,7 @@
 ---@field jwt perigee.jwt.module
 ---@field log perigee.log.module
 ---@field metrics perigee.metrics.module
+---@field redis perigee.redis.module
 ---@field regex perigee.regex.module
 ---@field shared perigee.shared.module
 ---@field time perigee.time.module

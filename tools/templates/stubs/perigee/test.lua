@@ -130,6 +130,12 @@ function test_Gateway:log() end
 ---@return table<string, number>
 function test_Gateway:metrics() end
 
+--- A fake Redis for this gateway, with virtual time: what policies ask at `where` it answers.
+---@param where string address as policies give it; a name alone stands for port 6379
+---@param options? perigee.test.RedisOptions
+---@return perigee.test.Redis
+function test_Gateway:redis(where, options) end
+
 --- Closes the gateway. Called by the kit after each test.
 function test_Gateway:close() end
 
@@ -172,6 +178,38 @@ local test_Request = {}
 ---@field level "debug"|"info"|"warn"|"error"
 ---@field message string
 local test_LogLine = {}
+
+---@class perigee.test.Redis
+---@field name string
+---@field commands string[][] what it has been asked: lists of name and arguments
+local test_Redis = {}
+
+--- Asks the server, as a client of it would; at once, and not counted among its commands.
+---@param name string
+---@param ... string|number
+---@return any reply a string, a number, false for nil, a list, { ok = text } or { err = text }
+function test_Redis:call(name, ...) end
+
+--- Every reply comes so much later from now on.
+---@param span number|string seconds, or a duration such as "50ms"
+function test_Redis:delay(span) end
+
+--- The server is gone: connections break, new ones are refused. What it held is kept, as by a server that saves it.
+function test_Redis:stop() end
+
+--- It takes commands and connections, and answers nothing.
+function test_Redis:hang() end
+
+--- It is there again. What it was asked while it hung is forgotten.
+function test_Redis:start() end
+
+--- Forgets everything that it holds, and what it was asked.
+function test_Redis:reset() end
+
+---@class perigee.test.RedisOptions
+---@field password? string that AUTH must give
+---@field share? perigee.test.Redis the same server at one more address, or for one more gateway
+local test_RedisOptions = {}
 
 ---@class perigee.test.Failure
 local test_Failure = {}
