@@ -41,7 +41,8 @@ local RateLimit = perigee.policy {
             doc = "Redis that counts for several machines. Without it each counts for itself.",
             fields = {
                 address = {
-                    type = "string", required = true, check = remote.check, doc = "`\"host:port\"` or `\"unix:/path\"`.",
+                    type = "string", required = true, check = remote.check,
+                    doc = "`\"host:port\"` or `\"unix:/path\"`.",
                 },
                 user = { type = "string", min = 1, max = 1024, doc = "Name for `AUTH`. Without it: the default user." },
                 password = { type = "string", min = 1, max = 1024, secret = true, doc = "For `AUTH`." },

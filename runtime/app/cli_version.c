@@ -8,8 +8,8 @@
 #include "codec/json.h"
 #include "codec/regex.h"
 #include "event/dns.h"
-#include "event/redis_reply.h"
 #include "event/loop.h"
+#include "event/redis_reply.h"
 #include "script/vm.h"
 #include "version.h"
 

@@ -141,12 +141,12 @@ struct peri_fiber {
     struct peri_fetch *fetch;
     const struct peri_fetch_result *result; ///< borrowed while the fiber runs after a fetch
     struct peri_redis_call *redis;
-    const struct peri_redis_reply *reply;   ///< borrowed while the fiber runs after a call to Redis
-    struct peri_list waiters;               ///< its place in task->waiters
-    struct peri_list link;                  ///< idle list, slot->fibers or script->fibers
-    uint64_t mark;                          ///< ticks at the start of the present step, suspensions taken out
-    uint64_t suspended;                     ///< ticks at the last suspension; 0 before the first
-    uint64_t waited;                        ///< ticks of the suspensions of the present step
+    const struct peri_redis_reply *reply; ///< borrowed while the fiber runs after a call to Redis
+    struct peri_list waiters;             ///< its place in task->waiters
+    struct peri_list link;                ///< idle list, slot->fibers or script->fibers
+    uint64_t mark;                        ///< ticks at the start of the present step, suspensions taken out
+    uint64_t suspended;                   ///< ticks at the last suspension; 0 before the first
+    uint64_t waited;                      ///< ticks of the suspensions of the present step
 };
 
 /// What a script left to be run: perigee.spawn, timer.after, timer.every.
