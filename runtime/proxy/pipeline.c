@@ -145,7 +145,8 @@ static void send_response(struct peri_exchange *x)
 {
     struct peri_forward *f = x->forward;
     peri_debug_assert(x->state == PERI_X_RESPONSE && !f->has_sent_head);
-    peri_err_t err = peri_forward_check_response(x);
+    bool is_usual = f->broken == PERI_OK && x->req.upgrade.len == 0;
+    peri_err_t err = PERI_LIKELY(is_usual) ? PERI_OK : peri_forward_check_response(x);
     if (err != PERI_OK) {
         peri_pipeline_fail(x, err);
         return;
