@@ -16,6 +16,7 @@ local CASES = {
         headers = { ["x-api-key"] = "k" },
     },
     body_limit = { policies = { { "body_limit", max = "1k" } }, method = "POST", body = "text" },
+    concurrency_limit = { policies = { { "concurrency_limit", limit = 10, by = "client" } } },
     cors = {
         policies = { { "cors", origins = { "https://a.example" } } }, headers = { origin = "https://a.example" },
     },
@@ -23,6 +24,7 @@ local CASES = {
         policies = { "grpc_web" }, method = "POST", body = "AAAAAAA=",
         headers = { ["content-type"] = "application/grpc-web-text" },
     },
+    fault = { policies = { { "fault", delay = { time = "1s", percent = 0.0001 }, abort = { status = 500, percent = 0 } } } },
     headers = {
         policies = { { "headers", request = { set = { ["x-a"] = "1" } }, response = { remove = { "x-b" } } } },
     },
@@ -33,7 +35,10 @@ local CASES = {
     },
     key_auth = { policies = { { "key_auth", keys = { k = "ada" } } }, headers = { ["x-api-key"] = "k" } },
     rate_limit = { policies = { { "rate_limit", limit = 1000000, window = "1s" } } },
+    mirror = { policies = { { "mirror", upstream = "api", percent = 0.0001 } } },
     request_id = { policies = { "request_id" } },
+    retry = { policies = { "retry" } },
+    traffic_split = { policies = { { "traffic_split", upstreams = { "api" }, by = "client" } } },
 }
 
 local function describe_findings(findings)

@@ -13,8 +13,10 @@ local AGREED = {
     acl = { "allow", "deny", "claim" },
     basic_auth = { "users", "realm" },
     body_limit = { "max" },
+    concurrency_limit = { "limit", "by", "queue", "wait" },
     cors = { "origins", "methods", "headers", "expose", "credentials", "max_age" },
     grpc_web = {},
+    fault = { "delay", "abort", "header" },
     headers = { "request", "response" },
     ip_restriction = { "allow", "deny" },
     jwt = {
@@ -22,8 +24,11 @@ local AGREED = {
         "cookie", "required_claims", "forward_claims",
     },
     key_auth = { "keys", "header", "query", "hide" },
+    mirror = { "upstream", "percent", "header", "max_body", "timeout" },
     rate_limit = { "limit", "window", "burst", "by", "headers", "redis" },
     request_id = { "header", "trust" },
+    retry = { "attempts", "on" },
+    traffic_split = { "upstreams", "by" },
 }
 
 local SECRET = { jwt = { "secret", "jwks_file" }, key_auth = { "keys" }, basic_auth = { "users" } }
@@ -234,6 +239,7 @@ local REFUSING = {
     acl = { { "acl", allow = { "staff" } }, 401 },
     basic_auth = { { "basic_auth", users = { ada = perigee.crypto.password.hash("lovelace", 10) } }, 401 },
     cors = { { "cors", origins = { "https://app.example" } }, 403 },
+    fault = { { "fault", abort = { status = 500 } }, 500 },
     ip_restriction = { { "ip_restriction", deny = { "0.0.0.0/0" } }, 403 },
     jwt = { { "jwt", secret = ("s"):rep(32) }, 401 },
     key_auth = { { "key_auth", keys = { k = "ada" } }, 401 },

@@ -21,6 +21,7 @@ local QUICK = { ["x-quick"] = "1" } -- a request that nothing holds up
 ---@field ending? string
 ---@field decision? string what the hook returns afterwards: "reply", "error", "message"; nothing by default
 ---@field logs? boolean the policy has on_log too
+---@field before? table use of a policy that comes before it
 ---@field turns? integer turns of the loop before the end comes; by default all until everything waits
 
 -- ---------------------------------------------------------------- what the hooks do
@@ -184,9 +185,10 @@ local function dispatcher(run)
 end
 
 local function route_of(run)
-    local cell = run.cell
+    local cell, probe = run.cell, { "probe", at = dispatcher(run) }
     local route = {
-        name = "cell", match = { path = "/cell" }, policies = { { "probe", at = dispatcher(run) } }, upstream = "api",
+        name = "cell", match = { path = "/cell" }, policies = cell.before and { cell.before, probe } or { probe },
+        upstream = "api",
         timeouts = cell.ending == "the upstream's head is late" and { request = "1s" } or nil,
     }
     if cell.hook == "handler" then
@@ -208,7 +210,7 @@ local function route_of(run)
             return "api"
         end
     elseif cell.hook == "when" then
-        route.policies[1].when = function(req)
+        probe.when = function(req)
             if not is_quick(req) and run.entered == 0 then
                 stay(run, req)
             end
