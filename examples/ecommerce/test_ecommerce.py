@@ -268,6 +268,61 @@ def test_a_dead_payment_instance_is_named_and_costs_every_other_order(launch):
     shop.stop()
 
 
+@contextlib.contextmanager
+def chaos(shop, mode):
+    """payment1 misbehaves for as long as the block lasts."""
+    def switch(mode):
+        response = client.fetch(f"127.0.0.1:{shop.base + 924}", "POST", "/chaos", body=mode.encode())
+        assert response.status == 200 and json.loads(response.body) == {"chaos": mode, "instance": "payment1"}
+
+    switch(mode)
+    try:
+        yield
+    finally:
+        switch("off")
+
+
+def check_kept_as_answered(shop, answers):
+    for answer in answers:
+        order = json.loads(answer.body)
+        kept = json.loads(shop.get(f"/orders/{order['id']}", shop.logged_in()).body)
+        assert order["status"] == kept["status"] == ("paid" if answer.status == 201 else "unpaid")
+
+
+def test_a_payment_instance_that_answers_errors_charges_nothing(shop):
+    with chaos(shop, "errors"):
+        answers = [shop.order() for _ in range(4)]
+        assert sorted(answer.status for answer in answers) == [201, 201, 503, 503]
+        assert shop.get("/products").status == 200
+    check_kept_as_answered(shop, answers)
+    assert [shop.order().status for _ in range(4)] == [201] * 4
+
+
+def test_a_slow_payment_instance_delays_its_orders_and_nobody_else(shop):
+    with chaos(shop, "slow"), contextlib.ExitStack() as stack:
+        customers = [stack.enter_context(client.Client(shop.address)) for _ in range(2)]
+        body = json.dumps({"items": [{"product": "3", "quantity": 1}]}).encode()
+        for customer in customers:
+            customer.send_request("POST", "/orders", shop.logged_in(), body)
+        assert shop.get("/products").status == 200
+        answers = [customer.read_response() for customer in customers]
+    assert [answer.status for answer in answers] == [201, 201]
+    check_kept_as_answered(shop, answers)
+
+    def durations():
+        ids = {answer.headers.get("x-request-id") for answer in answers}
+        return [line["duration_ms"] for line in shop.exchanges("order-sidecar") if line.get("request_id") in ids and line["route"] == "payment"]
+
+    wait.until(lambda: len(durations()) == 2, "both charges had been logged")
+    assert min(durations()) < 2000 <= max(durations())
+
+
+@pytest.mark.parametrize("mode", [b"", b"on", b"errors and more, far too much of it"])
+def test_the_chaos_switch_knows_three_positions(shop, mode):
+    assert client.fetch(f"127.0.0.1:{shop.base + 924}", "POST", "/chaos", body=mode).status == 400
+    assert shop.get("/chaos").status == 404  # not a matter of customers
+
+
 # ---------------------------------------------------------------- opening and closing
 
 def test_what_it_prints_works_line_by_line(launch):
