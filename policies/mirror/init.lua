@@ -74,7 +74,7 @@ local function copy_headers(self, req)
             headers[name] = before and before .. (name == "cookie" and "; " or ", ") .. value or value
         end
     end
-    headers.host, headers[self.header] = req.host, "1"
+    headers.host, headers[self.header] = headers.host or req.host, "1"
     return headers
 end
 

@@ -41,14 +41,14 @@ describe("mirror", function()
     it("copies body and headers", function()
         local gw = gateway()
         gw:post("/", { body = "text", headers = {
-            ["x-a"] = { "1", "2" }, cookie = { "a=1", "b=2" }, ["content-type"] = "text/x-mine", host = "shop.example",
+            ["x-a"] = { "1", "2" }, cookie = { "a=1", "b=2" }, ["content-type"] = "text/x-mine", host = "shop.example:81",
         } })
         local copy = copies(gw)[1]
         assert.equal("POST text", copy.method .. " " .. copy.body)
         assert.equal("1, 2", copy.headers["x-a"])
         assert.equal("a=1; b=2", copy.headers["cookie"])
         assert.equal("text/x-mine", copy.headers["content-type"])
-        assert.equal("shop.example", copy.headers["host"])
+        assert.equal("shop.example:81", copy.headers["host"])
     end)
 
     it("marks copies, and only them", function()
