@@ -41,7 +41,8 @@ describe("mirror", function()
     it("copies body and headers", function()
         local gw = gateway()
         gw:post("/", { body = "text", headers = {
-            ["x-a"] = { "1", "2" }, cookie = { "a=1", "b=2" }, ["content-type"] = "text/x-mine", host = "shop.example:81",
+            ["x-a"] = { "1", "2" }, cookie = { "a=1", "b=2" }, ["content-type"] = "text/x-mine",
+            host = "shop.example:81",
         } })
         local copy = copies(gw)[1]
         assert.equal("POST text", copy.method .. " " .. copy.body)
