@@ -85,6 +85,11 @@ void peri_stream_peer(const struct peri_stream *stream, char ip[46], uint16_t *p
     *port = stream->peer->port;
 }
 
+void peri_stream_local(const struct peri_stream *stream, char ip[46], uint16_t *port)
+{
+    stream->ops->local(stream, ip, port);
+}
+
 peri_err_t peri_stream_set_peer(struct peri_stream *stream, struct peri_slice ip, uint16_t port)
 {
     struct peri_stream_peer *peer = stream->peer ? stream->peer : calloc(1, sizeof(*peer));

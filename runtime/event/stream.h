@@ -103,6 +103,9 @@ void peri_stream_close_gently(struct peri_stream *stream, uint64_t max_ms, bool 
 /// Text form of the peer's address, NUL-terminated ("unix", "memory" where there is none; see peri_stream_set_peer); *port may be 0.
 void peri_stream_peer(const struct peri_stream *stream, char ip[46], uint16_t *port);
 
+/// Text form of our own address on the stream, as peri_stream_peer.
+void peri_stream_local(const struct peri_stream *stream, char ip[46], uint16_t *port);
+
 /// What peri_stream_peer says from now on, also of a stream that speaks TLS over this one: a proxy in between has said who the peer
 /// is. `ip` is cut at 45 bytes. PERI_ERR_NOMEM.
 peri_err_t peri_stream_set_peer(struct peri_stream *stream, struct peri_slice ip, uint16_t port);

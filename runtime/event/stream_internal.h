@@ -21,6 +21,7 @@ struct peri_stream_ops {
     void (*shutdown)(struct peri_stream *stream);
     void (*close)(struct peri_stream *stream, bool is_reset);
     void (*peer)(const struct peri_stream *stream, char ip[46], uint16_t *port);
+    void (*local)(const struct peri_stream *stream, char ip[46], uint16_t *port);
 };
 
 /// Who a proxy in between said that the peer is.

@@ -161,6 +161,7 @@ static const struct peri_stream_ops memory_ops = {
     .shutdown = memory_shutdown,
     .close = memory_close,
     .peer = memory_peer,
+    .local = memory_peer,
 };
 
 size_t peri_stream_unread(const struct peri_stream *stream)

@@ -559,6 +559,11 @@ static void tls_peer(const struct peri_stream *stream, char ip[46], uint16_t *po
     peri_stream_peer(PERI_CONTAINER(stream, const struct tls_stream, base)->lower, ip, port);
 }
 
+static void tls_local(const struct peri_stream *stream, char ip[46], uint16_t *port)
+{
+    peri_stream_local(PERI_CONTAINER(stream, const struct tls_stream, base)->lower, ip, port);
+}
+
 static void on_lower_close(struct peri_stream *lower)
 {
     struct tls_stream *tls = peri_stream_data(lower);
@@ -580,6 +585,7 @@ static const struct peri_stream_ops tls_ops = {
     .shutdown = tls_shutdown,
     .close = tls_close,
     .peer = tls_peer,
+    .local = tls_local,
 };
 
 static const struct peri_stream_events lower_events = {

@@ -145,21 +145,41 @@ static void uv_backend_close(struct peri_stream *stream, bool is_reset)
     uv_close(&self->handle.any, on_uv_close);
 }
 
+static void write_address(const struct sockaddr_storage *address, char ip[46], uint16_t *port)
+{
+    uv_ip_name((const struct sockaddr *)address, ip, 46);
+    if (strncmp(ip, "::ffff:", 7) == 0 && strchr(ip, '.'))
+        memmove(ip, ip + 7, strlen(ip + 7) + 1);
+    *port = ntohs(address->ss_family == AF_INET6 ? ((const struct sockaddr_in6 *)address)->sin6_port
+                                                 : ((const struct sockaddr_in *)address)->sin_port);
+}
+
+static void write_unix(char ip[46], uint16_t *port)
+{
+    memcpy(ip, "unix", sizeof("unix"));
+    *port = 0;
+}
+
 static void uv_backend_peer(const struct peri_stream *stream, char ip[46], uint16_t *port)
 {
     const struct uv_stream_backend *self = PERI_CONTAINER(stream, const struct uv_stream_backend, base);
-    *port = 0;
     struct sockaddr_storage address;
     int len = sizeof(address);
-    if (self->is_pipe || uv_tcp_getpeername(&self->handle.tcp, (struct sockaddr *)&address, &len) < 0) {
-        memcpy(ip, "unix", sizeof("unix"));
-        return;
-    }
-    uv_ip_name((struct sockaddr *)&address, ip, 46);
-    if (strncmp(ip, "::ffff:", 7) == 0 && strchr(ip, '.'))
-        memmove(ip, ip + 7, strlen(ip + 7) + 1);
-    *port = ntohs(address.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&address)->sin6_port
-                                                : ((struct sockaddr_in *)&address)->sin_port);
+    if (self->is_pipe || uv_tcp_getpeername(&self->handle.tcp, (struct sockaddr *)&address, &len) < 0)
+        write_unix(ip, port);
+    else
+        write_address(&address, ip, port);
+}
+
+static void uv_backend_local(const struct peri_stream *stream, char ip[46], uint16_t *port)
+{
+    const struct uv_stream_backend *self = PERI_CONTAINER(stream, const struct uv_stream_backend, base);
+    struct sockaddr_storage address;
+    int len = sizeof(address);
+    if (self->is_pipe || uv_tcp_getsockname(&self->handle.tcp, (struct sockaddr *)&address, &len) < 0)
+        write_unix(ip, port);
+    else
+        write_address(&address, ip, port);
 }
 
 static const struct peri_stream_ops uv_backend_ops = {
@@ -170,6 +190,7 @@ static const struct peri_stream_ops uv_backend_ops = {
     .shutdown = uv_backend_shutdown,
     .close = uv_backend_close,
     .peer = uv_backend_peer,
+    .local = uv_backend_local,
 };
 
 static struct uv_stream_backend *backend_new(struct peri_loop *loop, bool is_pipe)
