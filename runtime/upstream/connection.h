@@ -10,6 +10,7 @@
 #include "upstream/pool.h"
 
 struct peri_attempt;
+struct peri_dial;
 struct peri_h2;
 struct peri_stream;
 struct peri_stream_events;
@@ -19,6 +20,7 @@ struct peri_upstream_connection {
     struct peri_pool *pool;       ///< referenced
     struct peri_stream *stream;   ///< NULL until the address is known
     struct peri_attempt *attempt; ///< NULL while idle or closing; of a session: waits for the server's settings
+    struct peri_dial *dial;       ///< what it is for instead (upstream/dial.h); NULL for the others, and once that is over
     struct peri_h1 h1;
     struct peri_h2 *h2;      ///< as a session (upstream/session.h); NULL otherwise
     struct peri_defer flush; ///< of a session: what its streams have to send
@@ -38,6 +40,11 @@ struct peri_upstream_connection *peri_pool_take(struct peri_pool *pool);
 struct peri_upstream_connection *peri_pool_connect(struct peri_pool *pool, const struct peri_stream_events *events,
                                                    struct peri_attempt *attempt, uint64_t connect_ms,
                                                    void (*on_fail)(struct peri_upstream_connection *c, peri_err_t err));
+
+/// As peri_pool_connect, but for `dial`: no attempt ever uses the connection, and none waits for it.
+struct peri_upstream_connection *peri_pool_dial(struct peri_pool *pool, const struct peri_stream_events *events,
+                                                struct peri_dial *dial, uint64_t connect_ms,
+                                                void (*on_fail)(struct peri_upstream_connection *c, peri_err_t err));
 
 /// Gives a connection whose exchange is complete back: kept idle, or closed when the pool is full.
 void peri_pool_put(struct peri_upstream_connection *c);

@@ -298,7 +298,8 @@ struct peri_upstream_connection *peri_pool_take(struct peri_pool *pool)
 static void on_timer(struct peri_timer *timer)
 {
     struct pending_connection *p = PERI_CONTAINER(timer, struct pending_connection, base.timer);
-    if (p->base.attempt && !p->base.is_connected && !p->base.h2)
+    bool is_wanted = p->base.attempt || p->base.dial;
+    if (is_wanted && !p->base.is_connected && !p->base.h2)
         p->on_fail(&p->base, PERI_ERR_CONNECT_TIMEOUT);
     else if (!p->base.attempt)
         peri_upstream_connection_close(&p->base);
@@ -410,28 +411,54 @@ static void pending_connect(struct pending_connection *p)
     }
 }
 
-struct peri_upstream_connection *peri_pool_connect(struct peri_pool *pool, const struct peri_stream_events *events,
-                                                   struct peri_attempt *attempt, uint64_t connect_ms,
-                                                   void (*on_fail)(struct peri_upstream_connection *c, peri_err_t err))
+// A connection that is not on its way yet; it counts as open.
+static struct pending_connection *pending_new(struct peri_pool *pool, const struct peri_stream_events *events,
+                                              void (*on_fail)(struct peri_upstream_connection *c, peri_err_t err))
 {
     struct pending_connection *p = calloc(1, sizeof(*p));
     if (!p)
         return NULL;
     p->base.pool = pool;
-    p->base.attempt = attempt;
     p->events = events;
     p->on_fail = on_fail;
     pool->open++;
-    pool->connecting++;
     if (pool->settings.open)
         ++*pool->settings.open;
     peri_list_init(&p->base.link);
     peri_timer_init(&p->base.timer, on_timer);
     peri_defer_init(&p->failure, on_failure);
+    return p;
+}
+
+static struct peri_upstream_connection *pending_start(struct pending_connection *p, uint64_t connect_ms)
+{
     if (connect_ms > 0)
-        peri_timer_start(peri_pool_loop(pool), &p->base.timer, connect_ms);
+        peri_timer_start(peri_pool_loop(p->base.pool), &p->base.timer, connect_ms);
     pending_connect(p);
     return &p->base;
+}
+
+struct peri_upstream_connection *peri_pool_connect(struct peri_pool *pool, const struct peri_stream_events *events,
+                                                   struct peri_attempt *attempt, uint64_t connect_ms,
+                                                   void (*on_fail)(struct peri_upstream_connection *c, peri_err_t err))
+{
+    struct pending_connection *p = pending_new(pool, events, on_fail);
+    if (!p)
+        return NULL;
+    p->base.attempt = attempt;
+    pool->connecting++;
+    return pending_start(p, connect_ms);
+}
+
+struct peri_upstream_connection *peri_pool_dial(struct peri_pool *pool, const struct peri_stream_events *events,
+                                                struct peri_dial *dial, uint64_t connect_ms,
+                                                void (*on_fail)(struct peri_upstream_connection *c, peri_err_t err))
+{
+    struct pending_connection *p = pending_new(pool, events, on_fail);
+    if (!p)
+        return NULL;
+    p->base.dial = dial;
+    return pending_start(p, connect_ms);
 }
 
 void peri_pool_put(struct peri_upstream_connection *c)
@@ -460,8 +487,9 @@ void peri_upstream_connection_close(struct peri_upstream_connection *c)
         return;
     c->is_closing = true;
     c->attempt = NULL;
-    if (!c->is_connected)
+    if (!c->is_connected && !c->dial)
         c->pool->connecting--;
+    c->dial = NULL;
     if (!peri_list_is_empty(&c->link)) {
         peri_list_remove(&c->link);
         c->pool->idle_count -= c->h2 == NULL;
