@@ -14,6 +14,7 @@ struct peri_connection;
 struct peri_exchange;
 struct peri_metrics_page;
 struct peri_stream;
+struct peri_tcp_owner;
 struct peri_tls_info;
 struct peri_tls_server;
 
@@ -24,7 +25,10 @@ struct peri_connection_home {
     struct peri_h1_limits limits;                  ///< of heads, from the settings
     const struct peri_owner_ops *owner;
     void *owner_data;
-    struct peri_list connections; ///< open connections, by peri_connection.link
+    const struct peri_tcp_owner *tcp; ///< passes clients on as they are (downstream/tcp.h); NULL: HTTP
+    void *tcp_data;                   ///< the TCP owner's
+    bool looks_at_hello;              ///< clients without TLS of ours are asked for the server name in theirs
+    struct peri_list connections;     ///< open connections, by peri_connection.link
     uint32_t count;
     struct peri_metrics_page *page; ///< counts connections; NULL for none
     bool is_draining;

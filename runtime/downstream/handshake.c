@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "downstream/connection.h"
+#include "downstream/tcp.h"
 #include "event/stream.h"
 #include "event/tls.h"
 #include "shared/metrics.h"
@@ -44,6 +45,16 @@ static void handshake_fail(struct handshake *h)
     peri_stream_close(h->stream);
 }
 
+// The connection that speaks what was agreed on.
+static bool open_connection(struct peri_connection_home *home, struct peri_stream *stream, struct peri_tls_info *tls)
+{
+    if (home->tcp)
+        return peri_tcp_open(home, stream, tls);
+    if (peri_slice_eq(peri_slice_from(tls->alpn), PERI_SLICE("h2")))
+        return peri_connection_open_h2(home, stream, tls, false, peri_slice(NULL, 0));
+    return peri_connection_open(home, stream, tls);
+}
+
 static void on_connect(struct peri_stream *stream, peri_err_t err)
 {
     struct handshake *h = peri_stream_data(stream);
@@ -54,9 +65,7 @@ static void on_connect(struct peri_stream *stream, peri_err_t err)
     }
     struct peri_tls_info *tls = peri_stream_take_tls(stream);
     handshake_free(h);
-    bool is_h2 = peri_slice_eq(peri_slice_from(tls->alpn), PERI_SLICE("h2"));
-    if (!(is_h2 ? peri_connection_open_h2(home, stream, tls, false, peri_slice(NULL, 0))
-                : peri_connection_open(home, stream, tls)))
+    if (!open_connection(home, stream, tls))
         home->on_closed(home);
 }
 

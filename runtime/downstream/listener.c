@@ -8,6 +8,7 @@
 #include "base/assert.h"
 #include "downstream/connection.h"
 #include "downstream/preamble.h"
+#include "downstream/tcp.h"
 #include "event/loop.h"
 #include "event/stream.h"
 #include "event/tls.h"
@@ -79,6 +80,8 @@ static void listener_serve(struct peri_connection_home *home, struct peri_stream
     struct peri_listener *listener = PERI_CONTAINER(home, struct peri_listener, home);
     if (listener->tls)
         peri_connection_open_tls(home, stream, listener->tls);
+    else if (PERI_UNLIKELY(home->tcp != NULL))
+        peri_tcp_open(home, stream, NULL);
     else
         peri_connection_open(home, stream, NULL);
 }
@@ -180,6 +183,14 @@ void peri_listener_set_tls(struct peri_listener *listener, struct peri_tls_serve
     struct peri_tls_server *old = listener->tls;
     listener->tls = tls ? peri_tls_server_ref(tls) : NULL;
     peri_tls_server_unref(old);
+}
+
+void peri_listener_set_tcp(struct peri_listener *listener, const struct peri_tcp_owner *owner, void *data,
+                           bool looks_at_hello)
+{
+    listener->home.tcp = owner;
+    listener->home.tcp_data = data;
+    listener->home.looks_at_hello = looks_at_hello;
 }
 
 void peri_listener_set(struct peri_listener *listener, const struct peri_listener_settings *settings)

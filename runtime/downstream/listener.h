@@ -14,6 +14,7 @@ struct peri_loop;
 struct peri_metrics_page;
 struct peri_owner_ops;
 struct peri_stream;
+struct peri_tcp_owner;
 struct peri_tls_server;
 struct peri_trusted_proxies;
 
@@ -57,6 +58,11 @@ void peri_listener_set_tls(struct peri_listener *listener, struct peri_tls_serve
 /// Connections of these proxies begin with a PROXY header that says who the client is (taken); NULL: nobody's do. Holds for
 /// clients that come from now on.
 void peri_listener_set_proxies(struct peri_listener *listener, struct peri_trusted_proxies *proxies);
+
+/// Passes clients that come from now on to `owner` (borrowed) as they are, with `data` in home->tcp_data, after a look at their
+/// ClientHello when `looks_at_hello`; NULL: serves them HTTP. See downstream/tcp.h.
+void peri_listener_set_tcp(struct peri_listener *listener, const struct peri_tcp_owner *owner, void *data,
+                           bool looks_at_hello);
 
 /// Counts this listener's connections in `page` (borrowed); before the first of them.
 void peri_listener_set_metrics(struct peri_listener *listener, struct peri_metrics_page *page);
