@@ -23,6 +23,7 @@ local suggest = require "perigee._core.suggest"
 ---@field on_response_body? fun(self, req: perigee.Request, res: perigee.Response, chunk: string, last): string|perigee.Reply|nil
 ---@field on_log? fun(self, req: perigee.Request, res: perigee.Response)
 ---@field around? fun(self, req: perigee.Request, next: fun(req): perigee.Response): perigee.Response|perigee.Reply
+---@field on_connect? fun(self, conn: perigee.Connection): perigee.Reply|nil, string|nil on tcp listeners
 ---@field init? fun(self)
 ---@field close? fun(self)
 ---@field save? fun(self): any

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 --
--- Lets requests in by the address they come from. What has no address (a unix socket) is refused.
+-- Lets requests and connections in by the address they come from. What has no address (a unix socket) is refused.
 
 local perigee = require "perigee"
 
@@ -56,6 +56,12 @@ function IpRestriction:on_request(req)
             type = "urn:perigee:forbidden", title = "Forbidden", status = 403,
             detail = "Requests from this address are not accepted.", request_id = req.id,
         }, { ["content-type"] = "application/problem+json" })
+    end
+end
+
+function IpRestriction:on_connect(conn)
+    if not may_enter(self, conn.client.ip) then
+        return perigee.reply(403)
     end
 end
 

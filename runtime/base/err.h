@@ -40,6 +40,7 @@
     X(PERI_ERR_CLIENT_GONE, "client_gone", 499, "DC", false, "The client went away.")                                  \
     X(PERI_ERR_POLICY, "policy_failed", 503, "PF", false, "A policy of the route failed.")                             \
     X(PERI_ERR_HANDLER, "handler_failed", 500, "PF", false, "The route's handler failed.")                             \
+    X(PERI_ERR_REFUSED, "refused", 403, "RP", false, "A policy refused the connection.")                               \
     X(PERI_ERR_DRAINING, "draining", 503, "DR", false, "The proxy is shutting down.")                                  \
     X(PERI_ERR_LIMIT, "limit_reached", 503, "LR", false, "A limit of the proxy is reached.")                           \
     X(PERI_ERR_SYSTEM, "system_error", 500, "SE", false, "The operating system refused an operation.")                 \

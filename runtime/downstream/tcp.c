@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "codec/client_hello.h"
 #include "event/stream.h"
 #include "event/tls.h"
 

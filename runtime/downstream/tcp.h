@@ -6,7 +6,6 @@
 #define PERI_DOWNSTREAM_TCP_H
 
 #include "base/buf.h"
-#include "codec/client_hello.h"
 #include "downstream/connection.h"
 #include "event/timer.h"
 

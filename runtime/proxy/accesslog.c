@@ -246,7 +246,25 @@ static void put_exchange(struct line *l, const struct peri_exchange *x, int stat
     PUT_TEXT(l, "user_agent", peri_headers_get(&x->req.headers, PERI_H_USER_AGENT));
 }
 
-void peri_accesslog_add(struct peri_accesslog *log, const struct peri_exchange *x, int status, uint64_t ns)
+static void put_tcp(struct line *l, const struct peri_accesslog_tcp *facts)
+{
+    PUT(l, ",\"protocol\":\"tcp\"");
+    PUT_TEXT(l, "client", facts->client);
+    PUT_TEXT(l, "listener", facts->listener);
+    PUT_TEXT(l, "server_name", facts->server_name);
+    PUT_TEXT(l, "flags", peri_slice_from(peri_err_info(facts->err)->flag));
+    PUT(l, ",\"duration_ms\":");
+    put_milliseconds(l, facts->ns);
+    PUT(l, ",\"bytes_in\":");
+    put_number(l, facts->bytes_in);
+    PUT(l, ",\"bytes_out\":");
+    put_number(l, facts->bytes_out);
+    PUT_TEXT(l, "upstream", facts->upstream);
+    PUT_TEXT(l, "endpoint", facts->endpoint);
+}
+
+// Begins a line with its time. False when there is no room for one: it is dropped and counted.
+static bool line_begin(struct peri_accesslog *log, struct line *l)
 {
     if (log->end + PERI_LOG_LINE_MAX > PERI_LOG_RING) {
         memmove(log->ring, log->ring + log->begin, log->end - log->begin);
@@ -255,16 +273,38 @@ void peri_accesslog_add(struct peri_accesslog *log, const struct peri_exchange *
     }
     if (log->end + PERI_LOG_LINE_MAX > PERI_LOG_RING) {
         log->page->log_drops++;
-        return;
+        return false;
     }
-    struct line l = {log->ring + log->end, log->ring + log->end + PERI_LOG_LINE_MAX - 2};
-    put_time(log, &l);
-    put_exchange(&l, x, status, ns);
-    *l.at++ = '}';
-    *l.at++ = '\n';
-    log->end = (size_t)(l.at - log->ring);
+    *l = (struct line){log->ring + log->end, log->ring + log->end + PERI_LOG_LINE_MAX - 2};
+    put_time(log, l);
+    return true;
+}
+
+static void line_end(struct peri_accesslog *log, struct line *l)
+{
+    *l->at++ = '}';
+    *l->at++ = '\n';
+    log->end = (size_t)(l->at - log->ring);
     if (log->end - log->begin >= PERI_LOG_FLUSH)
         log_flush(log);
     else if (!peri_timer_is_active(&log->timer))
         peri_timer_start(log->loop, &log->timer, PERI_LOG_FLUSH_MS);
+}
+
+void peri_accesslog_add(struct peri_accesslog *log, const struct peri_exchange *x, int status, uint64_t ns)
+{
+    struct line l;
+    if (!line_begin(log, &l))
+        return;
+    put_exchange(&l, x, status, ns);
+    line_end(log, &l);
+}
+
+void peri_accesslog_add_tcp(struct peri_accesslog *log, const struct peri_accesslog_tcp *facts)
+{
+    struct line l;
+    if (!line_begin(log, &l))
+        return;
+    put_tcp(&l, facts);
+    line_end(log, &l);
 }

@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "proxy/plan.h"
 
+struct peri_json;
 struct peri_metrics_page;
 struct peri_pools;
 struct peri_route_table;
@@ -18,6 +19,7 @@ struct peri_secret;
 struct peri_server;
 struct peri_shm;
 struct peri_source;
+struct peri_tcp_plan;
 struct peri_tls_server;
 
 /// TLS of the listener with this address.
@@ -43,6 +45,8 @@ struct peri_generation {
     uint32_t secret_count;
     struct peri_generation_tls *tls; ///< of the listeners that have it
     uint32_t tls_count;
+    struct peri_tcp_plan *tcp; ///< of the listeners that pass TCP on, in the arena
+    uint32_t tcp_count;
     struct peri_upstream **direct; ///< made for fetches to plain addresses
     uint32_t direct_count;
     struct peri_pools *pools;   ///< borrowed from the server
@@ -67,6 +71,15 @@ void peri_generation_unref(struct peri_generation *generation);
 
 /// TLS of the listener `address`; NULL for none.
 struct peri_tls_server *peri_generation_find_tls(const struct peri_generation *generation, struct peri_slice address);
+
+/// Reads where the connections of those `listeners` go that pass TCP on (proxy/tcp_plan.c). PERI_ERR_NOMEM; PERI_ERR_INVALID when an
+/// upstream is not there.
+peri_err_t peri_generation_read_tcp(struct peri_generation *generation, struct peri_shm *shm,
+                                    const struct peri_json *listeners);
+
+/// Where the connections of the listener `address` go; NULL when it speaks HTTP.
+const struct peri_tcp_plan *peri_generation_find_tcp(const struct peri_generation *generation,
+                                                     struct peri_slice address);
 
 /// The upstream called `name`, or NULL.
 struct peri_upstream *peri_generation_find_upstream(struct peri_generation *generation, struct peri_slice name);

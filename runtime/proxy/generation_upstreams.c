@@ -82,6 +82,7 @@ static peri_err_t read_upstream(struct peri_generation_builder *b, const struct 
     upstream->connect_ms = (uint64_t)peri_json_get_integer(timeouts, "connect_ms", 5000);
     upstream->request_ms = (uint64_t)peri_json_get_integer(timeouts, "request_ms", 15000);
     upstream->idle_ms = (uint64_t)peri_json_get_integer(timeouts, "idle_ms", 300000);
+    upstream->proxy_protocol = (uint8_t)peri_json_get_integer(json, "proxy_protocol", 0);
     upstream->metrics = peri_metrics_upstream(b->shm, upstream->name);
     peri_err_t err = read_endpoints(b, json, upstream);
     if (err == PERI_OK)
@@ -127,5 +128,7 @@ peri_err_t peri_generation_read_listeners(struct peri_generation_builder *b, con
     peri_err_t err = b->generation->tls ? PERI_OK : PERI_ERR_NOMEM;
     for (size_t i = 0; err == PERI_OK && i < count; i++)
         err = read_listener_tls(b, peri_json_at(list, i), i);
-    return err;
+    if (err == PERI_OK)
+        err = peri_generation_read_tcp(b->generation, b->shm, list);
+    return err == PERI_ERR_INVALID && !b->message[0] ? peri_generation_refuse(b, "listeners", "unknown upstream") : err;
 }

@@ -10,8 +10,10 @@
 #include "downstream/preamble.h"
 #include "event/loop.h"
 #include "event/stream.h"
+#include "proxy/passage.h"
 #include "proxy/pipeline.h"
 #include "proxy/server_internal.h"
+#include "proxy/tcp_plan.h"
 
 static struct peri_listener_settings read_settings(const struct peri_json *json)
 {
@@ -86,6 +88,13 @@ static void set_tls(struct peri_server_listener *l)
         peri_listener_set_tls(l->listener, peri_generation_find_tls(current, l->address));
 }
 
+static void set_tcp(struct peri_server_listener *l)
+{
+    const struct peri_generation *current = l->server->current;
+    const struct peri_tcp_plan *plan = current ? peri_generation_find_tcp(current, l->address) : NULL;
+    peri_listener_set_tcp(l->listener, plan ? &peri_passage_owner : NULL, l, plan && plan->count > 0);
+}
+
 void peri_listeners_apply(struct peri_server *server, const struct peri_json *config)
 {
     for (struct peri_list *link = server->listeners.next; link != &server->listeners; link = link->next) {
@@ -93,6 +102,7 @@ void peri_listeners_apply(struct peri_server *server, const struct peri_json *co
         struct peri_listener_settings settings = find_settings(config, l->address);
         peri_listener_set(l->listener, &settings);
         set_tls(l);
+        set_tcp(l);
         apply_proxies(l, config);
     }
 }
@@ -121,6 +131,7 @@ static peri_err_t server_add_listener(struct peri_server *server, int fd, struct
     l->server = server;
     l->has_socket = fd >= 0;
     set_tls(l);
+    set_tcp(l);
     apply_proxies(l, config);
     peri_list_append(&server->listeners, &l->link);
     peri_json_free(config);

@@ -179,6 +179,7 @@ static void fiber_rest(struct peri_fiber *fiber)
     fiber->script = NULL;
     fiber->slot = NULL;
     fiber->task = NULL;
+    fiber->connect = NULL;
     fiber->chunk = NULL;
     fiber->is_blocking = false;
     if (fiber->co)

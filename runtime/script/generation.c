@@ -105,6 +105,19 @@ static void keep_entries(lua_State *L, int index, struct peri_script_generation 
     lua_pop(L, 1);
 }
 
+// Keeps the functions for connections of tcp listeners; as keep_entries.
+static void keep_connects(lua_State *L, int index, struct peri_script_generation *script)
+{
+    lua_getfield(L, index, "connects");
+    uint32_t count = (uint32_t)lua_objlen(L, -1);
+    script->connects = count ? malloc(count * sizeof(*script->connects)) : NULL;
+    if (count && !script->connects)
+        luaL_error(L, "out of memory");
+    for (; script->connect_count < count; script->connect_count++)
+        script->connects[script->connect_count] = keep_entry(L, (int)script->connect_count + 1);
+    lua_pop(L, 1);
+}
+
 static int build(lua_State *L)
 {
     struct peri_build_call *call = lua_touserdata(L, 1);
@@ -131,6 +144,7 @@ static int build(lua_State *L)
     }
     call->config = text;
     keep_entries(L, lua_gettop(L) - 1, call->script);
+    keep_connects(L, lua_gettop(L) - 1, call->script);
     lua_pushvalue(L, -2);
     call->script->self = luaL_ref(L, LUA_REGISTRYINDEX);
     return 0;
@@ -144,9 +158,12 @@ static void script_free(struct peri_script_generation *script)
             luaL_unref(L, LUA_REGISTRYINDEX, script->chains[i].entries[phase]);
         luaL_unref(L, LUA_REGISTRYINDEX, script->chains[i].traced);
     }
+    for (uint32_t i = 0; i < script->connect_count; i++)
+        luaL_unref(L, LUA_REGISTRYINDEX, script->connects[i]);
     luaL_unref(L, LUA_REGISTRYINDEX, script->self);
     script->vm->script_count--;
     free(script->chains);
+    free(script->connects);
     free(script);
 }
 

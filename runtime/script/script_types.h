@@ -18,6 +18,7 @@
 #include "perigee/ffi.h"
 #include "script/chain.h"
 
+struct peri_connect;
 struct peri_exchange;
 struct peri_fetch;
 struct peri_fetch_result;
@@ -82,6 +83,8 @@ struct peri_script_generation {
     bool is_started;
     struct peri_script_chain *chains;
     uint32_t chain_count;
+    int *connects; ///< references of the functions for connections of tcp listeners
+    uint32_t connect_count;
     uint32_t task_count;     ///< in `tasks`
     struct peri_list tasks;  ///< those that no exchange owns
     struct peri_list fibers; ///< those that no exchange owns
@@ -129,6 +132,7 @@ struct peri_fiber {
     struct peri_script_generation *script;
     struct peri_slot *slot;         ///< NULL outside exchanges
     struct peri_task *task;         ///< the task it runs; NULL for a phase
+    struct peri_connect *connect;   ///< the question it answers; NULL for others
     enum peri_phase phase;          ///< of the exchange, when task is NULL
     struct peri_chain_chunk *chunk; ///< body phases; borrowed until the verdict
     enum peri_wait wait;

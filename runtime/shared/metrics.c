@@ -46,6 +46,11 @@ int32_t peri_metrics_upstream(struct peri_shm *shm, struct peri_slice name)
     return metrics_row(shm, &shm->upstreams, 0, name);
 }
 
+int32_t peri_metrics_listener(struct peri_shm *shm, struct peri_slice address)
+{
+    return metrics_row(shm, &shm->listeners, 0, address);
+}
+
 int32_t peri_metrics_policy(struct peri_shm *shm, struct peri_slice policy, struct peri_slice route)
 {
     return metrics_row(shm, &shm->policies, (uint32_t)peri_metrics_route(shm, route), policy);
@@ -66,6 +71,11 @@ uint32_t peri_metrics_policy_count(const struct peri_shm *shm)
     return peri_names_count(&shm->policies);
 }
 
+uint32_t peri_metrics_listener_count(const struct peri_shm *shm)
+{
+    return peri_names_count(&shm->listeners);
+}
+
 struct peri_slice peri_metrics_route_name(const struct peri_shm *shm, uint32_t row)
 {
     peri_assert(row < PERI_METRICS_ROUTES);
@@ -76,6 +86,12 @@ struct peri_slice peri_metrics_upstream_name(const struct peri_shm *shm, uint32_
 {
     peri_assert(row < PERI_METRICS_UPSTREAMS);
     return peri_names_text(&shm->upstreams, row);
+}
+
+struct peri_slice peri_metrics_listener_name(const struct peri_shm *shm, uint32_t row)
+{
+    peri_assert(row < PERI_METRICS_LISTENERS);
+    return peri_names_text(&shm->listeners, row);
 }
 
 // ---- the process
@@ -205,6 +221,22 @@ static bool is_quarantined(const struct peri_shm *shm, uint32_t worker, const st
         return false;
     peri_shm_worker_get(shm, worker, &info);
     return generation == (uint32_t)info.generation;
+}
+
+void peri_metrics_sum_listener(const struct peri_shm *shm, uint32_t row, struct peri_metrics_listener *out)
+{
+    peri_assert(row < PERI_METRICS_LISTENERS);
+    *out = (struct peri_metrics_listener){0};
+    for (uint32_t worker = 0; worker < shm->workers; worker++) {
+        const struct peri_metrics_page *page = peri_shm_page(shm, worker);
+        if (!page)
+            continue;
+        out->connections += __atomic_load_n(&page->listeners[row].connections, __ATOMIC_RELAXED);
+        out->total += load(&page->listeners[row].total);
+        out->failed += load(&page->listeners[row].failed);
+        out->bytes_in += load(&page->listeners[row].bytes_in);
+        out->bytes_out += load(&page->listeners[row].bytes_out);
+    }
 }
 
 void peri_metrics_sum_policy(const struct peri_shm *shm, uint32_t row, struct peri_metrics_policy_sum *out)

@@ -17,6 +17,7 @@
 #define PERI_METRICS_ROUTES 1024   // row 0 is "other": names beyond the table count there
 #define PERI_METRICS_UPSTREAMS 256 // the same
 #define PERI_METRICS_POLICIES 4096 // the same
+#define PERI_METRICS_LISTENERS 64  // the same; only those that pass TCP on have one
 #define PERI_METRICS_NAME_MAX 240  // longer names count as "other"
 #define PERI_METRICS_BOUNDS 14     // OpenTelemetry's: 5 ms to 10 s
 #define PERI_METRICS_CODES 512     // 100 to 599 by their own; index 500 is any other status
@@ -53,6 +54,16 @@ struct peri_metrics_upstream {
     uint64_t timeouts;         ///< attempts that got no answer in time
     uint64_t resets;           ///< attempts broken off by the upstream
     uint64_t unused;
+};
+
+/// Clients of a listener that passes TCP on; one cache line. The owner of the page adds to the members directly.
+struct peri_metrics_listener {
+    int64_t connections; ///< gauge: open now
+    uint64_t total;      ///< that came
+    uint64_t failed;     ///< that were not passed on: refused by a policy, no upstream, not reached
+    uint64_t bytes_in;   ///< from the clients
+    uint64_t bytes_out;  ///< to the clients
+    uint64_t unused[3];
 };
 
 /// Work of one policy on one route.
@@ -92,6 +103,7 @@ struct peri_metrics_page {
     struct peri_metrics_latency routes[PERI_METRICS_ROUTES];
     struct peri_metrics_latency upstreams[PERI_METRICS_UPSTREAMS];
     struct peri_metrics_upstream upstream_connections[PERI_METRICS_UPSTREAMS];
+    struct peri_metrics_listener listeners[PERI_METRICS_LISTENERS];
     struct peri_metrics_policy policies[PERI_METRICS_POLICIES];
     uint64_t dry_runs[PERI_METRICS_POLICIES][PERI_WOULD_COUNT];
     double cells[PERI_METRICS_CELLS];
@@ -263,6 +275,9 @@ int32_t peri_metrics_route(struct peri_shm *shm, struct peri_slice name);
 /// Row of the upstream called `name`; as peri_metrics_route.
 int32_t peri_metrics_upstream(struct peri_shm *shm, struct peri_slice name);
 
+/// Row of the listener with this address; as peri_metrics_route.
+int32_t peri_metrics_listener(struct peri_shm *shm, struct peri_slice address);
+
 /// Row of the policy `policy` on the route `route`; as peri_metrics_route.
 int32_t peri_metrics_policy(struct peri_shm *shm, struct peri_slice policy, struct peri_slice route);
 
@@ -279,10 +294,12 @@ const char *peri_reload_result_name(enum peri_reload_result result);
 uint32_t peri_metrics_route_count(const struct peri_shm *shm);
 uint32_t peri_metrics_upstream_count(const struct peri_shm *shm);
 uint32_t peri_metrics_policy_count(const struct peri_shm *shm);
+uint32_t peri_metrics_listener_count(const struct peri_shm *shm);
 
 /// Name of a row, borrowed from the memory.
 struct peri_slice peri_metrics_route_name(const struct peri_shm *shm, uint32_t row);
 struct peri_slice peri_metrics_upstream_name(const struct peri_shm *shm, uint32_t row);
+struct peri_slice peri_metrics_listener_name(const struct peri_shm *shm, uint32_t row);
 
 /// Sums a route's row over all workers; `codes` (may be NULL) has PERI_METRICS_CODES places.
 void peri_metrics_sum_route(const struct peri_shm *shm, uint32_t row, struct peri_metrics_sum *out, uint64_t *codes);
@@ -298,6 +315,9 @@ void peri_metrics_sum_connections(const struct peri_shm *shm, uint32_t row, stru
 
 /// Sums the open connections of an upstream's row.
 int64_t peri_metrics_connections(const struct peri_shm *shm, uint32_t row);
+
+/// Sums a listener's row.
+void peri_metrics_sum_listener(const struct peri_shm *shm, uint32_t row, struct peri_metrics_listener *out);
 
 /// Sums a policy's row.
 void peri_metrics_sum_policy(const struct peri_shm *shm, uint32_t row, struct peri_metrics_policy_sum *out);

@@ -351,6 +351,53 @@ static void write_watched(struct writer *w)
         write_watched_metric(w, &watched_metrics[i]);
 }
 
+// ---- listeners that pass TCP on
+
+// One counter of struct peri_metrics_listener.
+struct listener_metric {
+    const char *name;
+    const char *type;
+    const char *help;
+    size_t offset;
+    const char *direction; ///< of bytes; NULL for others
+};
+
+static const struct listener_metric listener_metrics[] = {
+    {"perigee_tcp_connections", "gauge", "Open connections of a tcp listener.",
+     offsetof(struct peri_metrics_listener, connections), NULL},
+    {"perigee_tcp_connections_total", "counter", "Connections that came to a tcp listener.",
+     offsetof(struct peri_metrics_listener, total), NULL},
+    {"perigee_tcp_connections_failed_total", "counter",
+     "Connections that were not passed on: refused by a policy, or no server reached.",
+     offsetof(struct peri_metrics_listener, failed), NULL},
+    {"perigee_tcp_bytes_total", "counter", "Bytes from (in) and to (out) the clients of a tcp listener.",
+     offsetof(struct peri_metrics_listener, bytes_in), "in"},
+    {"perigee_tcp_bytes_total", NULL, NULL, offsetof(struct peri_metrics_listener, bytes_out), "out"},
+};
+
+static void write_listener_metric(struct writer *w, const struct listener_metric *metric)
+{
+    if (metric->type)
+        put_head(w, metric->name, metric->type, metric->help);
+    for (uint32_t row = 1; row < peri_metrics_listener_count(w->shm); row++) {
+        struct peri_metrics_listener sum;
+        uint64_t value;
+        peri_metrics_sum_listener(w->shm, row, &sum);
+        memcpy(&value, (const char *)&sum + metric->offset, sizeof(value));
+        sample_begin(w, peri_slice_from(metric->name), "");
+        sample_label(w, PERI_SLICE("listener"), peri_metrics_listener_name(w->shm, row));
+        if (metric->direction)
+            sample_label(w, PERI_SLICE("direction"), peri_slice_from(metric->direction));
+        sample_count(w, (int64_t)value < 0 ? 0 : value);
+    }
+}
+
+static void write_listeners(struct writer *w)
+{
+    for (size_t i = 0; i < PERI_COUNT(listener_metrics); i++)
+        write_listener_metric(w, &listener_metrics[i]);
+}
+
 // ---- policies
 
 static void policy_begin(struct writer *w, const char *name, const struct peri_metrics_policy_sum *sum)
@@ -642,8 +689,8 @@ static void write_families(struct writer *w)
 peri_err_t peri_metrics_write(const struct peri_shm *shm, struct peri_text *out)
 {
     static void (*const sections[])(struct writer *) = {
-        write_routes,  write_upstreams, write_watched, write_policies, write_dry_runs,
-        write_process, write_workers,   write_shared,  write_families,
+        write_routes,   write_upstreams, write_watched, write_listeners, write_policies,
+        write_dry_runs, write_process,   write_workers, write_shared,    write_families,
     };
     struct writer w = {shm, out, false};
     for (size_t i = 0; i < PERI_COUNT(sections); i++)

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // How the shared memory is laid out; for the files of shared/ only. Sections follow each other, each on a page of its own:
 //
-//   head · worker slots · names (routes, upstreams, policies, dictionaries) · series · endpoints · metrics pages · shard heads · shards
+//   head · worker slots · names (routes, upstreams, policies, listeners, dictionaries) · series · endpoints · metrics pages · shard heads ·
+//   shards
 //
 // Everything that is read as an index or a length is checked against the sizes in struct peri_shm, which this process computed
 // itself: another process that writes nonsense costs data, never memory safety.
@@ -43,6 +44,7 @@ struct peri_shm_head {
     uint32_t route_count;
     uint32_t upstream_count;
     uint32_t policy_count;
+    uint32_t listener_count;
     uint32_t dict_count;
 };
 
@@ -73,6 +75,7 @@ struct peri_shm {
     struct peri_names routes;
     struct peri_names upstreams;
     struct peri_names policies;
+    struct peri_names listeners;
     struct peri_names dicts;
     struct peri_series_table *series;
     struct peri_endpoints_table *endpoints;

@@ -51,6 +51,7 @@ static uint64_t shm_lay_out(struct peri_shm *shm)
     shm->routes = layout_names(&layout, head ? &head->route_count : NULL, PERI_METRICS_ROUTES);
     shm->upstreams = layout_names(&layout, head ? &head->upstream_count : NULL, PERI_METRICS_UPSTREAMS);
     shm->policies = layout_names(&layout, head ? &head->policy_count : NULL, PERI_METRICS_POLICIES);
+    shm->listeners = layout_names(&layout, head ? &head->listener_count : NULL, PERI_METRICS_LISTENERS);
     shm->dicts = layout_names(&layout, head ? &head->dict_count : NULL, PERI_SHM_DICTS);
     shm->series = layout_take(&layout, sizeof(struct peri_series_table));
     shm->endpoints = layout_take(&layout, sizeof(struct peri_endpoints_table));
@@ -126,6 +127,7 @@ static bool shm_fill(struct peri_shm *shm, uint64_t dict_bytes)
     peri_names_add(&shm->routes, 0, PERI_SLICE("other"));
     peri_names_add(&shm->upstreams, 0, PERI_SLICE("other"));
     peri_names_add(&shm->policies, 0, PERI_SLICE("other"));
+    peri_names_add(&shm->listeners, 0, PERI_SLICE("other"));
     head->workers = shm->workers;
     head->dict_bytes = dict_bytes;
     head->size = shm->size;

@@ -19,6 +19,8 @@ static void page_clear_gauges(struct peri_metrics_page *page, uint32_t upstreams
     __atomic_store_n(&page->connections, 0, __ATOMIC_RELAXED);
     for (uint32_t i = 0; i < upstreams; i++)
         __atomic_store_n(&page->upstream_connections[i].connections, 0, __ATOMIC_RELAXED);
+    for (uint32_t i = 0; i < PERI_METRICS_LISTENERS; i++)
+        __atomic_store_n(&page->listeners[i].connections, 0, __ATOMIC_RELAXED);
 }
 
 static void slot_clear_gauges(struct peri_shm *shm, uint32_t worker)

@@ -20,7 +20,7 @@ struct peri_upstream_connection {
     struct peri_pool *pool;       ///< referenced
     struct peri_stream *stream;   ///< NULL until the address is known
     struct peri_attempt *attempt; ///< NULL while idle or closing; of a session: waits for the server's settings
-    struct peri_dial *dial;       ///< what it is for instead (upstream/dial.h); NULL for the others, and once that is over
+    struct peri_dial *dial; ///< what it is for instead (upstream/dial.h); NULL for the others, and once that is over
     struct peri_h1 h1;
     struct peri_h2 *h2;      ///< as a session (upstream/session.h); NULL otherwise
     struct peri_defer flush; ///< of a session: what its streams have to send

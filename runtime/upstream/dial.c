@@ -77,6 +77,11 @@ struct peri_dial *peri_dial_start(struct peri_pool *pool, uint64_t connect_ms,
     return NULL;
 }
 
+bool peri_dial_is_done(const struct peri_dial *dial)
+{
+    return dial->connection->is_connected;
+}
+
 void peri_dial_cancel(struct peri_dial *dial)
 {
     peri_debug_assert(!dial->connection->is_connected);

@@ -4,6 +4,7 @@
 #ifndef PERI_UPSTREAM_DIAL_H
 #define PERI_UPSTREAM_DIAL_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -17,6 +18,9 @@ struct peri_stream;
 /// (PERI_ERR_CONNECT, PERI_ERR_CONNECT_TIMEOUT, PERI_ERR_RESOLVE) the dial is gone. NULL when out of memory.
 struct peri_dial *peri_dial_start(struct peri_pool *pool, uint64_t connect_ms,
                                   void (*on_done)(void *data, peri_err_t err, struct peri_stream *stream), void *data);
+
+/// Was on_done called?
+bool peri_dial_is_done(const struct peri_dial *dial);
 
 /// Ends a dial before on_done, which is not called.
 void peri_dial_cancel(struct peri_dial *dial);

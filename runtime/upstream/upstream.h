@@ -67,6 +67,7 @@ struct peri_upstream {
     uint64_t request_ms;      ///< from the complete request to the response head
     uint64_t idle_ms;         ///< without a byte of the response body
     int32_t metrics;          ///< row of peri_metrics_upstream
+    uint8_t proxy_protocol;   ///< version of the PROXY header that its connections begin with; 0: none
     uint64_t random;          ///< state of the generator
     struct peri_guard *guard; ///< who watches over it, owned; NULL: nobody
 };

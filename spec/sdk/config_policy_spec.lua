@@ -327,7 +327,7 @@ describe("a policy in a configuration", function()
         it("must define a hook", function()
             local message = refuse({ "idle" }, { idle = declare({ name = "idle", stage = "auth" }, {
                 helper = function() end }) })
-            assert.truthy(message:find("defines no hook; the hooks are around, on_log", 1, true))
+            assert.truthy(message:find("defines no hook; the hooks are around, on_connect, on_log", 1, true))
         end)
 
         it("must not define hooks that do not exist", function()

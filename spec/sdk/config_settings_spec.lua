@@ -101,6 +101,46 @@ describe("a configuration", function()
         end
     end)
 
+    it("writes where a tcp listener passes its connections", function()
+        local normalized = accept {
+            listeners = {
+                { address = "*:80", protocol = "tcp", upstream = "a" },
+                { address = "*:443", protocol = "tcp", sni = { ["B.test"] = "b", ["*.a.test"] = "a" },
+                    tls = { cert = "c", key = "k" } },
+                { address = "*:8080" },
+            },
+            upstreams = { a = { dns = "a:1" }, b = { dns = "b:1", proxy_protocol = "v2" } },
+        }
+        assert.are.same({ upstream = "a" }, normalized.listeners[1].tcp)
+        assert.are.same({
+            sni = { { name = "*.a.test", upstream = "a" }, { name = "b.test", upstream = "b" } },
+        }, normalized.listeners[2].tcp)
+        assert.is_nil(normalized.listeners[2].tls.alpn)
+        assert.is_nil(normalized.listeners[3].tcp)
+        assert.is_nil(normalized.upstreams[1].proxy_protocol)
+        assert.are.equal(2, normalized.upstreams[2].proxy_protocol)
+    end)
+
+    it("refuses what a tcp listener cannot do, and what only one can", function()
+        local upstreams = {
+            a = { dns = "a:1" }, tls = { dns = "b:1", tls = {} }, head = { dns = "c:1", proxy_protocol = "v1" },
+        }
+        for _, case in ipairs {
+            { { protocol = "tcp" }, "listeners[1]: needs 'upstream' or 'sni'" },
+            { { protocol = "tcp", upstream = "b" }, "listeners[1].upstream: there is no upstream 'b'" },
+            { { protocol = "tcp", upstream = "tls" }, "listeners[1].upstream: upstream 'tls' has tls" },
+            { { protocol = "tcp", sni = { ["a b"] = "a" } }, "listeners[1].sni" },
+            { { upstream = "a" }, "listeners[1].upstream: is for listeners with protocol" },
+            { { sni = { a = "a" } }, "listeners[1].sni: is for listeners with protocol" },
+        } do
+            case[1].address = "*:1"
+            local message = refuse { listeners = { case[1] }, upstreams = upstreams }
+            assert.truthy(message:find(case[2], 1, true), message)
+        end
+        local message = refuse { upstreams = upstreams, routes = { { upstream = "head" } } }
+        assert.truthy(message:find("routes[1].upstream: upstream 'head' has proxy_protocol", 1, true), message)
+    end)
+
     it("has other defaults as a sidecar, and only defaults", function()
         for _, normalized in ipairs { accept { role = "sidecar" }, (accept({}, { role = "sidecar" })) } do
             assert.are.equal("sidecar", normalized.role)
@@ -136,7 +176,6 @@ describe("a configuration", function()
 
     it("says of settings of later versions that they are not supported yet", function()
         for _, case in ipairs {
-            { { listeners = { { address = "*:1", protocol = "tcp" } } }, "listeners[1].protocol" },
             { { upstreams = { u = { srv = "_a._tcp.b" } } }, "upstreams.u.srv" },
             { { upstreams = { u = { dns = "a:1", retries = { attempts = 2 } } } }, "upstreams.u.retries" },
             { { upstreams = { u = { dns = "a:1", health = { path = "/" } } } }, "upstreams.u.health" },

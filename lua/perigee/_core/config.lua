@@ -16,6 +16,7 @@ local resilience = require "perigee._core.resilience"
 local routes = require "perigee._core.routes"
 local schema = require "perigee._core.schema"
 local settings = require "perigee._core.settings"
+local tcp_settings = require "perigee._core.tcp_settings"
 local tls_settings = require "perigee._core.tls_settings"
 local uses = require "perigee._core.uses"
 
@@ -152,6 +153,50 @@ local function check_upstreams(build, conf, written)
     end
 end
 
+local function check_tcp(build, conf, written)
+    local list = type(written.listeners) == "table" and written.listeners or {}
+    for i, listener in ipairs(conf.listeners or {}) do
+        if listener then
+            tcp_settings.check(build, listener, i, list[i])
+        end
+    end
+end
+
+-- What policies may set conn.upstream to.
+local function tcp_targets(build)
+    local names = {}
+    for _, name in ipairs(build.upstream_names) do
+        names[name] = tcp_settings.is_target(build.upstreams[name]) or nil
+    end
+    return names
+end
+
+local function check_connect_uses(build, written, path)
+    for k, use in ipairs(written) do
+        if type(use) == "table" and use.dry_run then
+            build:error({ path[1], path[2], path[3], k, "dry_run" }, "is for the policies of routes")
+        elseif type(use) == "table" and type(use.when) == "table" then
+            build:error({ path[1], path[2], path[3], k, "when" },
+                "matches requests; for a connection write a function of it")
+        end
+    end
+end
+
+-- The chains of the listeners that have policies, and by listener its chain with its number.
+local function compile_connects(build, conf)
+    local chains, by_listener, upstreams = {}, {}, tcp_targets(build)
+    for i, listener in ipairs(conf.listeners or {}) do
+        if listener and listener.protocol == "tcp" and listener.policies and #listener.policies > 0 then
+            local path = { "listeners", i, "policies" }
+            check_connect_uses(build, listener.policies, path)
+            local list = uses.make(build, listener.policies, path, "listener-" .. i, true)
+            chains[#chains + 1] = { name = "listener-" .. i, policies = list, upstreams = upstreams }
+            by_listener[i] = { number = #chains, chain = chains[#chains] }
+        end
+    end
+    return chains, by_listener
+end
+
 -- ---------------------------------------------------------------- normalised form
 
 local function write_times(times)
@@ -162,11 +207,13 @@ local function write_times(times)
     return list
 end
 
-local function write_listener(listener)
+local function write_listener(listener, connect)
+    local tcp = tcp_settings.write(listener, connect)
     return {
         address = address.format(address.parse_local(listener.address)),
         protocol = listener.protocol,
-        tls = tls_settings.write_listener(listener.tls),
+        tcp = tcp,
+        tls = tls_settings.write_listener(listener.tls, tcp ~= nil),
         proxy_protocol = listener.proxy_protocol,
         trusted_hops = listener.trusted_hops,
         limits = listener.limits,
@@ -180,6 +227,7 @@ local function write_upstream(name, upstream, zone)
         name = name,
         endpoints = balance.write_endpoints(name, upstream),
         protocol = upstream.protocol,
+        proxy_protocol = upstream.proxy_protocol and tonumber(upstream.proxy_protocol:sub(2)),
         tls = upstream.tls,
         timeouts = write_times(upstream.timeouts),
         pool = {
@@ -200,14 +248,19 @@ end
 
 -- Listeners are known by their addresses: of those that are alike but for the port that the system will choose, the later ones
 -- get a number.
-local function write_listeners(listeners)
+-- `connects` has the numbers of their policies' chains, which get the name.
+local function write_listeners(listeners, connects)
     local list, counts = {}, {}
     for i, listener in ipairs(listeners) do
-        list[i] = write_listener(listener)
+        local connect = connects[i]
+        list[i] = write_listener(listener, connect and connect.number)
         local text = list[i].address
         counts[text] = (counts[text] or 0) + 1
         if counts[text] > 1 then
             list[i].address = text .. "#" .. counts[text]
+        end
+        if connect then
+            connect.chain.name = list[i].address
         end
     end
     return list
@@ -230,7 +283,7 @@ local function write_explain(explain)
     return explain and { digest = crypto.to_hex(crypto.hash("sha256", explain.token)) }
 end
 
-local function normalize(conf, route_list)
+local function normalize(conf, route_list, connects)
     local log = conf.access_log.path
     return {
         role = conf.role,
@@ -245,7 +298,7 @@ local function normalize(conf, route_list)
         reload = write_reload(conf.reload),
         access_log = log ~= "off" and { path = log } or nil,
         explain = write_explain(conf.explain),
-        listeners = write_listeners(conf.listeners),
+        listeners = write_listeners(conf.listeners, connects),
         upstreams = write_upstreams(conf.upstreams, conf.zone),
         routes = #route_list > 0 and route_list or nil,
     }
@@ -297,18 +350,20 @@ local function compile(build, value, ctx)
     local conf = schema.validate(settings.fields(role_of(value, ctx)), value, {}, build.errors, build.secrets)
     check_listeners(build, conf)
     check_upstreams(build, conf, value)
+    check_tcp(build, conf, value)
     build.global_uses = uses.make(build, conf.policies or {}, { "policies" })
     local route_list, chains = routes.compile(build, conf.routes or {}, value.routes)
+    local connects, by_listener = compile_connects(build, conf)
     if #build.errors > 0 then
         return nil
     end
-    return { normalized = normalize(conf, route_list), chains = chains }
+    return { normalized = normalize(conf, route_list, by_listener), chains = chains, connects = connects }
 end
 
 --- Compiles a configuration.
 ---@param value any what the file returned, or its JSON decoded
 ---@param ctx perigee.ConfigContext
----@return { normalized: table, chains: table[] }|nil result nil when there are errors
+---@return { normalized: table, chains: table[], connects: table[] }|nil result nil when there are errors
 ---@return perigee.ConfigError[] errors in the order of their lines
 function config.compile(value, ctx)
     local build = new_build(ctx)

@@ -14,6 +14,7 @@ contract.hooks = {
     on_response_body = 16,
     on_log = 32,
     around = 64 + 1,
+    on_connect = 0, -- of tcp listeners: no phase of an exchange
 }
 
 --- Hooks that take something from an exchange just by being there: the bit of the hook, and the one that says that every policy

@@ -6,6 +6,7 @@
 local ffi = require "ffi"
 local chain = require "perigee._core.chain"
 local config = require "perigee._core.config"
+local connect = require "perigee._core.connect"
 local current = require "perigee._core.current"
 local json = require "perigee.json"
 local loader = require "perigee._core.loader"
@@ -23,6 +24,7 @@ local generation = {}
 ---@class perigee.Generation
 ---@field number integer
 ---@field entries table<integer, function>[] functions by number of phase, for each route
+---@field connects function[] of the tcp listeners that have policies
 ---@field metrics integer[] rows of the policies on the routes
 ---@field instances { use: perigee.Use, keys: string[] }[]
 
@@ -169,6 +171,22 @@ local function compile_chains(this, build, result)
     end
 end
 
+local function compile_connects(this, result)
+    for i, described in ipairs(result.connects) do
+        this.connects[i] = connect.compile(described, this)
+    end
+end
+
+local function all_chains(result)
+    local list = {}
+    for _, chains in ipairs { result.chains, result.connects } do
+        for _, described in ipairs(chains) do
+            list[#list + 1] = described
+        end
+    end
+    return list
+end
+
 local function new_build(entry, read, list, adapt)
     local build = { entry = entry, read = read, list = list, adapt = adapt, secrets = {}, loader = loader.new(read) }
     build.read_file, build.env = reader(build), env_reader(build)
@@ -194,12 +212,13 @@ function generation.build(number, entry, read, list)
     local build = new_build(entry, override.read or read, list, override.adapt)
     local result, errors = compile(build)
     build.is_over = true
-    local this = { number = number, entries = {}, metrics = {} }
+    local this = { number = number, entries = {}, connects = {}, metrics = {} }
     errors = errors or compile_chains(this, build, result)
     if errors then
         return nil, assert(json.encode(json.array(errors)))
     end
-    this.instances = state.instances(result.chains)
+    compile_connects(this, result)
+    this.instances = state.instances(all_chains(result))
     local normalized, problem = json.encode(result.normalized)
     if not normalized then -- a text that is not UTF-8
         local message = "the configuration cannot be written as JSON: " .. problem

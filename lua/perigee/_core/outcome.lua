@@ -50,7 +50,8 @@ end
 --- Logs what went wrong in a hook, and ends the shadow of a dry run that it may have left; the text of it.
 function outcome.report(chain, step, hook, message)
     shadow.abandon()
-    local text = "policy '" .. step.name .. "' on route '" .. chain.name .. "' failed in " .. hook .. ": " .. message
+    local place = (chain.kind or "route") .. " '" .. chain.name .. "'"
+    local text = "policy '" .. step.name .. "' on " .. place .. " failed in " .. hook .. ": " .. message
     log(WARN, text)
     if clock.is_spent ~= 0 then
         clock.is_spent = 0

@@ -11,7 +11,9 @@ local quarantine = {}
 
 local TRIPS, SECONDS = 5, 10
 local ERROR = 3
-local HOOKS = { "on_request", "on_request_body", "on_upstream", "on_response", "on_response_body", "around" }
+local HOOKS = {
+    "on_request", "on_request_body", "on_upstream", "on_response", "on_response_body", "around", "on_connect",
+}
 local MESSAGE = "it is in quarantine until the next reload: it spent its CPU budget " .. TRIPS .. " times in "
     .. SECONDS .. " s"
 
@@ -30,7 +32,7 @@ local function isolate(chain, step, hook)
         end
     end
     C.peri_ffi_policy_quarantine(step.metric, chain.generation.number)
-    local text = "policy '" .. step.name .. "' on route '" .. chain.name .. "': " .. MESSAGE
+    local text = "policy '" .. step.name .. "' on " .. (chain.kind or "route") .. " '" .. chain.name .. "': " .. MESSAGE
     C.peri_ffi_log(ERROR, text, #text)
 end
 

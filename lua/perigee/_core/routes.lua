@@ -73,6 +73,9 @@ local function check_upstream(build, name, path)
     if not build.upstreams[name] then
         local tail = suggest.tail(name, build.upstream_names, "upstreams")
         build:error(path, "there is no upstream " .. readable.quote(name) .. tail)
+    elseif type(build.upstreams[name]) == "table" and build.upstreams[name].proxy_protocol then
+        local what = "upstream " .. readable.quote(name)
+        build:error(path, what .. " has proxy_protocol, which only tcp listeners can send")
     end
 end
 

@@ -9,6 +9,7 @@ local balance = require "perigee._core.balance"
 local check = require "perigee._core.checks"
 local percent = require "perigee._core.percent"
 local resilience = require "perigee._core.resilience"
+local tcp_settings = require "perigee._core.tcp_settings"
 local tls_settings = require "perigee._core.tls_settings"
 
 local settings = {}
@@ -189,6 +190,11 @@ local function upstream_fields()
             doc = "Protocol of the servers: HTTP/1.1, HTTP/2 over TLS, or HTTP/2 without TLS. `auto`: with TLS what "
                 .. "the server chooses, without it HTTP/1.1.",
         },
+        proxy_protocol = {
+            type = "string", enum = { "v1", "v2" },
+            doc = "Connections begin with a PROXY header of this version, which says who the client is. For tcp "
+                .. "listeners only: those of requests are shared by clients.",
+        },
         tls = tls_settings.upstream,
         balance = balance.upstream.balance,
         health = later "Active health checks.",
@@ -231,9 +237,12 @@ local function listener_fields(default)
                 .. "system choose.",
         },
         protocol = {
-            type = "string", enum = { "http" }, reserved = { tcp = true }, default = "http",
-            doc = "What it speaks.",
+            type = "string", enum = { "http", "tcp" }, default = "http",
+            doc = "What it speaks; `tcp`: nothing, connections are passed on as they are.",
         },
+        upstream = tcp_settings.upstream,
+        sni = tcp_settings.sni,
+        policies = tcp_settings.policies,
         tls = tls_settings.listener,
         proxy_protocol = {
             type = "table", doc = "Proxies in front that begin each connection with a PROXY header (version 1 or 2).",
@@ -282,7 +291,8 @@ local function listener_fields(default)
             fields = {
                 headers = {
                     type = "duration", default = "10s",
-                    doc = "From the first byte of a request to the end of its header.",
+                    doc = "From the first byte of a request to the end of its header; of a TLS handshake, a PROXY "
+                        .. "header, and with `sni` until the server name is known.",
                 },
                 request = { type = "duration", default = "300s", doc = "Until the request is complete." },
                 idle = {
@@ -291,7 +301,7 @@ local function listener_fields(default)
                 },
                 stream_idle = {
                     type = "duration", default = "300s",
-                    doc = "Without a byte in either direction of an exchange.",
+                    doc = "Without a byte in either direction of an exchange or, with protocol `tcp`, a connection.",
                 },
             },
         },

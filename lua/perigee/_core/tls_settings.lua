@@ -108,17 +108,18 @@ tls_settings.upstream = {
 
 --- The normalised form of a listener's TLS.
 ---@param tls table|string|nil
+---@param is_tcp boolean it passes TCP on: no protocol is offered
 ---@return table|nil
-function tls_settings.write_listener(tls)
+function tls_settings.write_listener(tls, is_tcp)
     if tls == "dev" then
-        return { dev = true, client_auth = "none", min_version = "1.2", alpn = PROTOCOLS }
+        return { dev = true, client_auth = "none", min_version = "1.2", alpn = not is_tcp and PROTOCOLS or nil }
     end
     return tls and {
         certificates = tls.certificates or { { cert = tls.cert, key = tls.key, ocsp = tls.ocsp } },
         client_ca = tls.client_ca,
         client_auth = tls.client_auth,
         min_version = tls.min_version,
-        alpn = tls.alpn,
+        alpn = not is_tcp and tls.alpn or nil,
     }
 end
 

@@ -54,6 +54,17 @@ local function inspect(definition)
     return nil, hooks
 end
 
+-- Sentence about why a policy has nothing to do where it is used: it would be passed by in silence.
+local function misplaced(known, is_listener)
+    local name = known.definition.name
+    if is_listener and not known.definition.on_connect then
+        return "policy '" .. name .. "' has no on_connect, which is what a tcp listener asks"
+    elseif not is_listener and known.hooks == 0 and known.definition.on_connect then
+        return "policy '" .. name .. "' has no hook for requests; it is one of tcp listeners"
+    end
+    return nil
+end
+
 local function problem_of(definition, name)
     if not contract.is_definition(definition) then
         return "it must return what perigee.policy { … } returned, found " .. readable.kind(definition)
@@ -288,8 +299,9 @@ end
 ---@param list any[] as written: "name" or { "name", setting = … } or { policy = "name", … }
 ---@param path (string|number)[] where the list stands
 ---@param route string|nil name of the route it belongs to; nil for the policies of every route
+---@param is_listener boolean|nil they are those of a tcp listener, named by `route`
 ---@return perigee.Use[] uses their `instance.id` names the place of use: the same in every worker and after a reload
-function uses.make(build, list, path, route)
+function uses.make(build, list, path, route, is_listener)
     local made, counts = {}, {}
     for i, written in ipairs(list) do
         local at, name = below(path, i), name_of(written)
@@ -297,6 +309,10 @@ function uses.make(build, list, path, route)
             build:error(at, 'expected a policy: "name" or { "name", setting = … }, found ' .. readable.kind(name))
         else
             local known = find_policy(build, name, at)
+            local message = known and misplaced(known, is_listener)
+            if message then
+                build:error(at, message)
+            end
             counts[name] = (counts[name] or 0) + 1
             made[#made + 1] = known and make_use(build, known, written, at, (route or "") .. "#" .. counts[name])
         end

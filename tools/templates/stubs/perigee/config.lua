@@ -35,11 +35,14 @@
 ---@class perigee.Listener
 ---@field address string IP address and port, `[IPv6]:port` or `unix:/path`. `*` is every IPv4 address; port 0 lets the system choose.
 ---@field limits? perigee.Listener.Limits Limits on requests.
----@field protocol? "http" What it speaks.
+---@field policies? (string|perigee.Use)[] With protocol `"tcp"`: policies whose `on_connect` is asked, in order, before a connection is passed on.
+---@field protocol? "http"|"tcp" What it speaks; `tcp`: nothing, connections are passed on as they are.
 ---@field proxy_protocol? perigee.Listener.ProxyProtocol Proxies in front that begin each connection with a PROXY header (version 1 or 2).
+---@field sni? table<string, string> With protocol `"tcp"`: upstreams by the server name in the client's TLS, exact or `"*.suffix"`. What has none of these names goes to `upstream`, or is closed without it.
 ---@field timeouts? perigee.Listener.Timeouts Timeouts towards the clients; `"0s"` switches one off.
 ---@field tls? "dev"|perigee.Listener.Tls TLS with the clients. Certificates are read again at every reload. `"dev"`: with a certificate for localhost that `perigee dev` makes; nothing else serves it.
 ---@field trusted_hops? integer Proxies in front whose entries in X-Forwarded-For are believed.
+---@field upstream? string With protocol `"tcp"`: the upstream that connections are passed to.
 
 ---@class perigee.Listener.Limits
 ---@field body? string|integer Bytes of a request's body; more: 413. Without it: no limit.
@@ -53,10 +56,10 @@
 ---@field from string[] Addresses and networks of these proxies, `"unix"` for whoever comes over a unix socket. Their connections must begin with a header, and the client is who it says; of others no header is believed.
 
 ---@class perigee.Listener.Timeouts
----@field headers? string|number From the first byte of a request to the end of its header.
+---@field headers? string|number From the first byte of a request to the end of its header; of a TLS handshake, a PROXY header, and with `sni` until the server name is known.
 ---@field idle? string|number Between two requests of a connection.
 ---@field request? string|number Until the request is complete.
----@field stream_idle? string|number Without a byte in either direction of an exchange.
+---@field stream_idle? string|number Without a byte in either direction of an exchange or, with protocol `tcp`, a connection.
 
 ---@class perigee.Listener.Tls
 ---@field alpn? ("h2"|"http/1.1")[] Protocols that are offered.
@@ -138,6 +141,7 @@
 ---@field panic_threshold? string When less of the endpoints are available, all are used. `0%`: never.
 ---@field pool? perigee.Upstream.Pool Idle connections kept for later requests.
 ---@field protocol? "auto"|"h1"|"h2"|"h2c" Protocol of the servers: HTTP/1.1, HTTP/2 over TLS, or HTTP/2 without TLS. `auto`: with TLS what the server chooses, without it HTTP/1.1.
+---@field proxy_protocol? "v1"|"v2" Connections begin with a PROXY header of this version, which says who the client is. For tcp listeners only: those of requests are shared by clients.
 ---@field slow_start? string|number Time in which an endpoint that is new or was away grows from 10 % to all of its weight. Without it: at once.
 ---@field timeouts? perigee.Upstream.Timeouts Timeouts towards the servers; `"0s"` switches one off.
 ---@field tls? perigee.Upstream.Tls TLS with the servers; `{}` is enough.
