@@ -194,15 +194,23 @@ static struct peri_slice read_upgrade(const struct peri_headers *headers)
     return none;
 }
 
-// TE: trailers, beside codings that are of no interest (RFC 9110 10.1.4).
+// Does a field of this id have `wanted` in its list?
+static bool lists(const struct peri_headers *headers, uint16_t id, struct peri_slice wanted)
+{
+    for (unsigned i = 0; i < headers->count; i++) {
+        struct peri_slice list = peri_slice(headers->items[i].value, headers->items[i].value_len);
+        struct peri_slice member;
+        while (headers->items[i].id == id && peri_slice_next(&list, &member))
+            if (peri_slice_ieq(member, wanted))
+                return true;
+    }
+    return false;
+}
+
+// TE: trailers, which counts when Connection says that it is meant for us (RFC 9110 10.1.4).
 static bool reads_trailers(const struct peri_headers *headers)
 {
-    struct peri_slice list = peri_headers_get(headers, PERI_H_TE);
-    struct peri_slice member;
-    while (peri_slice_next(&list, &member))
-        if (peri_slice_ieq(member, PERI_SLICE("trailers")))
-            return true;
-    return false;
+    return lists(headers, PERI_H_TE, PERI_SLICE("trailers")) && lists(headers, PERI_H_CONNECTION, PERI_SLICE("te"));
 }
 
 static peri_err_t complete_request(struct peri_h1 *h1)
