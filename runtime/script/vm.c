@@ -112,7 +112,7 @@ struct peri_vm *peri_vm_new(const struct peri_vm_options *options)
     if (vm_start(vm, options)) {
         vm->swept_bytes = vm->memory.used;
         if (peri_ffi_shared_binding()->page)
-            peri_ffi_shared_binding()->page->lua_limit = vm->memory.limit;
+            peri_ffi_shared_binding()->page->heap.limit = vm->memory.limit;
         return vm;
     }
     peri_vm_free(vm);

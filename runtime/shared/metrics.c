@@ -270,11 +270,11 @@ void peri_metrics_lua(const struct peri_shm *shm, uint32_t worker, struct peri_m
     if (!page)
         return;
     double per_second = peri_metrics_ticks_per_second(shm);
-    out->limit = load(&page->lua_limit);
-    out->full = load(&page->lua_full);
-    out->pauses = load(&page->gc_pauses);
-    out->pause_seconds = (double)load(&page->gc_ticks) / per_second;
-    out->longest_seconds = (double)load(&page->gc_longest) / per_second;
+    out->limit = load(&page->heap.limit);
+    out->full = load(&page->heap.full);
+    out->pauses = load(&page->heap.pauses);
+    out->pause_seconds = (double)load(&page->heap.ticks) / per_second;
+    out->longest_seconds = (double)load(&page->heap.longest) / per_second;
 }
 
 void peri_metrics_sum_process(const struct peri_shm *shm, struct peri_metrics_process_sum *out)

@@ -84,6 +84,15 @@ enum peri_metrics_would {
     PERI_WOULD_COUNT = 4,
 };
 
+/// The Lua heap of a worker.
+struct peri_metrics_heap {
+    uint64_t limit;   ///< bytes that it may have
+    uint64_t full;    ///< collections because a script met that limit
+    uint64_t pauses;  ///< steps of garbage collection between two turns of the loop
+    uint64_t ticks;   ///< their time; peri_metrics_ticks_per_second
+    uint64_t longest; ///< the longest of them; the same
+};
+
 /// What one worker counts. Zero at the start; only its worker writes it, with plain stores.
 struct peri_metrics_page {
     int64_t connections;        ///< gauge: open client connections
@@ -92,12 +101,8 @@ struct peri_metrics_page {
     uint64_t handshakes_failed; ///< TLS handshakes with clients that did not succeed
     uint64_t preambles_refused; ///< connections of trusted proxies that began without a valid PROXY header
     uint64_t log_drops;         ///< access log lines dropped because the ring was full
-    uint64_t lua_limit;         ///< bytes that the Lua heap may have
-    uint64_t lua_full;          ///< collections because a script met that limit
-    uint64_t gc_pauses;         ///< steps of garbage collection between two turns of the loop
-    uint64_t gc_ticks;          ///< their time; peri_metrics_ticks_per_second
-    uint64_t gc_longest;        ///< the longest of them; the same
-    uint64_t calls;             ///< gRPC calls: without one nobody reads their rows
+    struct peri_metrics_heap heap;
+    uint64_t calls; ///< gRPC calls: without one nobody reads their rows
     struct peri_canary_page canary;
     uint64_t unused[500 - sizeof(struct peri_canary_page) / sizeof(uint64_t)];
     struct peri_metrics_latency routes[PERI_METRICS_ROUTES];
@@ -238,11 +243,11 @@ static inline void peri_metrics_policy_quarantine(struct peri_metrics_page *page
 /// Counts a step of garbage collection that took `ticks`; `is_full` says that a script had met the limit.
 static inline void peri_metrics_gc(struct peri_metrics_page *page, uint64_t ticks, bool is_full)
 {
-    page->gc_pauses++;
-    page->gc_ticks += ticks;
-    page->lua_full += is_full;
-    if (ticks > page->gc_longest)
-        page->gc_longest = ticks;
+    page->heap.pauses++;
+    page->heap.ticks += ticks;
+    page->heap.full += is_full;
+    if (ticks > page->heap.longest)
+        page->heap.longest = ticks;
 }
 
 /// Counts what a policy in a dry run would have done.

@@ -231,7 +231,7 @@ static void workers_show_the_limit_of_their_lua_heap_and_its_collections(void **
     struct peri_metrics_page *page = peri_shm_metrics(shm, 1);
     struct peri_metrics_lua lua;
     assert_no_line("perigee_worker_lua_limit_bytes{");
-    page->lua_limit = 1024;
+    page->heap.limit = 1024;
     peri_metrics_gc(page, 1000, false);
     peri_metrics_gc(page, 3000, true);
     peri_metrics_gc(page, 2000, false);
