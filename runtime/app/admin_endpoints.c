@@ -65,6 +65,23 @@ static struct peri_json *view_endpoints(struct peri_shm *shm, const struct peri_
     return list;
 }
 
+// What discovery found is in no configuration: the rows tell.
+static struct peri_json *view_listed(struct peri_shm *shm, const struct peri_json *upstream, int32_t row)
+{
+    struct peri_json *list = peri_json_new_array();
+    bool is_checked = peri_json_get(upstream, "health") != NULL;
+    uint32_t weight = 0;
+    int32_t endpoint = row >= 0 ? peri_endpoints_find_listed(shm, row, 0, &weight) : -1;
+    for (; endpoint >= 0; endpoint = peri_endpoints_find_listed(shm, row, endpoint + 1, &weight)) {
+        struct peri_json *view = peri_json_new_object();
+        peri_json_set(view, "address", peri_json_new_string(peri_endpoints_address(shm, endpoint)));
+        peri_json_set(view, "weight", peri_json_new_integer(weight));
+        set_state(view, shm, endpoint, is_checked);
+        peri_json_append(list, view);
+    }
+    return list;
+}
+
 static struct peri_json *view_breaker(const struct peri_shm *shm, int32_t row)
 {
     struct peri_json *view = peri_json_new_object();
@@ -83,7 +100,16 @@ static struct peri_json *view_breaker(const struct peri_shm *shm, int32_t row)
 void peri_admin_set_endpoints(struct peri_json *view, struct peri_shm *shm, const struct peri_json *upstream)
 {
     int32_t row = peri_endpoints_find_upstream(shm, peri_json_get_string(upstream, "name"));
-    peri_json_set(view, "endpoints", view_endpoints(shm, upstream, row));
+    const struct peri_json *discovery = peri_json_get(upstream, "discovery");
+    struct peri_json *listed = discovery ? view_listed(shm, upstream, row) : NULL;
+    if (discovery)
+        peri_json_set(view, "discovery", peri_json_copy(discovery));
+    if (peri_json_count(listed) > 0) {
+        peri_json_set(view, "endpoints", listed);
+    } else { // configured, or nothing was found yet
+        peri_json_free(listed);
+        peri_json_set(view, "endpoints", view_endpoints(shm, upstream, row));
+    }
     if (row >= 0 && peri_json_get(upstream, "breaker"))
         peri_json_set(view, "breaker", view_breaker(shm, row));
 }

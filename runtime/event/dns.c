@@ -29,9 +29,9 @@ struct dns_entry {
     struct peri_list queries; ///< waiting
     struct peri_defer answer; ///< gives the waiting queries what is known
     uint64_t expires_ms;
-    peri_err_t err; ///< of the last look-up; the addresses may be older
     unsigned count;
     bool is_asking;
+    bool has_failed; ///< the last look-up; the addresses may be older
     struct sockaddr_storage addresses[PERI_DNS_ADDRESSES];
     char name[PERI_DNS_NAME_MAX + 1];
 };
@@ -51,6 +51,7 @@ struct peri_dns {
     struct peri_list entries;
     unsigned entry_count;
     struct peri_list sockets;
+    struct ares_addr_port_node *defaults; ///< servers of /etc/resolv.conf, owned
 };
 
 // ---- c-ares on the loop ----
@@ -151,7 +152,20 @@ struct peri_dns *peri_dns_new(struct peri_loop *loop)
         free(dns);
         return NULL;
     }
+    ares_get_servers_ports(dns->channel, &dns->defaults);
     return dns;
+}
+
+peri_err_t peri_dns_set_servers(struct peri_dns *dns, const char *servers)
+{
+    ares_cancel(dns->channel); // c-ares changes its servers only while nothing is under way
+    int status = servers ? ares_set_servers_ports_csv(dns->channel, servers)
+                         : ares_set_servers_ports(dns->channel, dns->defaults);
+    if (status != ARES_SUCCESS)
+        return PERI_ERR_INVALID;
+    for (struct peri_list *link = dns->entries.next; link != &dns->entries; link = link->next)
+        PERI_LIST_ITEM(link, struct dns_entry, link)->expires_ms = 0;
+    return PERI_OK;
 }
 
 static void entry_free(struct dns_entry *entry)
@@ -165,6 +179,7 @@ static void entry_free(struct dns_entry *entry)
 void peri_dns_free(struct peri_dns *dns)
 {
     ares_destroy(dns->channel); // ends every look-up with ARES_EDESTRUCTION
+    ares_free_data(dns->defaults);
     ares_library_cleanup();
     peri_timer_stop(&dns->timer);
     while (!peri_list_is_empty(&dns->entries)) {
@@ -211,9 +226,12 @@ static void on_answer(struct peri_defer *defer)
 {
     struct dns_entry *entry = PERI_CONTAINER(defer, struct dns_entry, answer);
     peri_err_t err = entry->count > 0 ? PERI_OK : PERI_ERR_RESOLVE;
+    uint64_t now_ms = peri_loop_now_ms(entry->dns->loop);
     while (!peri_list_is_empty(&entry->queries)) {
         struct peri_dns_query *query = PERI_LIST_ITEM(entry->queries.next, struct peri_dns_query, link);
         peri_list_remove(&query->link);
+        query->left_ms = entry->expires_ms > now_ms ? entry->expires_ms - now_ms : 0;
+        query->is_stale = entry->has_failed;
         query->on_done(query, err, entry->addresses, entry->count);
     }
 }
@@ -239,6 +257,7 @@ static void on_found(void *data, int status, int timeouts, struct ares_addrinfo 
     entry->is_asking = false;
     if (status == ARES_EDESTRUCTION)
         return;
+    entry->has_failed = status != ARES_SUCCESS;
     if (status == ARES_SUCCESS) {
         entry->count = 0;
         entry_take_family(entry, found, AF_INET, &ttl_ms);
@@ -311,6 +330,7 @@ void peri_dns_resolve(struct peri_dns *dns, struct peri_slice host, struct peri_
     if (!entry)
         entry = entry_new(dns, host);
     if (!entry) { // no room: every one of the names is being asked for
+        query->left_ms = PERI_DNS_FAILURE_MS;
         query->on_done(query, PERI_ERR_RESOLVE, NULL, 0);
         return;
     }

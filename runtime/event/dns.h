@@ -15,11 +15,13 @@ struct peri_dns;
 struct peri_loop;
 struct sockaddr_storage;
 
-#define PERI_DNS_ADDRESSES 16 ///< addresses of one name that are used
+#define PERI_DNS_ADDRESSES 64 ///< addresses of one name that are used
 
 /// One look-up, embedded in its owner.
 struct peri_dns_query {
     struct peri_list link;
+    uint64_t left_ms; ///< set before on_done: how long the answer holds
+    bool is_stale;    ///< set before on_done: the last look-up failed, and the addresses are older
     /// The addresses (port 0), in the resolver's order, IPv4 first; borrowed for the call. Called once from the loop.
     void (*on_done)(struct peri_dns_query *query, peri_err_t err, const struct sockaddr_storage *addresses,
                     unsigned count);
@@ -30,6 +32,10 @@ struct peri_dns *peri_dns_new(struct peri_loop *loop);
 
 /// Closes the resolver; no query is under way (asserted).
 void peri_dns_free(struct peri_dns *dns);
+
+/// Asks `servers` from now on ("127.0.0.1:53,[::1]:53"); NULL: those of /etc/resolv.conf again. What is known is looked up anew when it
+/// is asked for, look-ups under way fail. PERI_ERR_INVALID when c-ares refuses the list; nothing changes then.
+peri_err_t peri_dns_set_servers(struct peri_dns *dns, const char *servers);
 
 /// Version of c-ares as linked.
 const char *peri_dns_version(void);

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "codec/json.h"
 #include "event/tls.h"
+#include "proxy/discovery.h"
 #include "route/rewrite.h"
 #include "route/table.h"
 #include "script/vm.h"
@@ -85,6 +86,7 @@ struct peri_generation *peri_generation_new(struct peri_script_generation *scrip
 
 void peri_generation_inherit(struct peri_generation *g, struct peri_generation *old, uint64_t now_ms)
 {
+    peri_discovery_inherit(g, old);
     for (uint32_t i = 0; i < g->upstream_count; i++) {
         const struct peri_upstream *before = peri_generation_find_upstream(old, g->upstreams[i]->name);
         if (before)
@@ -110,6 +112,7 @@ void peri_generation_unref(struct peri_generation *g)
         peri_rewrite_free(g->routes[i].rewrite);
     if (g->table)
         peri_route_table_free(g->table);
+    peri_discovery_free_all(g);
     for (uint32_t i = 0; i < g->upstream_count; i++)
         peri_upstream_free(g->upstreams[i]);
     for (uint32_t i = 0; i < g->direct_count; i++)

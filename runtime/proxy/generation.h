@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "proxy/plan.h"
 
+struct peri_discovery;
 struct peri_json;
 struct peri_metrics_page;
 struct peri_pools;
@@ -41,6 +42,7 @@ struct peri_generation {
     uint32_t route_count;
     struct peri_upstream **upstreams;
     uint32_t upstream_count;
+    struct peri_discovery *discoveries; ///< of upstreams whose endpoints are not in the configuration; owned, linked
     struct peri_secret *secrets; ///< credentials that policies declare (proxy/mask.h), in the arena
     uint32_t secret_count;
     struct peri_generation_tls *tls; ///< of the listeners that have it

@@ -6,11 +6,14 @@
 
 #include "proxy/generation.h"
 
+struct peri_arena;
 struct peri_json;
 struct peri_metrics_page;
+struct peri_pool_settings;
 struct peri_shm;
 struct peri_source;
 struct peri_tls_fault;
+struct peri_upstream;
 
 struct peri_generation_builder {
     struct peri_generation *generation;
@@ -37,6 +40,12 @@ void *peri_generation_zalloc(struct peri_generation_builder *b, size_t count, si
 /// Reads `upstreams` into their endpoints, pools, guards and balancers. PERI_ERR_NOMEM, or PERI_ERR_INVALID from peri_generation_refuse, as
 /// the next three.
 peri_err_t peri_generation_read_upstreams(struct peri_generation_builder *b, const struct peri_json *list);
+
+/// Completes a new upstream (its name and number in the metrics are set) as `json` says, with pools of these settings and texts in
+/// `arena`. Errors as above; the upstream is the caller's to free.
+peri_err_t peri_generation_fill_upstream(struct peri_generation_builder *b, struct peri_upstream *upstream,
+                                         const struct peri_json *json, const struct peri_pool_settings *settings,
+                                         struct peri_arena *arena);
 
 /// Reads the TLS of `listeners`.
 peri_err_t peri_generation_read_listeners(struct peri_generation_builder *b, const struct peri_json *list);

@@ -6,6 +6,7 @@
 #include "codec/json.h"
 #include "event/tls.h"
 #include "proxy/balance_config.h"
+#include "proxy/discovery.h"
 #include "proxy/generation_internal.h"
 #include "proxy/guard_config.h"
 #include "proxy/tls_config.h"
@@ -39,25 +40,31 @@ static peri_err_t read_protocol(struct peri_generation_builder *b, const struct 
     return settings->tls ? PERI_OK : peri_generation_refuse_tls(b, place, &fault);
 }
 
-static peri_err_t read_endpoints(struct peri_generation_builder *b, const struct peri_json *json,
-                                 struct peri_upstream *upstream)
+// How the upstream connects; `settings->tls` is one reference of the caller's.
+static peri_err_t read_pool(struct peri_generation_builder *b, const struct peri_json *json,
+                            const struct peri_upstream *upstream, struct peri_pool_settings *settings)
 {
     const struct peri_json *pool = peri_json_get(json, "pool");
-    const struct peri_json *endpoints = peri_json_get(json, "endpoints");
-    struct peri_pool_settings settings = {
+    *settings = (struct peri_pool_settings){
         .max_idle = (uint32_t)peri_json_get_integer(pool, "max_idle", 128),
         .idle_ms = (uint64_t)peri_json_get_integer(pool, "idle_ms", 60000),
         .max_requests = (uint64_t)peri_json_get_integer(pool, "max_requests", 0),
         .open = &b->page->upstream_connections[upstream->metrics].connections,
     };
-    peri_err_t err = read_protocol(b, json, &settings);
+    return read_protocol(b, json, settings);
+}
+
+static peri_err_t add_endpoints(struct peri_generation_builder *b, const struct peri_json *json,
+                                const struct peri_pool_settings *settings, struct peri_upstream *upstream)
+{
+    const struct peri_json *endpoints = peri_json_get(json, "endpoints");
+    peri_err_t err = PERI_OK;
     for (size_t i = 0; err == PERI_OK && i < peri_json_count(endpoints); i++) {
         const struct peri_json *endpoint = peri_json_at(endpoints, i);
         if (peri_upstream_add(upstream, b->generation->pools, peri_json_get_string(endpoint, "address"),
-                              (uint32_t)peri_json_get_integer(endpoint, "weight", 1), &settings) != PERI_OK)
+                              (uint32_t)peri_json_get_integer(endpoint, "weight", 1), settings) != PERI_OK)
             err = peri_generation_refuse(b, "upstreams", "malformed endpoint address");
     }
-    peri_tls_client_unref(settings.tls); // the pools have theirs
     return err;
 }
 
@@ -71,23 +78,37 @@ static peri_err_t read_guard(struct peri_generation_builder *b, const struct per
         b, "upstreams", "too many upstreams (256) or endpoints (4096) have outlier, breaker or health settings");
 }
 
-static peri_err_t read_upstream(struct peri_generation_builder *b, const struct peri_json *json)
+peri_err_t peri_generation_fill_upstream(struct peri_generation_builder *b, struct peri_upstream *upstream,
+                                         const struct peri_json *json, const struct peri_pool_settings *settings,
+                                         struct peri_arena *arena)
 {
-    struct peri_generation *g = b->generation;
     const struct peri_json *timeouts = peri_json_get(json, "timeouts");
-    struct peri_upstream *upstream = peri_upstream_new(peri_json_get_string(json, "name"));
-    if (!upstream)
-        return PERI_ERR_NOMEM;
-    g->upstreams[g->upstream_count++] = upstream;
     upstream->connect_ms = (uint64_t)peri_json_get_integer(timeouts, "connect_ms", 5000);
     upstream->request_ms = (uint64_t)peri_json_get_integer(timeouts, "request_ms", 15000);
     upstream->idle_ms = (uint64_t)peri_json_get_integer(timeouts, "idle_ms", 300000);
     upstream->proxy_protocol = (uint8_t)peri_json_get_integer(json, "proxy_protocol", 0);
-    upstream->metrics = peri_metrics_upstream(b->shm, upstream->name);
-    peri_err_t err = read_endpoints(b, json, upstream);
+    peri_err_t err = add_endpoints(b, json, settings, upstream);
     if (err == PERI_OK)
         err = read_guard(b, json, upstream);
-    return err == PERI_OK ? peri_balance_read(upstream, json, &g->arena, b->shm) : err;
+    return err == PERI_OK ? peri_balance_read(upstream, json, arena, b->shm) : err;
+}
+
+static peri_err_t read_upstream(struct peri_generation_builder *b, const struct peri_json *json)
+{
+    struct peri_generation *g = b->generation;
+    struct peri_upstream *upstream = peri_upstream_new(peri_json_get_string(json, "name"));
+    struct peri_pool_settings settings;
+    if (!upstream)
+        return PERI_ERR_NOMEM;
+    g->upstreams[g->upstream_count++] = upstream;
+    upstream->metrics = peri_metrics_upstream(b->shm, upstream->name);
+    peri_err_t err = read_pool(b, json, upstream, &settings);
+    if (err == PERI_OK)
+        err = peri_generation_fill_upstream(b, upstream, json, &settings, &g->arena);
+    if (err == PERI_OK && peri_json_get(json, "discovery"))
+        err = peri_discovery_add(b, g->upstream_count - 1, json, &settings);
+    peri_tls_client_unref(settings.tls); // the pools and the discovery have theirs
+    return err;
 }
 
 peri_err_t peri_generation_read_upstreams(struct peri_generation_builder *b, const struct peri_json *list)

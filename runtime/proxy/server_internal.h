@@ -36,7 +36,8 @@ struct peri_server {
     bool owns_vm;
     bool is_quiet; ///< no access log
     int worker;
-    struct peri_dns *dns;
+    struct peri_dns *dns;   ///< NULL in memory
+    char resolvers[512];    ///< servers that it was told to ask; empty: the system's
     struct peri_pools *pools;
     struct peri_keeper *keeper; ///< of the current generation's upstreams
     struct peri_redis *redis;

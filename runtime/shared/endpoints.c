@@ -225,6 +225,49 @@ void peri_endpoints_drop(struct peri_metrics_page *page, int32_t row)
     drop_row(page, &endpoint_kind, row);
 }
 
+void peri_endpoints_list(struct peri_metrics_page *page, int32_t row, uint32_t weight)
+{
+    peri_assert(row >= 0 && row < PERI_ENDPOINT_ROWS);
+    page->endpoints[row].weight = weight;
+    __atomic_fetch_add(&page->endpoints[row].listed, 1, __ATOMIC_RELEASE);
+}
+
+void peri_endpoints_unlist(struct peri_metrics_page *page, int32_t row)
+{
+    peri_assert(row >= 0 && row < PERI_ENDPOINT_ROWS);
+    if (page->endpoints[row].listed > 0) // a reset between two tests may have taken the count away
+        __atomic_fetch_sub(&page->endpoints[row].listed, 1, __ATOMIC_RELEASE);
+}
+
+static bool is_listed(const struct peri_shm *shm, int32_t row, uint32_t *weight)
+{
+    for (uint32_t worker = 0; worker < shm->workers; worker++) {
+        const struct peri_metrics_page *page = peri_shm_page(shm, worker);
+        if (!page || __atomic_load_n(&page->endpoints[row].listed, __ATOMIC_ACQUIRE) == 0)
+            continue;
+        *weight = page->endpoints[row].weight;
+        return true;
+    }
+    return false;
+}
+
+int32_t peri_endpoints_find_listed(const struct peri_shm *shm, int32_t upstream, int32_t row, uint32_t *weight)
+{
+    int32_t count = (int32_t)rows_used(shm, &endpoint_kind);
+    for (; row < count; row++) {
+        const struct peri_row_name *name = name_at(shm, &endpoint_kind, (uint32_t)row);
+        if (name->is_used && name->owner == (uint32_t)upstream && is_listed(shm, row, weight))
+            return row;
+    }
+    return -1;
+}
+
+struct peri_slice peri_endpoints_address(const struct peri_shm *shm, int32_t row)
+{
+    const struct peri_row_name *name = &peri_endpoints_row(shm, row)->name;
+    return peri_slice(name->text, name->len <= PERI_ENDPOINT_TEXT ? name->len : 0);
+}
+
 int32_t peri_endpoints_find_upstream(struct peri_shm *shm, struct peri_slice name)
 {
     peri_shm_registry_acquire(shm);
@@ -368,8 +411,10 @@ void peri_endpoints_end_worker(struct peri_shm *shm, uint32_t worker)
             __atomic_store_n(&page->breakers[row].gauges[gauge], 0, __ATOMIC_RELAXED);
         __atomic_store_n(&page->breakers[row].holders, 0, __ATOMIC_RELEASE);
     }
-    for (uint32_t row = 0; row < rows_used(shm, &endpoint_kind); row++)
+    for (uint32_t row = 0; row < rows_used(shm, &endpoint_kind); row++) {
+        __atomic_store_n(&page->endpoints[row].listed, 0, __ATOMIC_RELEASE);
         __atomic_store_n(&page->endpoints[row].holders, 0, __ATOMIC_RELEASE);
+    }
 }
 
 void peri_endpoints_reset(struct peri_shm *shm)

@@ -106,7 +106,9 @@ struct peri_endpoint_cell {
     uint64_t total;   ///< attempts that ended with a result
     uint64_t success; ///< of those: no failure
     uint32_t holders; ///< generations of this worker that have the endpoint
-    uint32_t unused[3];
+    uint32_t listed;  ///< of those: it is in the set that was discovered last
+    uint32_t weight;  ///< its weight there
+    uint32_t unused;
 };
 
 /// What a breaker limits.
@@ -151,6 +153,16 @@ int32_t peri_endpoints_hold(struct peri_shm *shm, struct peri_metrics_page *page
 /// One generation of the page's owner has gone: it holds the row once less.
 void peri_endpoints_drop_upstream(struct peri_metrics_page *page, int32_t upstream);
 void peri_endpoints_drop(struct peri_metrics_page *page, int32_t row);
+
+/// The held row is in a discovered set of the page's owner now, or not any more.
+void peri_endpoints_list(struct peri_metrics_page *page, int32_t row, uint32_t weight);
+void peri_endpoints_unlist(struct peri_metrics_page *page, int32_t row);
+
+/// The next row from `row` on that is in a discovered set of upstream row `upstream` in any worker, and its weight; -1 for none.
+int32_t peri_endpoints_find_listed(const struct peri_shm *shm, int32_t upstream, int32_t row, uint32_t *weight);
+
+/// Name of an endpoint's row: its address, borrowed.
+struct peri_slice peri_endpoints_address(const struct peri_shm *shm, int32_t row);
 
 /// Rows of an upstream and of an address of it that exist, for whoever looks at them; -1 for none. They may be given to another
 /// name at any time.

@@ -162,6 +162,21 @@ function checks.dns(text)
     return nil
 end
 
+--- A DNS server is asked for names, so it cannot be one.
+function checks.dns_server(text)
+    local parts, message = address.parse_remote(text)
+    if not parts then
+        return message
+    elseif parts.kind ~= "ipv4" and parts.kind ~= "ipv6" then
+        return 'expected an IP address and a port, such as "10.0.0.2:53"'
+    end
+    return nil
+end
+
+function checks.file_path(text)
+    return text:find("%z") and "has a zero byte" or nil
+end
+
 --- A proxy whose PROXY headers are believed.
 function checks.proxy(text)
     if text == "unix" then

@@ -7,6 +7,7 @@
 
 local address = require "perigee._core.address"
 local balance = require "perigee._core.balance"
+local discovery = require "perigee._core.discovery"
 local duration = require "perigee._core.duration"
 local locate = require "perigee._core.locate"
 local percent = require "perigee._core.percent"
@@ -150,6 +151,7 @@ local function check_upstreams(build, conf, written)
         check_endpoints(build, name, upstream.endpoints or {})
         check_protocol(build, name, upstream)
         balance.check(build, upstream, { "upstreams", name })
+        discovery.check(build, upstream, { "upstreams", name })
     end
 end
 
@@ -223,12 +225,14 @@ end
 
 local function write_upstream(name, upstream, zone)
     local pool = upstream.pool
+    local endpoints = balance.write_endpoints(name, upstream)
     local list = balance.write({
         name = name,
-        endpoints = balance.write_endpoints(name, upstream),
+        endpoints = #endpoints > 0 and endpoints or nil,
+        discovery = discovery.write(upstream),
         protocol = upstream.protocol,
         proxy_protocol = upstream.proxy_protocol and tonumber(upstream.proxy_protocol:sub(2)),
-        tls = upstream.tls,
+        tls = discovery.write_tls(upstream),
         timeouts = write_times(upstream.timeouts),
         pool = {
             max_idle = pool.max_idle, idle_ms = duration.milliseconds(pool.idle), max_requests = pool.max_requests,
@@ -301,6 +305,7 @@ local function normalize(conf, route_list, connects)
         listeners = write_listeners(conf.listeners, connects),
         upstreams = write_upstreams(conf.upstreams, conf.zone),
         routes = #route_list > 0 and route_list or nil,
+        dns = discovery.write_resolver(conf.dns),
     }
 end
 

@@ -180,10 +180,14 @@ local function upstream_fields()
         endpoints = { type = "list", items = endpoint, min = 1, doc = "Addresses of the servers." },
         dns = {
             type = "string", check = check.dns,
-            doc = "One `host:port`; all addresses of the name are servers.",
+            doc = "One `host:port`; all addresses of the name are servers, looked up again when their time (TTL) is over.",
         },
         srv = later "SRV record that names the servers.",
-        file = later "File that lists the servers.",
+        file = {
+            type = "string", min = 1, max = 1024, check = check.file_path,
+            doc = "JSON file that lists the servers, read again when it changes. A relative path begins where "
+                .. "Perigee was started.",
+        },
         http = later "URL that lists the servers.",
         protocol = {
             type = "string", enum = { "auto", "h1", "h2", "h2c" }, default = "auto",
@@ -424,6 +428,16 @@ function settings.fields(role)
             },
         },
         reload = reload,
+        dns = {
+            type = "table", doc = "How names are looked up.",
+            fields = {
+                servers = {
+                    type = "list", required = true, min = 1, max = 8,
+                    items = { type = "string", check = check.dns_server },
+                    doc = "DNS servers (`IP:port`) that are asked in the place of those in /etc/resolv.conf.",
+                },
+            },
+        },
     }
 end
 

@@ -250,7 +250,7 @@ local function replace_upstreams(value, options, path)
             error("test.load: " .. path .. " has no upstream '" .. tostring(name) .. "'", 0)
         end
         settings = copy(settings)
-        settings.dns, settings.endpoints = nil, { answer }
+        settings.dns, settings.file, settings.endpoints = nil, nil, { answer }
         value.upstreams[name] = settings
     end
     value.hosts = options.hosts

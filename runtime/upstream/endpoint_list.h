@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: MIT
+// Lists of endpoints that come from outside while the proxy runs, as JSON: read, checked, and brought into the form and order of the
+// normalised configuration, in which equal sets have equal texts.
+#ifndef PERI_UPSTREAM_ENDPOINT_LIST_H
+#define PERI_UPSTREAM_ENDPOINT_LIST_H
+
+#include <stddef.h>
+
+#include "base/slice.h"
+
+struct peri_json;
+
+#define PERI_ENDPOINT_LIST_MAX 1000              ///< endpoints of a list
+#define PERI_ENDPOINT_LIST_BYTES (1024u * 1024u) ///< of its text
+#define PERI_ENDPOINT_LIST_TEXT 64               ///< an IP address with its port
+
+/// Reads a list: each item is "host:port", "unix:/path", or an object of `address`, `weight` (1 to 65535), `zone`, `priority` (0 to 15)
+/// and `labels` (texts by name). Owned by the caller. NULL when it cannot be used: `problem` says why and where.
+struct peri_json *peri_endpoint_list_read(struct peri_slice text, char *problem, size_t size);
+
+/// The list of these addresses, each once, all of weight 1. Sorts them. NULL when out of memory.
+struct peri_json *peri_endpoint_list_make(char (*addresses)[PERI_ENDPOINT_LIST_TEXT], size_t count);
+
+#endif
