@@ -232,8 +232,13 @@ peri_err_t peri_discovery_add(struct peri_generation_builder *b, uint32_t index,
     struct peri_discovery *d = calloc(1, sizeof(*d));
     if (!d)
         return PERI_ERR_NOMEM;
-    *d = (struct peri_discovery){.next = g->discoveries, .generation = g, .index = index, .shm = b->shm,
-                                 .page = b->page, .pool = *settings, .rows.upstream = -1};
+    *d = (struct peri_discovery){.next = g->discoveries,
+                                 .generation = g,
+                                 .index = index,
+                                 .shm = b->shm,
+                                 .page = b->page,
+                                 .pool = *settings,
+                                 .rows.upstream = -1};
     d->settings = peri_json_copy(json);
     d->set = set_new();
     if (!d->settings || !d->set) {

@@ -25,7 +25,7 @@ struct peri_watch;
 struct peri_discovery_source {
     void (*start)(struct peri_discovery *d);
     void (*on_look)(struct peri_timer *timer); ///< of peri_discovery.look
-    void (*stop)(struct peri_discovery *d); ///< after start, once
+    void (*stop)(struct peri_discovery *d);    ///< after start, once
 };
 
 /// One set: an upstream and what its texts live in.

@@ -10,6 +10,7 @@
 ---@class perigee.Config
 ---@field access_log? perigee.AccessLog|string Where the access log goes. A string is the path.
 ---@field admin? string Address of the admin API: a loopback address or `unix:/path`. Without it: none.
+---@field dns? perigee.Dns How names are looked up.
 ---@field drain? string|number How long exchanges may finish after SIGTERM.
 ---@field explain? perigee.Explain Lets a client ask why: a request with the token in `x-perigee-explain` gets the decision trace in the header of that name.
 ---@field keep_generations? integer Snapshots kept for `perigee rollback`.
@@ -28,6 +29,9 @@
 
 ---@class perigee.AccessLog
 ---@field path string `"stdout"`, `"stderr"`, `"off"` or a file.
+
+---@class perigee.Dns
+---@field servers string[] DNS servers (`IP:port`) that are asked in the place of those in /etc/resolv.conf.
 
 ---@class perigee.Explain
 ---@field token string The token, 16 characters or more.
@@ -135,8 +139,9 @@
 ---@class perigee.Upstream
 ---@field balance? (fun(req: perigee.Request): any)|perigee.Upstream.Balance|"round_robin"|"least_request"|"ewma"|"random"|"ring_hash"|"maglev"|"sticky" How an endpoint is chosen: the name of an algorithm, or a table of it and its settings, such as `{ "ring_hash", by = "header:x-user" }`; or a function of the request and the endpoints that returns the number of one, or nil for the next in turn.
 ---@field breaker? perigee.Upstream.Breaker Limits on what the servers are asked to do at the same time, over all workers. What is beyond is answered 503. Without it: none.
----@field dns? string One `host:port`; all addresses of the name are servers.
+---@field dns? string One `host:port`; all addresses of the name are servers, looked up again when their time (TTL) is over.
 ---@field endpoints? (perigee.Upstream.Endpoint|string)[] Addresses of the servers.
+---@field file? string JSON file that lists the servers, read again when it changes. A relative path begins where Perigee was started.
 ---@field outlier? perigee.Upstream.Outlier Ejection of servers whose results are worse than allowed, counted over all workers. Without it: none. The names are Envoy's.
 ---@field panic_threshold? string When less of the endpoints are available, all are used. `0%`: never.
 ---@field pool? perigee.Upstream.Pool Idle connections kept for later requests.

@@ -1,0 +1,275 @@
+# SPDX-License-Identifier: MIT
+"""Upstreams whose endpoints change while the proxy runs: names in DNS (a real dnsmasq) and lists in files."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+
+import pytest
+
+from support import wait
+from support.gateway import Gateway
+from support.upstream import Upstream, free_address
+
+CONFIG = """
+return {
+  admin = "unix:$dir/admin.sock",
+  access_log = "off",
+  workers = 2,
+  DNS
+  listeners = { { address = "127.0.0.1:0" } },
+  upstreams = { orders = { SOURCE, balance = "BALANCE" } },
+  routes = { { match = {}, upstream = "orders" } },
+}
+"""
+
+DNSMASQ = shutil.which("dnsmasq", path=os.environ.get("PATH", "") + ":/usr/sbin")
+
+
+def config(source, dns="", balance="round_robin"):
+    return CONFIG.replace("SOURCE", source).replace("DNS", dns).replace("BALANCE", balance)
+
+
+def endpoints(gateway):
+    upstream, = gateway.ask_json("/upstreams")
+    return sorted(endpoint["address"] for endpoint in upstream["endpoints"])
+
+
+def wait_endpoints(gateway, *addresses):
+    wait.until(lambda: endpoints(gateway) == sorted(addresses), f"the endpoints are {addresses}")
+
+
+def who_answers(gateway, requests=12):
+    answers = [gateway.get("/") for _ in range(requests)]
+    assert {answer.status for answer in answers} == {200}
+    return {answer.headers.get("x-upstream") for answer in answers}
+
+
+def answer_as(name):
+    def answer(wire, request):
+        wire.read_request_body(request)
+        wire.respond(200, [("x-upstream", name)], b"here")
+    return answer
+
+
+@contextlib.contextmanager
+def two_on_one_port():
+    """Two servers, a on 127.0.0.1 and b on 127.0.0.2, with the same port: what addresses of one name lead to."""
+    with Upstream("a", answer=answer_as("a")) as a:
+        port = a.address.rsplit(":", 1)[1]
+        with Upstream("b", address="127.0.0.2:" + port, answer=answer_as("b")) as b:
+            yield a, b, port
+
+
+class Dns:
+    """dnsmasq with records that tests change; its answers may be used for one second."""
+
+    def __init__(self, folder, *addresses):
+        self.address = free_address()
+        self.hosts = folder / "hosts"
+        self.process = None
+        self.write(*addresses)
+        self.start()
+
+    def write(self, *addresses):
+        self.hosts.write_text("".join(f"{address} orders.internal\n" for address in addresses))
+
+    def start(self):
+        self.process = subprocess.Popen([
+            DNSMASQ, "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--no-poll", "--user=",
+            "--group=", "--pid-file=", "--listen-address=127.0.0.1", "--bind-interfaces", "--local=/internal/",
+            "--local-ttl=1", "--port=" + self.address.rsplit(":", 1)[1], f"--addn-hosts={self.hosts}"])
+        wait.until(self.is_listening, "dnsmasq listens")
+
+    def is_listening(self):
+        with socket.socket() as probe:
+            host, port = self.address.rsplit(":", 1)
+            return probe.connect_ex((host, int(port))) == 0
+
+    def set(self, *addresses):
+        self.write(*addresses)
+        self.process.send_signal(signal.SIGHUP)
+
+    def stop(self):
+        if self.process:
+            self.process.terminate()
+            self.process.wait()
+        self.process = None
+
+
+@contextlib.contextmanager
+def failing_dns(address):
+    """Answers every question with SERVFAIL and counts them."""
+    host, port = address.rsplit(":", 1)
+    asked = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind((host, int(port)))
+
+        def serve():
+            while True:
+                question, peer = sock.recvfrom(512)
+                if not question:
+                    return
+                asked.append(question)
+                sock.sendto(question[:2] + b"\x81\x82" + question[4:6] + b"\0" * 6 + question[12:], peer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield asked
+        sock.sendto(b"", (host, int(port)))
+        thread.join()
+
+
+@pytest.fixture
+def dns(tmp_path):
+    server = Dns(tmp_path, "127.0.0.1")
+    yield server
+    server.stop()
+
+
+def serving_dns(dns, port, balance="round_robin"):
+    return Gateway(config(f'dns = "orders.internal:{port}"', f'dns = {{ servers = {{ "{dns.address}" }} }},', balance))
+
+
+def test_all_addresses_of_a_name_are_endpoints(dns):
+    dns.set("127.0.0.1", "127.0.0.2")
+    with two_on_one_port() as (a, b, port), serving_dns(dns, port) as gateway:
+        wait_endpoints(gateway, a.address, b.address)
+        assert who_answers(gateway) == {"a", "b"}
+
+
+@pytest.mark.parametrize("balance", ["round_robin", "ewma"])
+def test_records_that_come_and_go_change_the_endpoints_when_their_time_is_over(dns, balance):
+    with two_on_one_port() as (a, b, port), serving_dns(dns, port, balance) as gateway:
+        wait_endpoints(gateway, a.address)
+        assert who_answers(gateway) == {"a"}
+        dns.set("127.0.0.1", "127.0.0.2")
+        wait_endpoints(gateway, a.address, b.address)
+        dns.set("127.0.0.2")
+        wait_endpoints(gateway, b.address)
+        wait.until(lambda: who_answers(gateway) == {"b"}, "both workers use the new endpoint")
+
+
+def test_the_endpoints_stay_while_the_server_fails_and_change_again_afterwards(dns):
+    with two_on_one_port() as (a, b, port), serving_dns(dns, port) as gateway:
+        wait_endpoints(gateway, a.address)
+        dns.stop()
+        with failing_dns(dns.address) as asked:
+            wait.until(lambda: len(asked) >= 8, "the failing server was asked several times")
+            assert endpoints(gateway) == [a.address]
+            assert who_answers(gateway) == {"a"}
+        dns.write("127.0.0.2")
+        dns.start()
+        wait_endpoints(gateway, b.address)
+
+
+def test_endpoints_that_were_found_are_there_after_a_reload_without_the_server(dns):
+    with two_on_one_port() as (a, _, port), serving_dns(dns, port) as gateway:
+        wait_endpoints(gateway, a.address)
+        dns.stop()
+        gateway.reload()
+        assert endpoints(gateway) == [a.address]
+        assert who_answers(gateway) == {"a"}
+
+
+# ---- files
+
+def replace(path, value):
+    """As tools do: written beside, renamed into place."""
+    text = value if isinstance(value, str) else json.dumps(value)
+    beside = path.with_suffix(".new")
+    beside.write_text(text)
+    beside.rename(path)
+
+
+@pytest.fixture
+def listed(tmp_path):
+    path = tmp_path / "endpoints.json"
+    with two_on_one_port() as (a, b, _):
+        replace(path, [a.address])
+        with Gateway(config(f'file = "{path}"')) as gateway:
+            wait_endpoints(gateway, a.address)
+            yield path, gateway, a, b
+
+
+def test_a_file_that_is_replaced_changes_the_endpoints(listed):
+    path, gateway, a, b = listed
+    assert who_answers(gateway) == {"a"}
+    replace(path, [{"address": b.address, "weight": 3, "zone": "z", "labels": {"version": "v2"}}])
+    wait_endpoints(gateway, b.address)
+    wait.until(lambda: who_answers(gateway) == {"b"}, "both workers use the new endpoint")
+    upstream, = gateway.ask_json("/upstreams")
+    assert upstream["endpoints"][0]["weight"] == 3
+    assert upstream["discovery"] == {"file": str(path)}
+
+
+def test_a_file_that_is_written_in_place_changes_the_endpoints(listed):
+    path, gateway, a, b = listed
+    path.write_text(json.dumps([a.address, b.address]))
+    wait_endpoints(gateway, a.address, b.address)
+
+
+@pytest.mark.parametrize("broken, why", [
+    ('["127.0.0.1:1"', "line 1"),
+    ('{"endpoints": []}', "expected a list"),
+    ('["127.0.0.1"]', "endpoint 1: expected"),
+    ('["127.0.0.1:1", {"address": "127.0.0.1:2", "weight": 0}]', "endpoint 2, weight: expected a whole number"),
+    ('["127.0.0.1:1", "127.0.0.1:1"]', "is there twice"),
+])
+def test_a_broken_file_changes_nothing_and_is_logged(listed, broken, why):
+    path, gateway, a, _ = listed
+    replace(path, broken)
+    wait.until(lambda: why in gateway.errors, "the log says what is wrong")
+    assert "the endpoints stay as they are" in gateway.errors
+    assert endpoints(gateway) == [a.address]
+    assert who_answers(gateway) == {"a"}
+
+
+def test_a_file_that_is_gone_changes_nothing_until_it_is_back(listed):
+    path, gateway, a, b = listed
+    path.unlink()
+    wait.until(lambda: "No such file" in gateway.errors, "the log says what is wrong")
+    assert who_answers(gateway) == {"a"}
+    replace(path, [b.address])
+    wait_endpoints(gateway, b.address)
+
+
+def test_an_empty_list_leaves_nobody_to_ask(listed):
+    path, gateway, _, b = listed
+    replace(path, [])
+    wait.until(lambda: {gateway.get("/").status for _ in range(8)} == {503}, "nobody is asked")
+    replace(path, [b.address])
+    wait.until(lambda: {gateway.get("/").status for _ in range(8)} == {200}, "the new endpoint is asked")
+
+
+def test_an_exchange_ends_at_the_endpoint_that_was_removed_meanwhile(tmp_path):
+    may_end = threading.Event()
+
+    def slow(wire, request):
+        wire.read_request_body(request)
+        wire.send_head(200, [("content-length", "5")])
+        wire.send(b"be")
+        may_end.wait(wait.PATIENCE)
+        wire.send(b"gan")
+
+    path = tmp_path / "endpoints.json"
+    with Upstream("old", answer=slow) as old, Upstream("new", answer=answer_as("new")) as new:
+        replace(path, [old.address])
+        with Gateway(config(f'file = "{path}"')) as gateway:
+            client = gateway.connect()
+            client.send_request("GET", "/")
+            old.wait_for_heads(1)
+            for _ in range(3):  # sets are freed and made while the exchange goes on
+                replace(path, [new.address])
+                wait_endpoints(gateway, new.address)
+                wait.until(lambda: {gateway.get("/").headers.get("x-upstream") for _ in range(6)} == {"new"}, "only the new one is asked")
+                replace(path, [new.address, "127.0.0.1:1"])
+                wait_endpoints(gateway, new.address, "127.0.0.1:1")
+            may_end.set()
+            assert client.read_response().body == b"began"
+            client.close()

@@ -1,0 +1,68 @@
+-- SPDX-License-Identifier: MIT
+--
+-- Upstreams whose endpoints are discovered: what may be written together, and what C is told.
+
+local config = require "perigee._core.config"
+
+local function compile(upstream, dns)
+    return config.compile({ upstreams = { u = upstream }, dns = dns, routes = {} }, { file = "gateway.lua" })
+end
+
+local function accept(upstream, dns)
+    local result, errors = compile(upstream, dns)
+    assert.are.same({}, errors)
+    return result.normalized.upstreams[1], result.normalized
+end
+
+local function refuse(upstream, dns)
+    local result, errors = compile(upstream, dns)
+    assert.is_nil(result)
+    return errors[1].path .. ": " .. errors[1].message
+end
+
+describe("endpoints that are discovered", function()
+    it("are those of a name, which is the endpoint until its addresses are known", function()
+        local upstream = accept { dns = "Orders.Internal:8080" }
+        assert.are.same({ dns = "orders.internal:8080", host = "orders.internal", port = 8080 }, upstream.discovery)
+        assert.are.equal("orders.internal:8080", upstream.endpoints[1].address)
+    end)
+
+    it("are not looked up when the name is an address", function()
+        local upstream = accept { dns = "127.0.0.1:8080" }
+        assert.is_nil(upstream.discovery)
+        assert.are.equal("127.0.0.1:8080", upstream.endpoints[1].address)
+    end)
+
+    it("are those of a file, and none until it was read", function()
+        local upstream = accept { file = "endpoints.json" }
+        assert.are.same({ file = "endpoints.json" }, upstream.discovery)
+        assert.is_nil(upstream.endpoints)
+        assert.is_truthy(refuse({ file = "a\0b" }):find("upstreams.u.file: has a zero byte", 1, true))
+    end)
+
+    it("leave the configured ones alone", function()
+        assert.is_nil(accept({ endpoints = { "a:1" } }).discovery)
+    end)
+
+    it("are verified by the name that was looked up", function()
+        assert.are.equal("orders.internal", accept({ dns = "orders.internal:443", tls = {} }).tls.sni)
+        assert.are.equal("b", accept({ dns = "orders.internal:443", tls = { sni = "b" } }).tls.sni)
+        assert.is_nil(accept({ file = "e.json", tls = {} }).tls.sni)
+    end)
+
+    it("are not chosen by a function, nor named in cookies by a secret of one's own", function()
+        local message = "upstreams.u.balance: a function chooses among `endpoints`"
+        assert.is_truthy(refuse({ dns = "a:1", balance = function() end }):find(message, 1, true))
+        local sticky = { "sticky", cookie = "c", secret = ("s"):rep(16) }
+        assert.is_truthy(refuse({ file = "e.json", balance = sticky }):find("upstreams.u.balance.secret: works", 1, true))
+        assert.is_not_nil(accept { dns = "127.0.0.1:1", balance = sticky })
+    end)
+
+    it("are asked of the servers that are named", function()
+        local _, conf = accept({ dns = "a:1" }, { servers = { "127.0.0.1:5353", "[::1]:53" } })
+        assert.are.same({ servers = "127.0.0.1:5353,[::1]:53" }, conf.dns)
+        assert.is_truthy(refuse({ dns = "a:1" }, { servers = { "ns.internal:53" } }):find("expected an IP address", 1, true))
+        _, conf = accept { dns = "a:1" }
+        assert.is_nil(conf.dns)
+    end)
+end)
