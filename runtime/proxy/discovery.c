@@ -17,7 +17,6 @@
 #include "proxy/generation_internal.h"
 #include "proxy/server_internal.h"
 #include "shared/endpoints.h"
-#include "upstream/guard.h"
 #include "upstream/keeper.h"
 #include "upstream/random.h"
 #include "upstream/upstream.h"

@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include "base/attr.h"
-#include "base/buf.h"
 #include "base/log.h"
 #include "codec/json.h"
 #include "event/loop.h"

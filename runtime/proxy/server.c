@@ -2,11 +2,9 @@
 // Puts the parts of a serving process together and swaps generations.
 #include "proxy/server_internal.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/assert.h"
-#include "base/log.h"
 #include "codec/json.h"
 #include "event/dns.h"
 #include "event/loop.h"
@@ -82,21 +80,6 @@ struct peri_server *peri_server_new(const struct peri_server_options *options)
 
 // ---- generations ----
 
-// The servers that names are asked from. Those of a candidate are set before it serves only when nobody else does.
-static void server_set_resolver(struct peri_server *server)
-{
-    const struct peri_generation *generation = server->candidate ? server->candidate : server->current;
-    struct peri_json *config = peri_json_parse(peri_slice_from(generation->config), false, NULL, 0);
-    struct peri_slice servers = peri_json_get_string(peri_json_get(config, "dns"), "servers");
-    if (server->dns && !peri_slice_eq(servers, peri_slice_from(server->resolvers))) {
-        snprintf(server->resolvers, sizeof(server->resolvers), "%.*s", (int)servers.len,
-                 servers.ptr ? servers.ptr : "");
-        if (peri_dns_set_servers(server->dns, servers.len > 0 ? server->resolvers : NULL) != PERI_OK)
-            peri_error("dns.servers are refused by the resolver: %s", server->resolvers);
-    }
-    peri_json_free(config);
-}
-
 peri_err_t peri_server_build(struct peri_server *server, const struct peri_source *source, struct peri_slice entry,
                              uint64_t number, struct peri_slice digest, char **errors)
 {
@@ -122,7 +105,7 @@ peri_err_t peri_server_build(struct peri_server *server, const struct peri_sourc
     }
     server->candidate = generation;
     if (!server->current)
-        server_set_resolver(server);
+        peri_server_set_resolver(server);
     peri_discovery_start_all(generation);
     return PERI_OK;
 }
@@ -173,7 +156,7 @@ void peri_server_switch(struct peri_server *server)
     struct peri_json *config = peri_json_parse(peri_slice_from(server->current->config), false, NULL, 0);
     if (!server->dev)
         server_switch_log(server, config);
-    server_set_resolver(server);
+    peri_server_set_resolver(server);
     peri_listeners_apply(server, config);
     peri_json_free(config);
     peri_keeper_set(server->keeper, server->current->upstreams, server->current->upstream_count);

@@ -36,8 +36,8 @@ struct peri_server {
     bool owns_vm;
     bool is_quiet; ///< no access log
     int worker;
-    struct peri_dns *dns;   ///< NULL in memory
-    char resolvers[512];    ///< servers that it was told to ask; empty: the system's
+    struct peri_dns *dns; ///< NULL in memory
+    char resolvers[512];  ///< servers that it was told to ask; empty: the system's
     struct peri_pools *pools;
     struct peri_keeper *keeper; ///< of the current generation's upstreams
     struct peri_redis *redis;
@@ -54,6 +54,10 @@ struct peri_server {
     void (*on_drained)(void *data);
     void *drained_data;
 };
+
+/// Names are asked from the servers of the candidate, or of the current generation when there is none. A candidate's are set before it
+/// serves only when nobody else does.
+void peri_server_set_resolver(struct peri_server *server);
 
 /// Prepares the (empty) listeners of a new server.
 void peri_listeners_init(struct peri_server *server);

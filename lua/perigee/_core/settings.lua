@@ -180,7 +180,8 @@ local function upstream_fields()
         endpoints = { type = "list", items = endpoint, min = 1, doc = "Addresses of the servers." },
         dns = {
             type = "string", check = check.dns,
-            doc = "One `host:port`; all addresses of the name are servers, looked up again when their time (TTL) is over.",
+            doc = "One `host:port`; all addresses of the name are servers, looked up again when their time (TTL) is "
+                .. "over.",
         },
         srv = later "SRV record that names the servers.",
         file = {
