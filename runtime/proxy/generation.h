@@ -43,7 +43,7 @@ struct peri_generation {
     struct peri_upstream **upstreams;
     uint32_t upstream_count;
     struct peri_discovery *discoveries; ///< of upstreams whose endpoints are not in the configuration; owned, linked
-    struct peri_secret *secrets; ///< credentials that policies declare (proxy/mask.h), in the arena
+    struct peri_secret *secrets;        ///< credentials that policies declare (proxy/mask.h), in the arena
     uint32_t secret_count;
     struct peri_generation_tls *tls; ///< of the listeners that have it
     uint32_t tls_count;
