@@ -190,7 +190,9 @@ static void set_connections(struct peri_json *view, const struct peri_metrics_up
     peri_json_set(view, "connects", new_count(sum->connects));
     peri_json_set(view, "connect_failures", new_count(sum->connect_failures));
     peri_json_set(view, "reuses", new_count(sum->reuses));
-    peri_json_set(view, "retries", new_count(sum->retries));
+    peri_json_set(view, "retries",
+                  new_count(sum->retries[PERI_RETRY_STALE] + sum->retries[PERI_RETRY_SUCCESS] +
+                            sum->retries[PERI_RETRY_FAILURE]));
     peri_json_set(view, "timeouts", new_count(sum->timeouts));
     peri_json_set(view, "resets", new_count(sum->resets));
 }

@@ -101,6 +101,7 @@ struct peri_exchange_facts {
     uint32_t attempts;          ///< attempts made
     struct peri_grpc *grpc;     ///< the gRPC call, in the arena; NULL: it is none
     peri_err_t err;             ///< PERI_OK, or why the proxy itself answered or broke off
+    const char *retry_flag;     ///< response flag that says why no retry was made; NULL for none
     struct peri_slice upstream; ///< name of the upstream; empty for none
     struct peri_slice endpoint; ///< text of the endpoint; empty for none
     struct peri_slice

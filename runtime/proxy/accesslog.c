@@ -213,6 +213,19 @@ static void put_time(struct peri_accesslog *log, struct line *l)
     PUT(l, "\"");
 }
 
+// Why the proxy answered, and why it did not try again.
+static PERI_NOINLINE void put_retry_flags(struct line *l, const struct peri_exchange_facts *facts)
+{
+    const char *flag = peri_err_info(facts->err)->flag;
+    PUT(l, ",\"flags\":\"");
+    if (*flag && strcmp(flag, facts->retry_flag) != 0) {
+        put(l, flag, strlen(flag));
+        PUT(l, ",");
+    }
+    put(l, facts->retry_flag, strlen(facts->retry_flag));
+    PUT(l, "\"");
+}
+
 static void put_exchange(struct line *l, const struct peri_exchange *x, int status, uint64_t ns)
 {
     const struct peri_exchange_facts *facts = &x->facts;
@@ -227,7 +240,10 @@ static void put_exchange(struct line *l, const struct peri_exchange *x, int stat
         PUT(l, ",\"grpc_status\":");
         put_number(l, (uint64_t)call);
     }
-    PUT_TEXT(l, "flags", peri_slice_from(peri_err_info(facts->err)->flag));
+    if (PERI_UNLIKELY(facts->retry_flag != NULL))
+        put_retry_flags(l, facts);
+    else
+        PUT_TEXT(l, "flags", peri_slice_from(peri_err_info(facts->err)->flag));
     PUT(l, ",\"duration_ms\":");
     put_milliseconds(l, ns);
     PUT(l, ",\"bytes_in\":");

@@ -9,6 +9,7 @@
 #include "codec/websocket.h"
 #include "proxy/generation.h"
 #include "proxy/pipeline.h"
+#include "proxy/retry.h"
 #include "proxy/server_internal.h"
 #include "proxy/trace.h"
 
@@ -39,6 +40,8 @@ static void send_request_bytes(struct peri_forward *f, struct peri_slice data)
 {
     peri_debug_assert(is_upstream_ready(f));
     f->has_sent_body = f->has_sent_body || data.len > 0;
+    if (f->retry)
+        peri_retry_keep(f, data, true);
     if (data.len > 0 && !peri_attempt_send_body(&f->attempt, data))
         f->flow[PERI_SIDE_REQUEST].is_blocked = true;
 }
@@ -67,6 +70,8 @@ static void end_chunk(struct peri_exchange *x, enum peri_side side)
         keep_filtered(x->forward, flow->chunk.out);
     else if (is_upstream_ready(x->forward))
         send_request_bytes(x->forward, flow->chunk.out);
+    else if (x->forward->retry)
+        peri_retry_keep(x->forward, flow->chunk.out, false); // between two attempts
     peri_body_take(body_of(x, side), flow->chunk.in.len);
 }
 

@@ -16,6 +16,7 @@
 
 struct peri_endpoint;
 struct peri_exchange;
+struct peri_retry;
 struct peri_server;
 struct peri_tap_record;
 struct peri_upstream;
@@ -52,7 +53,8 @@ struct peri_forward {
     struct peri_endpoint *endpoint; ///< chosen for the present attempt
     struct peri_attempt attempt;
     struct peri_tries tries;
-    struct peri_timer timer;  ///< response head, then idle
+    struct peri_retry *retry; ///< in the arena; NULL: the upstream has no `retries`
+    struct peri_timer timer;  ///< response head, then idle; between attempts the back-off
     struct peri_defer pump;   ///< bodies move on, behind the scripts that were woken to read them
     struct peri_flow flow[2]; ///< by enum peri_side
     struct peri_filtered filtered;

@@ -84,13 +84,52 @@ static void read_limits(const struct peri_json *json, struct peri_breaker *break
     }
 }
 
+static double get_number(const struct peri_json *json, const char *name, double fallback)
+{
+    return peri_json_number(peri_json_get(json, name), fallback);
+}
+
+static void read_budget(const struct peri_json *json, struct peri_retry_settings *retries)
+{
+    bool is_rate = peri_slice_eq(peri_json_get_string(json, "type"), PERI_SLICE("rate"));
+    retries->model = is_rate ? PERI_RETRY_BY_RATE : PERI_RETRY_BY_CONCURRENCY;
+    retries->concurrency = (struct peri_retry_concurrency){
+        .percent = (double)peri_json_get_integer(json, "percent", 20),
+        .min_concurrency = (uint32_t)peri_json_get_integer(json, "min_concurrency", 3),
+    };
+    retries->rate = (struct peri_retry_rate){
+        .ttl_ms = (uint64_t)peri_json_get_integer(json, "ttl_ms", 10000),
+        .min_per_second = (uint32_t)peri_json_get_integer(json, "min_per_second", 10),
+        .ratio = get_number(json, "ratio", 0.2),
+    };
+}
+
+static void read_retries(const struct peri_json *json, struct peri_retry_settings *retries)
+{
+    const struct peri_json *on = peri_json_get(json, "on");
+    const struct peri_json *backoff = peri_json_get(json, "backoff");
+    *retries = (struct peri_retry_settings){
+        .attempts = (uint32_t)peri_json_get_integer(json, "attempts", 1),
+        .has_non_idempotent = peri_json_get_bool(json, "non_idempotent", false),
+        .per_try_ms = (uint64_t)peri_json_get_integer(json, "per_try_timeout_ms", 0),
+        .base_ms = (uint64_t)peri_json_get_integer(backoff, "base_ms", 25),
+        .max_ms = (uint64_t)peri_json_get_integer(backoff, "max_ms", 250),
+        .body_bytes = (uint64_t)peri_json_get_integer(json, "body", 65536),
+    };
+    for (size_t i = 0; i < peri_json_count(on); i++)
+        peri_retry_add(retries, peri_json_string(peri_json_at(on, i)));
+    read_budget(peri_json_get(json, "budget"), retries);
+}
+
 peri_err_t peri_guard_config_read(struct peri_upstream *upstream, const struct peri_json *json, struct peri_shm *shm,
                                   struct peri_metrics_page *page)
 {
     const struct peri_json *outlier_json = peri_json_get(json, "outlier");
     const struct peri_json *breaker_json = peri_json_get(json, "breaker");
+    const struct peri_json *retries_json = peri_json_get(json, "retries");
     struct peri_outlier_settings outlier;
     struct peri_breaker breaker;
+    struct peri_retry_settings retries;
     struct peri_guard_settings settings = {0};
     if (outlier_json) {
         read_outlier(outlier_json, &outlier);
@@ -100,5 +139,9 @@ peri_err_t peri_guard_config_read(struct peri_upstream *upstream, const struct p
         read_limits(breaker_json, &breaker);
         settings.limits = breaker.limits;
     }
-    return outlier_json || breaker_json ? peri_guard_new(upstream, &settings, shm, page) : PERI_OK;
+    if (retries_json) {
+        read_retries(retries_json, &retries);
+        settings.retries = &retries;
+    }
+    return outlier_json || breaker_json || retries_json ? peri_guard_new(upstream, &settings, shm, page) : PERI_OK;
 }

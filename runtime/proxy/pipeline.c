@@ -16,19 +16,16 @@
 #include "proxy/generation.h"
 #include "proxy/grpc.h"
 #include "proxy/reply.h"
+#include "proxy/retry.h"
 #include "proxy/server_internal.h"
-
 #include "proxy/tap.h"
 #include "proxy/target.h"
 #include "proxy/trace.h"
-#include "route/rewrite.h"
 #include "route/table.h"
 #include "shared/metrics.h"
 #include "upstream/upstream.h"
 
 #define PERI_FAILURE_TEXT 4096 ///< bytes kept of what failed in a script
-
-static const struct peri_attempt_events attempt_events;
 
 static void run_phase(struct peri_exchange *x, enum peri_phase phase)
 {
@@ -72,6 +69,8 @@ static void finish(struct peri_exchange *x)
     if (f->canary)
         peri_canary_count(server, x, peri_grpc_is_failure(x) ? 500 : status, ns);
     peri_buf_close(&f->filtered.body);
+    if (f->retry)
+        peri_retry_close(f);
     peri_chain_end(x);
     peri_exchange_set_state(x, PERI_X_DONE);
     peri_list_remove(&f->link);
@@ -239,14 +238,22 @@ static bool is_held_up(const struct peri_forward *f)
     return f->attempt.has_head && !flow->is_reading && (flow->is_blocked || f->x->state == PERI_X_RESPONSE);
 }
 
+static void try_again(struct peri_exchange *x);
+
 static void on_timer(struct peri_timer *timer)
 {
     struct peri_forward *f = PERI_CONTAINER(timer, struct peri_forward, timer);
+    if (f->retry && f->retry->is_waiting) {
+        try_again(f->x);
+        return;
+    }
     if (is_held_up(f)) {
         peri_timer_start(f->server->loop, &f->timer, f->upstream->idle_ms);
         return;
     }
     f->server->page->upstream_connections[f->upstream->metrics].timeouts++;
+    if (f->retry && peri_retry_on_timeout(f->x))
+        return;
     give_up_attempt(f, PERI_ERR_UPSTREAM_TIMEOUT);
     break_response(f->x, PERI_ERR_UPSTREAM_TIMEOUT);
 }
@@ -273,12 +280,26 @@ static uint64_t request_ms(const struct peri_exchange *x)
     return ms != PERI_ROUTE_INHERITS ? ms : x->forward->upstream->request_ms;
 }
 
+// Limits how long the attempt waits for its response; `is_anew`: the request is still arriving.
+static void limit_attempt(struct peri_exchange *x, bool is_anew)
+{
+    struct peri_forward *f = x->forward;
+    if (PERI_UNLIKELY(f->retry != NULL))
+        peri_retry_arm(x, request_ms(x), is_anew);
+    else
+        start_timer(f, request_ms(x));
+}
+
 // Does the upstream's breaker let the attempt begin? Otherwise the exchange has failed.
 static bool enter_guard(struct peri_exchange *x, bool wants_fresh)
 {
     struct peri_forward *f = x->forward;
     bool is_connected = !wants_fresh && peri_pool_is_connected(f->endpoint->pool);
-    peri_guard_leave(&f->tries.ticket);
+    if (f->upstream->guard->has_retries)
+        peri_retry_begin(x);
+    if (f->tries.ticket.guard != f->upstream->guard) // a hook sent it elsewhere
+        peri_guard_leave(&f->tries.ticket);
+    peri_guard_pause(&f->tries.ticket);
     peri_err_t err = peri_guard_enter(f->upstream->guard, is_connected, &f->tries.ticket);
     if (err != PERI_OK)
         peri_pipeline_fail(x, err);
@@ -296,9 +317,10 @@ static void begin_attempt(struct peri_exchange *x, bool wants_fresh)
     }
     if (f->upstream->guard && !enter_guard(x, wants_fresh))
         return;
+    const struct peri_attempt_events *events = f->retry ? &peri_retry_attempt : &peri_pipeline_attempt;
     bool has_no_body = x->req.content_length == PERI_LENGTH_NONE;
     f->attempt = (struct peri_attempt){
-        .events = f->tap ? peri_tap_attempt(f->tap, &attempt_events) : &attempt_events,
+        .events = f->tap ? peri_tap_attempt(f->tap, events) : events,
         .data = x,
         .pool = f->endpoint->pool,
         .req = &x->req,
@@ -320,7 +342,7 @@ static void begin_attempt(struct peri_exchange *x, bool wants_fresh)
     f->is_started = true;
     f->is_attempt_over = f->flow[PERI_SIDE_REQUEST].is_blocked = false;
     x->facts.upstream_ns = peri_loop_now_ns(f->server->loop);
-    start_timer(f, request_ms(x));
+    limit_attempt(x, false);
     peri_attempt_start(&f->attempt);
 }
 
@@ -346,23 +368,13 @@ static void on_interim(struct peri_attempt *attempt, int status, const struct pe
         x->client->send_interim(x, status, headers);
 }
 
-static void count_attempt(struct peri_exchange *x, int status)
-{
-    struct peri_forward *f = x->forward;
-    peri_metrics_attempt(f->server->page, f->upstream->metrics, status,
-                         peri_loop_now_ns(f->server->loop) - x->facts.upstream_ns);
-    if (PERI_UNLIKELY(x->trace != NULL) && status > 0)
-        peri_trace_result(x, status, PERI_OK);
-}
-
 static void on_head(struct peri_attempt *attempt)
 {
     struct peri_exchange *x = attempt->data;
     struct peri_forward *f = x->forward;
     peri_debug_assert(x->state == PERI_X_FORWARD && f->is_started);
     x->facts.head_ns = peri_loop_now_ns(f->server->loop);
-    count_attempt(x, x->res.status);
-    peri_target_report(f, PERI_OK);
+    peri_target_count_answer(x);
     peri_target_stick(x);
     if (x->facts.grpc)
         peri_grpc_note(x);
@@ -402,36 +414,21 @@ static void on_end(struct peri_attempt *attempt)
         peri_forward_pump_response(x);
 }
 
-// Nothing was answered on a connection that had been idle: it was closing. Once, on a new one, when that is safe.
-static bool can_retry(const struct peri_exchange *x)
-{
-    const struct peri_forward *f = x->forward;
-    return f->attempt.is_reused && !f->attempt.has_bytes && !f->tries.is_stale_replaced && !f->has_sent_body &&
-           peri_method_is_idempotent(x->req.method);
-}
-
 static void on_error(struct peri_attempt *attempt, peri_err_t err)
 {
     struct peri_exchange *x = attempt->data;
     struct peri_forward *f = x->forward;
-    struct peri_metrics_upstream *counts = &f->server->page->upstream_connections[f->upstream->metrics];
-    if (can_retry(x)) {
+    if (peri_retry_is_stale(x)) {
         f->tries.is_stale_replaced = true;
-        counts->retries++;
+        f->server->page->upstream_connections[f->upstream->metrics].retries[PERI_RETRY_STALE]++;
         if (PERI_UNLIKELY(x->trace != NULL))
             peri_trace_result(x, 0, err);
         begin_attempt(x, true);
         return;
     }
+    PERI_UNUSED(attempt);
     f->is_attempt_over = true;
-    if (err == PERI_ERR_CONNECT || err == PERI_ERR_CONNECT_TIMEOUT || err == PERI_ERR_RESOLVE)
-        counts->connect_failures++;
-    else if (err == PERI_ERR_UPSTREAM_RESET)
-        counts->resets++;
-    if (!attempt->has_head) {
-        count_attempt(x, 0);
-        peri_target_report(f, err);
-    }
+    peri_target_count_error(x, err);
     if (x->res_body.is_ended && f->flow[PERI_SIDE_RESPONSE].is_replaced)
         return;
     break_response(x, err);
@@ -447,7 +444,7 @@ static void on_upstream_drain(struct peri_attempt *attempt)
         peri_forward_pump_request(x);
 }
 
-static const struct peri_attempt_events attempt_events = {
+const struct peri_attempt_events peri_pipeline_attempt = {
     .on_ready = on_ready,
     .on_interim = on_interim,
     .on_head = on_head,
@@ -459,25 +456,10 @@ static const struct peri_attempt_events attempt_events = {
 
 // ---- the target ----
 
-static peri_err_t rewrite_path(struct peri_exchange *x)
+// The endpoint is chosen, or there is none.
+static void approach(struct peri_exchange *x)
 {
     struct peri_forward *f = x->forward;
-    if (f->is_rewritten || !x->route || !x->route->rewrite)
-        return PERI_OK;
-    struct peri_slice from = x->req.path;
-    f->is_rewritten = true;
-    peri_err_t err = peri_rewrite_apply(x->route->rewrite, x, &x->req.path);
-    if (PERI_UNLIKELY(x->trace != NULL))
-        peri_trace_rewrite(x, from, err);
-    return err;
-}
-
-static void forward(struct peri_exchange *x)
-{
-    struct peri_forward *f = x->forward;
-    f->upstream = peri_target_choose(x);
-    if (!f->endpoint && f->upstream)
-        peri_target_hold(f, peri_target_pick(x, f->upstream));
     if (!f->endpoint) {
         peri_pipeline_fail(x, PERI_ERR_NO_ENDPOINT);
         return;
@@ -485,8 +467,9 @@ static void forward(struct peri_exchange *x)
     x->facts.attempts++;
     x->facts.upstream = f->upstream->name;
     x->facts.endpoint = peri_pool_address(f->endpoint->pool);
-    peri_exchange_set_state(x, PERI_X_FORWARD);
-    peri_err_t err = rewrite_path(x);
+    if (x->state != PERI_X_FORWARD)
+        peri_exchange_set_state(x, PERI_X_FORWARD);
+    peri_err_t err = x->route && x->route->rewrite ? peri_target_rewrite(x) : PERI_OK;
     if (x->req.authority.len == 0)
         x->req.authority = x->facts.endpoint; // HTTP/1.0 without Host
     if (err != PERI_OK)
@@ -495,6 +478,28 @@ static void forward(struct peri_exchange *x)
         run_phase(x, PERI_PHASE_UPSTREAM);
     else
         begin_attempt(x, false);
+}
+
+static void forward(struct peri_exchange *x)
+{
+    struct peri_forward *f = x->forward;
+    f->upstream = peri_target_choose(x);
+    if (!f->endpoint && f->upstream)
+        peri_target_hold(f, peri_target_pick(x, f->upstream));
+    approach(x);
+}
+
+// The back-off is over: the next attempt, on another endpoint if there is one.
+static void try_again(struct peri_exchange *x)
+{
+    struct peri_forward *f = x->forward;
+    peri_debug_assert(x->state == PERI_X_FORWARD && !f->has_sent_head);
+    if (!f->is_attempt_over)
+        peri_attempt_cancel(&f->attempt); // its response was still being read, for the sake of the connection
+    f->is_started = f->retry->is_waiting = false;
+    f->is_attempt_over = true;
+    peri_target_hold(f, peri_target_pick_other(x, f->upstream, f->retry->failed));
+    approach(x);
 }
 
 static void go_to_target(struct peri_exchange *x)
@@ -535,6 +540,8 @@ static void forward_again(struct peri_exchange *x)
     peri_debug_assert(!f->has_sent_head && !f->awaits_response);
     f->has_run_response = f->awaits_response = true;
     f->is_replayed = !(peri_forward_hooks(x) & PERI_HOOK_AROUND_DRY);
+    if (f->retry)
+        peri_retry_reset(f);
     if (x->state == PERI_X_RESPONSE) {
         end_attempt(f);
         peri_reply_reset(x);
@@ -709,7 +716,7 @@ static void on_client_body(struct peri_exchange *x, struct peri_slice data)
         return;
     }
     if (peri_timer_is_active(&f->timer) && !f->attempt.has_head)
-        start_timer(f, request_ms(x));
+        limit_attempt(x, true);
     peri_forward_on_request_body(x, data);
 }
 

@@ -9,11 +9,15 @@
 #include "exchange/exchange.h"
 #include "script/chain.h"
 
+struct peri_attempt_events;
 struct peri_server;
 struct peri_upstream;
 
 /// The owner of exchanges that come through the server's listeners (owner_data is the server).
 extern const struct peri_owner_ops peri_pipeline_owner;
+
+/// The events of an exchange's attempts (attempt->data is the exchange).
+extern const struct peri_attempt_events peri_pipeline_attempt;
 
 /// A run of the chain came to a verdict (peri_script_host.on_verdict).
 void peri_pipeline_on_verdict(struct peri_exchange *x, enum peri_phase phase, enum peri_verdict verdict);

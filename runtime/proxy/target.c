@@ -13,6 +13,8 @@
 #include "proxy/plan.h"
 #include "proxy/server_internal.h"
 #include "proxy/trace.h"
+#include "route/rewrite.h"
+#include "shared/metrics.h"
 #include "upstream/upstream.h"
 
 struct peri_upstream *peri_target_choose(const struct peri_exchange *x)
@@ -60,7 +62,7 @@ static void note_script(struct peri_exchange *x)
 // ---- the choice ----
 
 static PERI_NOINLINE struct peri_endpoint *pick(struct peri_exchange *x, struct peri_upstream *upstream,
-                                                uint64_t now_ns)
+                                                uint64_t now_ns, const struct peri_endpoint *except)
 {
     struct peri_endpoint *wished = x->wish ? take_wish(x, upstream) : NULL;
     if (wished) {
@@ -69,6 +71,7 @@ static PERI_NOINLINE struct peri_endpoint *pick(struct peri_exchange *x, struct 
     }
     struct peri_pick question = {
         .now_ns = now_ns,
+        .except = except,
         .labels = x->route ? x->route->labels : NULL,
     };
     struct peri_endpoint *endpoint = peri_upstream_pick_for(upstream, x, &question);
@@ -82,7 +85,13 @@ struct peri_endpoint *peri_target_pick(struct peri_exchange *x, struct peri_upst
     bool is_free = !x->wish && !x->trace && (!x->route || !x->route->labels);
     uint64_t now_ns = peri_loop_now_ns(x->forward->server->loop);
     struct peri_endpoint *endpoint = is_free ? peri_upstream_pick_simply(upstream, now_ns) : NULL;
-    return endpoint ? endpoint : pick(x, upstream, now_ns);
+    return endpoint ? endpoint : pick(x, upstream, now_ns, NULL);
+}
+
+struct peri_endpoint *peri_target_pick_other(struct peri_exchange *x, struct peri_upstream *upstream,
+                                             const struct peri_endpoint *except)
+{
+    return pick(x, upstream, peri_loop_now_ns(x->forward->server->loop), except);
 }
 
 void peri_target_hold(struct peri_forward *f, struct peri_endpoint *endpoint)
@@ -117,6 +126,19 @@ peri_err_t peri_target_set(struct peri_exchange *x, struct peri_slice name, stru
     if (endpoint)
         x->facts.endpoint = peri_pool_address(endpoint->pool);
     return PERI_OK;
+}
+
+peri_err_t peri_target_rewrite(struct peri_exchange *x)
+{
+    struct peri_forward *f = x->forward;
+    if (f->is_rewritten)
+        return PERI_OK;
+    struct peri_slice from = x->req.path;
+    f->is_rewritten = true;
+    peri_err_t err = peri_rewrite_apply(x->route->rewrite, x, &x->req.path);
+    if (PERI_UNLIKELY(x->trace != NULL))
+        peri_trace_rewrite(x, from, err);
+    return err;
 }
 
 // ---- what scripts ask and wish ----
@@ -197,6 +219,35 @@ void peri_target_report(struct peri_forward *f, peri_err_t err)
 {
     if (err != PERI_OK || peri_upstream_wants_report(f->upstream, f->x->res.status))
         report(f, err);
+}
+
+static void count_attempt(struct peri_exchange *x, int status)
+{
+    struct peri_forward *f = x->forward;
+    peri_metrics_attempt(f->server->page, f->upstream->metrics, status,
+                         peri_loop_now_ns(f->server->loop) - x->facts.upstream_ns);
+    if (PERI_UNLIKELY(x->trace != NULL) && status > 0)
+        peri_trace_result(x, status, PERI_OK);
+}
+
+void peri_target_count_answer(struct peri_exchange *x)
+{
+    count_attempt(x, x->res.status);
+    peri_target_report(x->forward, PERI_OK);
+}
+
+void peri_target_count_error(struct peri_exchange *x, peri_err_t err)
+{
+    struct peri_forward *f = x->forward;
+    struct peri_metrics_upstream *counts = &f->server->page->upstream_connections[f->upstream->metrics];
+    if (err == PERI_ERR_CONNECT || err == PERI_ERR_CONNECT_TIMEOUT || err == PERI_ERR_RESOLVE)
+        counts->connect_failures++;
+    else if (err == PERI_ERR_UPSTREAM_RESET)
+        counts->resets++;
+    if (!f->attempt.has_head) {
+        count_attempt(x, 0);
+        peri_target_report(f, err);
+    }
 }
 
 static void set_cookie(struct peri_exchange *x, const struct peri_balance *balance, struct peri_slice token)

@@ -21,8 +21,15 @@ struct peri_upstream *peri_target_choose(const struct peri_exchange *x);
 /// An endpoint of `upstream` for the coming attempt; NULL when there is none that can be used.
 struct peri_endpoint *peri_target_pick(struct peri_exchange *x, struct peri_upstream *upstream);
 
+/// The same, but rather not `except`; simple choices are not made simpler.
+struct peri_endpoint *peri_target_pick_other(struct peri_exchange *x, struct peri_upstream *upstream,
+                                             const struct peri_endpoint *except);
+
 /// The exchange counts as one of the endpoint's for as long as it holds it. NULL lets go.
 void peri_target_hold(struct peri_forward *f, struct peri_endpoint *endpoint);
+
+/// Gives the request the path that the upstream sees, once; the route has a rewrite. Errors as peri_rewrite_apply.
+peri_err_t peri_target_rewrite(struct peri_exchange *x);
 
 /// A script chose the upstream and, when not empty, the endpoint (peri_script_host.choose_upstream).
 peri_err_t peri_target_set(struct peri_exchange *x, struct peri_slice upstream, struct peri_slice endpoint);
@@ -38,6 +45,12 @@ peri_err_t peri_target_wish(struct peri_exchange *x, int32_t which, struct peri_
 
 /// Tells the upstream what became of the attempt, once: its response head came (PERI_OK), or why none did.
 void peri_target_report(struct peri_forward *f, peri_err_t err);
+
+/// The present attempt was answered: counts that, and tells the upstream.
+void peri_target_count_answer(struct peri_exchange *x);
+
+/// The present attempt failed; as peri_target_count_answer.
+void peri_target_count_error(struct peri_exchange *x, peri_err_t err);
 
 /// The response head is there: with sticky clients, makes it name the endpoint where the client's cookie does not.
 void peri_target_stick(struct peri_exchange *x);

@@ -136,6 +136,13 @@ void peri_trace_result(struct peri_exchange *x, int status, peri_err_t err)
     attempt->end_ns = now_ns(x);
 }
 
+void peri_trace_note(struct peri_exchange *x, struct peri_slice note)
+{
+    struct peri_trace *trace = x->trace;
+    if (trace->attempt_count > 0)
+        trace->attempts[trace->attempt_count - 1].note = note;
+}
+
 // ---- telling ----
 
 static struct peri_json *new_text(const char *text)
@@ -160,6 +167,8 @@ static struct peri_json *view_attempt(const struct peri_trace_attempt *attempt)
     peri_json_set(view, "status", attempt->status ? peri_json_new_integer(attempt->status) : peri_json_new_null());
     peri_json_set(view, "error",
                   attempt->err != PERI_OK ? new_text(peri_err_info(attempt->err)->name) : peri_json_new_null());
+    if (attempt->note.len > 0)
+        peri_json_set(view, "note", peri_json_new_string(attempt->note));
     if (attempt->end_ns)
         peri_json_set(view, "us", peri_json_new_integer((int64_t)(attempt->end_ns - attempt->begin_ns) / 1000));
     return view;

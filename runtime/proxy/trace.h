@@ -31,6 +31,7 @@ struct peri_trace_attempt {
     struct peri_slice upstream;
     struct peri_slice endpoint;
     struct peri_slice choice; ///< why this endpoint
+    struct peri_slice note;   ///< what followed from its result; empty for nothing
     uint64_t begin_ns;
     uint64_t end_ns; ///< 0: under way
     int status;      ///< 0: no response
@@ -80,6 +81,9 @@ void peri_trace_attempt(struct peri_exchange *x);
 
 /// The last attempt was answered with `status`, or broken off (0).
 void peri_trace_result(struct peri_exchange *x, int status, peri_err_t err);
+
+/// What follows from the result of the last attempt.
+void peri_trace_note(struct peri_exchange *x, struct peri_slice note);
 
 /// Does the way of an exchange with this trace (NULL for none) end before its upstream?
 static inline bool peri_trace_is_virtual(const struct peri_trace *trace)

@@ -107,6 +107,13 @@ void peri_metrics_set_generation(struct peri_shm *shm, uint64_t generation)
     __atomic_store_n(&shm->head->generation, generation, __ATOMIC_RELAXED);
 }
 
+const char *peri_retry_result_name(uint32_t result)
+{
+    static const char *const names[] = {"stale", "success", "failure", "limit", "overflow"};
+    peri_assert(result < PERI_COUNT(names));
+    return names[result];
+}
+
 const char *peri_reload_result_name(enum peri_reload_result result)
 {
     static const char *const names[] = {"ok", "refused", "failed", "rollback", "canary_rolled_back"};
@@ -194,9 +201,10 @@ void peri_metrics_sum_connections(const struct peri_shm *shm, uint32_t row, stru
         out->connects += load(&from->connects);
         out->connect_failures += load(&from->connect_failures);
         out->reuses += load(&from->reuses);
-        out->retries += load(&from->retries);
         out->timeouts += load(&from->timeouts);
         out->resets += load(&from->resets);
+        for (unsigned i = 0; i < PERI_RETRY_RESULTS; i++)
+            out->retries[i] += load(&from->retries[i]);
     }
 }
 

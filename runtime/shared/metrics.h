@@ -44,16 +44,26 @@ struct peri_metrics_calls {
     uint64_t unused[32 - PERI_METRICS_CALLS];
 };
 
+/// What became of a retry, or why there was none.
+enum peri_retry_result {
+    PERI_RETRY_STALE,    ///< a connection that was closing was replaced by a new one
+    PERI_RETRY_SUCCESS,  ///< it was answered with something that needs no retry
+    PERI_RETRY_FAILURE,  ///< it failed as well
+    PERI_RETRY_LIMIT,    ///< none: no attempts or no time were left
+    PERI_RETRY_OVERFLOW, ///< none: the budget or the breaker refused it
+    PERI_RETRY_RESULTS,
+};
+
 /// Connections of one upstream. The owner of the page adds to the members directly.
 struct peri_metrics_upstream {
     int64_t connections;       ///< gauge: open now, idle ones included
     uint64_t connects;         ///< connections established
     uint64_t connect_failures; ///< connections refused, timed out or not resolved
     uint64_t reuses;           ///< attempts on a pooled connection
-    uint64_t retries;          ///< attempts beyond the first
     uint64_t timeouts;         ///< attempts that got no answer in time
     uint64_t resets;           ///< attempts broken off by the upstream
-    uint64_t unused;
+    uint64_t retries[PERI_RETRY_RESULTS];
+    uint64_t unused[5];
 };
 
 /// Clients of a listener that passes TCP on; one cache line. The owner of the page adds to the members directly.
@@ -291,6 +301,9 @@ void peri_metrics_reload(struct peri_shm *shm, enum peri_reload_result result);
 
 /// Stores the number of the generation that answers.
 void peri_metrics_set_generation(struct peri_shm *shm, uint64_t generation);
+
+/// Name of a retry's result: "stale", "success", "failure", "limit", "overflow".
+const char *peri_retry_result_name(uint32_t result);
 
 /// Name of a reload's result: "ok", "refused", "failed", "rollback", "canary_rolled_back".
 const char *peri_reload_result_name(enum peri_reload_result result);

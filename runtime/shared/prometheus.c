@@ -246,8 +246,6 @@ static const struct upstream_metric upstream_metrics[] = {
      offsetof(struct peri_metrics_upstream, connect_failures)},
     {"perigee_upstream_reuses_total", "counter", "Attempts sent on a pooled connection.",
      offsetof(struct peri_metrics_upstream, reuses)},
-    {"perigee_upstream_retries_total", "counter", "Attempts beyond the first.",
-     offsetof(struct peri_metrics_upstream, retries)},
     {"perigee_upstream_timeouts_total", "counter", "Attempts that got no answer in time.",
      offsetof(struct peri_metrics_upstream, timeouts)},
     {"perigee_upstream_resets_total", "counter", "Attempts broken off by the upstream.",
@@ -268,6 +266,22 @@ static void write_upstream_metric(struct writer *w, const struct upstream_metric
     }
 }
 
+static void write_retries(struct writer *w)
+{
+    static const char name[] = "perigee_upstream_retries_total";
+    put_head(w, name, "counter", "Retries, by what became of them; limit and overflow: they were not made.");
+    for (uint32_t row = 1; row < peri_metrics_upstream_count(w->shm); row++) {
+        struct peri_metrics_upstream sum;
+        peri_metrics_sum_connections(w->shm, row, &sum);
+        for (uint32_t result = 0; result < PERI_RETRY_RESULTS; result++) {
+            sample_begin(w, peri_slice_from(name), "");
+            sample_label(w, PERI_SLICE("upstream"), peri_metrics_upstream_name(w->shm, row));
+            sample_label(w, PERI_SLICE("result"), peri_slice_from(peri_retry_result_name(result)));
+            sample_count(w, sum.retries[result]);
+        }
+    }
+}
+
 static void write_upstreams(struct writer *w)
 {
     put_head(w, upstream_traffic.total, "counter", "Attempts, by upstream and status code; other: no answer.");
@@ -277,6 +291,7 @@ static void write_upstreams(struct writer *w)
     write_durations(w, &upstream_traffic);
     for (size_t i = 0; i < PERI_COUNT(upstream_metrics); i++)
         write_upstream_metric(w, &upstream_metrics[i]);
+    write_retries(w);
 }
 
 // ---- endpoints of upstreams that are watched

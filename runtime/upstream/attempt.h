@@ -59,6 +59,7 @@ struct peri_attempt {
     bool is_sent;                                ///< the request was written to its end
     bool has_bytes;                              ///< the upstream sent something
     bool has_head;                               ///< the final response head arrived
+    bool is_refused;                             ///< the upstream says that it has not looked at the request
     bool is_chunked;                             ///< the request body goes out in chunks
 };
 

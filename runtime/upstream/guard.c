@@ -52,9 +52,14 @@ static void read_settings(struct peri_guard *guard, const struct peri_guard_sett
     guard->breaker.shm = guard->shm;
     guard->breaker.upstream = guard->row;
     guard->breaker.cell = &guard->page->breakers[guard->row];
-    for (unsigned i = 0; settings->limits && i < PERI_BREAKER_GAUGES; i++)
-        guard->breaker.limits[i] = settings->limits[i];
-    guard->has_breaker = settings->limits != NULL;
+    for (unsigned i = 0; i < PERI_BREAKER_GAUGES; i++)
+        guard->breaker.limits[i] = settings->limits ? settings->limits[i] : UINT32_MAX;
+    guard->has_retries = settings->retries != NULL;
+    guard->has_breaker = settings->limits || settings->retries;
+    if (!settings->retries)
+        return;
+    guard->retries = *settings->retries;
+    guard->retries.rate.slots = peri_endpoints_upstream(guard->shm, guard->row)->budget;
 }
 
 peri_err_t peri_guard_new(struct peri_upstream *upstream, const struct peri_guard_settings *settings,
@@ -184,7 +189,7 @@ static bool may_connect(struct peri_guard *guard)
 
 peri_err_t peri_guard_enter(struct peri_guard *guard, bool is_connected, struct peri_ticket *ticket)
 {
-    peri_debug_assert(ticket->gauges == 0);
+    peri_debug_assert((ticket->gauges & ~(1u << PERI_BREAKER_RETRIES)) == 0);
     if (!guard->has_breaker)
         return PERI_OK;
     ticket->guard = guard;
@@ -200,10 +205,54 @@ void peri_guard_ready(struct peri_ticket *ticket)
     give(ticket, PERI_BREAKER_PENDING);
 }
 
+void peri_guard_pause(struct peri_ticket *ticket)
+{
+    if (ticket->gauges == 0)
+        return;
+    give(ticket, PERI_BREAKER_PENDING);
+    give(ticket, PERI_BREAKER_REQUESTS);
+}
+
 void peri_guard_leave(struct peri_ticket *ticket)
 {
     for (unsigned gauge = 0; ticket->gauges != 0 && gauge < PERI_BREAKER_GAUGES; gauge++)
         give(ticket, (enum peri_breaker_gauge)gauge);
+}
+
+// ---- retries
+
+void peri_guard_deposit(struct peri_guard *guard, uint64_t now_ms)
+{
+    if (guard->retries.model == PERI_RETRY_BY_RATE)
+        peri_retry_rate_deposit(&guard->retries.rate, now_ms);
+}
+
+// One of the retries under way is the one that is asked for.
+static bool pay(struct peri_guard *guard, uint64_t now_ms)
+{
+    const struct peri_retry_settings *settings = &guard->retries;
+    if (settings->model == PERI_RETRY_BY_RATE)
+        return peri_retry_rate_withdraw(&settings->rate, now_ms);
+    int64_t active = peri_endpoints_gauge(guard->shm, guard->row, PERI_BREAKER_REQUESTS);
+    int64_t others = peri_endpoints_gauge(guard->shm, guard->row, PERI_BREAKER_RETRIES) - 1;
+    return peri_retry_concurrency_allows(&settings->concurrency, (uint64_t)(active > 0 ? active : 0),
+                                         (uint64_t)(others > 0 ? others : 0));
+}
+
+bool peri_guard_retry(struct peri_guard *guard, struct peri_ticket *ticket, uint64_t now_ms)
+{
+    peri_debug_assert(guard->has_retries && guard->has_breaker);
+    ticket->guard = guard;
+    give(ticket, PERI_BREAKER_RETRIES); // of the retry that has failed
+    if (!take(ticket, PERI_BREAKER_RETRIES))
+        return false;
+    if (!pay(guard, now_ms)) {
+        give(ticket, PERI_BREAKER_RETRIES);
+        __atomic_fetch_add(&peri_endpoints_upstream(guard->shm, guard->row)->budget_overflows, 1, __ATOMIC_RELAXED);
+        return false;
+    }
+    peri_guard_pause(ticket);
+    return true;
 }
 
 // ---- the sweep

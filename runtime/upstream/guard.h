@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "upstream/breaker.h"
 #include "upstream/outlier.h"
+#include "upstream/retry.h"
 
 struct peri_endpoint;
 struct peri_metrics_page;
@@ -20,6 +21,7 @@ struct peri_upstream;
 struct peri_guard_settings {
     const struct peri_outlier_settings *outlier; ///< copied
     const uint32_t *limits;                      ///< of the breaker, by gauge; copied
+    const struct peri_retry_settings *retries;   ///< copied
 };
 
 struct peri_guard {
@@ -31,9 +33,11 @@ struct peri_guard {
     int32_t *rows;                   ///< of the endpoints, by their number; owned
     struct peri_outlier_host *hosts; ///< the same, with room for their sums; owned
     struct peri_outlier_settings outlier;
-    struct peri_breaker breaker;
+    struct peri_breaker breaker; ///< without limits when only retries want to know what is under way
+    struct peri_retry_settings retries;
     bool has_outlier;
     bool has_breaker;
+    bool has_retries;
 };
 
 /// What an attempt counts as in the breaker, for as long as it lasts. Zero it before use.
@@ -60,6 +64,16 @@ peri_err_t peri_guard_enter(struct peri_guard *guard, bool is_connected, struct 
 
 /// The attempt has its connection.
 void peri_guard_ready(struct peri_ticket *ticket);
+
+/// An attempt on an upstream with retries begins that is none.
+void peri_guard_deposit(struct peri_guard *guard, uint64_t now_ms);
+
+/// The attempt has failed and wants to be followed by a retry: from now on it counts as one, until it has ended. False when the
+/// budget or the breaker refuses it.
+bool peri_guard_retry(struct peri_guard *guard, struct peri_ticket *ticket, uint64_t now_ms);
+
+/// The attempt is over, but if it is a retry that goes on.
+void peri_guard_pause(struct peri_ticket *ticket);
 
 /// The attempt is over. No-op when it never entered.
 void peri_guard_leave(struct peri_ticket *ticket);

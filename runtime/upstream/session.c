@@ -107,7 +107,8 @@ static void on_reset(struct peri_h2_stream *stream, peri_err_t err)
 {
     struct peri_attempt *attempt = stream->data;
     if (err == PERI_ERR_AGAIN)
-        attempt->is_reused = true; // as on a connection that was closed while idle: nobody has looked at the request
+        attempt->is_refused = attempt->is_reused =
+            true; // as on a connection that was closed while idle: nobody has looked at it
     attempt_detach(attempt);
     attempt->events->on_error(attempt, error_of(err));
 }

@@ -30,13 +30,16 @@ static bool is_grpc(const struct peri_response *res)
     return peri_slice_starts(peri_headers_get(&res->headers, PERI_H_CONTENT_TYPE), PERI_SLICE("application/grpc"));
 }
 
+uint64_t peri_verdict_grpc_status(const struct peri_response *res)
+{
+    return is_grpc(res) ? read_number(find(res, PERI_SLICE("grpc-status")), 100) : UINT64_MAX;
+}
+
 bool peri_verdict_is_failure(const struct peri_response *res)
 {
     if (res->status == 429 || res->status >= 500)
         return true;
-    if (!is_grpc(res))
-        return false;
-    switch (read_number(find(res, PERI_SLICE("grpc-status")), 100)) {
+    switch (peri_verdict_grpc_status(res)) {
     case 2:  // UNKNOWN
     case 4:  // DEADLINE_EXCEEDED
     case 8:  // RESOURCE_EXHAUSTED

@@ -14,6 +14,9 @@ struct peri_response;
 /// Did the endpoint fail or refuse: 429, 5xx, or such a grpc-status (2, 4, 8, 13, 14, 15) in the head of a gRPC response?
 bool peri_verdict_is_failure(const struct peri_response *res);
 
+/// grpc-status in the head of a gRPC response (trailers only); above 100 for none.
+uint64_t peri_verdict_grpc_status(const struct peri_response *res);
+
 /// What Retry-After (in seconds; a date counts as none) or grpc-retry-pushback-ms asks for, at most PERI_PUSHBACK_MAX_MS; 0 for
 /// nothing.
 uint64_t peri_verdict_pushback_ms(const struct peri_response *res);

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 --
--- The settings of an upstream that say which of its servers are used and how much they are asked to do: `outlier` and
--- `breaker`, with Envoy's names and numbers, and the form in which C reads them (docs/internals/config-json.md).
+-- The settings of an upstream that say which of its servers are used how much they are asked to do, and which attempts
+-- are made again: `outlier`, `breaker` and `retries`, with Envoy's names and numbers, and the form in which C reads them (docs/internals/config-json.md).
 
 local duration = require "perigee._core.duration"
 
@@ -82,12 +82,77 @@ resilience.breaker = {
     },
 }
 
+local CONDITIONS = {
+    "5xx", "gateway-error", "reset", "connect-failure", "refused-stream", "retriable-4xx",
+    "cancelled", "deadline-exceeded", "internal", "resource-exhausted", "unavailable",
+}
+
+--- The schema of `retries`.
+resilience.retries = {
+    type = "table",
+    doc = "Failed attempts are made again, on another server if there is one. Without it: only those that met a "
+        .. "connection that was closing.",
+    fields = {
+        attempts = {
+            type = "integer", default = 1, min = 0, max = 10, doc = "How many retries a request has, beyond the first attempt.",
+        },
+        on = {
+            type = "list", default = { "connect-failure", "refused-stream", "reset", 503 },
+            items = {
+                type = "one_of",
+                of = { { type = "string", enum = CONDITIONS }, { type = "integer", min = 400, max = 599 } },
+            },
+            doc = "What is worth a retry: conditions, names of gRPC statuses in the response's head, and status codes.",
+        },
+        non_idempotent = {
+            type = "boolean", default = false,
+            doc = "POST, PATCH and the like are sent again too when the server did not answer: it may have acted on them.",
+        },
+        per_try_timeout = {
+            type = "duration", min = "1ms", max = "1h",
+            doc = "From the complete request to the response, for each attempt. `timeouts.request` limits all of them "
+                .. "together.",
+        },
+        backoff = {
+            type = "table", default = {}, doc = "The wait before a retry, at random below a range that doubles.",
+            fields = {
+                base = { type = "duration", default = "25ms", max = "1m", doc = "The range before the first retry. `\"0s\"`: no wait." },
+                max = { type = "duration", default = "250ms", max = "5m", doc = "The widest range." },
+            },
+        },
+        budget = {
+            type = "table", default = {}, doc = "How many retries there may be, over all workers.",
+            fields = {
+                type = {
+                    type = "string", enum = { "concurrency", "rate" }, default = "concurrency",
+                    doc = "What is limited: the retries under way (Envoy), or those in a time (Finagle, Linkerd).",
+                },
+                percent = percent(20, "concurrency: per cent of the requests under way."),
+                min_concurrency = count(3, "concurrency: retries that are always allowed."),
+                ttl = {
+                    type = "duration", default = "10s", min = "1s", max = "60s", doc = "rate: how long a request counts.",
+                },
+                min_per_second = count(10, "rate: retries a second that are always allowed."),
+                ratio = { type = "number", default = 0.2, min = 0, max = 1000, doc = "rate: retries for each request." },
+            },
+        },
+        body = {
+            type = "size", default = "64k", max = "16m",
+            doc = "Bytes of a request's body that are kept to be sent again; a request with more has no retries once that much left.",
+        },
+    },
+}
+
+local write
+
 --- Copies validated settings with their durations in milliseconds.
-local function write(settings, fields)
+function write(settings, fields)
     local copy = {}
     for name, value in pairs(settings) do
         if fields[name].type == "duration" then
             copy[name .. "_ms"] = duration.milliseconds(value)
+        elseif fields[name].type == "table" then
+            copy[name] = write(value, fields[name].fields)
         else
             copy[name] = value
         end
@@ -99,10 +164,13 @@ end
 ---@param upstream table validated
 ---@param list table the normalised form
 function resilience.write(upstream, list)
-    for _, name in ipairs { "outlier", "breaker" } do
+    for _, name in ipairs { "outlier", "breaker", "retries" } do
         if upstream[name] then
             list[name] = write(upstream[name], resilience[name].fields)
         end
+    end
+    for i, condition in ipairs(list.retries and list.retries.on or {}) do
+        list.retries.on[i] = tostring(condition)
     end
 end
 

@@ -205,7 +205,7 @@ local function upstream_fields()
         health = later "Active health checks.",
         outlier = resilience.outlier,
         breaker = resilience.breaker,
-        retries = later "Retries of failed attempts.",
+        retries = resilience.retries,
         hedge = later "Hedged requests.",
         slow_start = balance.upstream.slow_start,
         panic_threshold = balance.upstream.panic_threshold,

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: MIT
+// Makes failed attempts again, for upstreams with `retries`: stands between the attempt's events and proxy/pipeline, which never
+// hears of an attempt that is followed by another. The request body is kept, up to a limit, to be sent again.
+//
+//   attempt failed --worth it? body kept? attempts, time, budget left?--> back-off --> pipeline: another endpoint, next attempt
+//                  `no: the pipeline passes the failure on
+#ifndef PERI_PROXY_RETRY_H
+#define PERI_PROXY_RETRY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/slice.h"
+
+struct peri_attempt_events;
+struct peri_endpoint;
+struct peri_exchange;
+struct peri_forward;
+
+/// What the attempts of an exchange have in common.
+struct peri_retry {
+    struct peri_buf kept;               ///< of the request body: what left for an upstream
+    uint64_t deadline_ns;               ///< monotonic; of all attempts; 0: not known yet; UINT64_MAX: none
+    const struct peri_endpoint *failed; ///< the last one that did; compared, not looked at
+    uint32_t made;                      ///< retries
+    bool is_begun;                      ///< the first attempt was counted
+    bool is_waiting;                    ///< for the next attempt
+    bool is_discarding;                 ///< the present attempt's response is not wanted
+    bool is_cut;                        ///< `kept` is not all: there is no way back
+    bool is_broken;                     ///< the same, and an attempt needs it
+};
+
+/// The events of an exchange's attempts, in front of peri_pipeline_attempt.
+extern const struct peri_attempt_events peri_retry_attempt;
+
+/// An attempt on an upstream with `retries` begins: gives the exchange its peri_retry when it has none (out of memory: then it goes without),
+/// counts the first for the budget.
+void peri_retry_begin(struct peri_exchange *x);
+
+/// around() asks again: attempts and time are counted anew. f->retry is set, as for all below.
+void peri_retry_reset(struct peri_forward *f);
+
+/// Frees what was kept.
+void peri_retry_close(struct peri_forward *f);
+
+/// Starts the exchange's timer for an attempt: what is left of `request_ms` (0: no limit), at most the time of one. `is_anew`: the
+/// request is still arriving, its time begins only now.
+void peri_retry_arm(struct peri_exchange *x, uint64_t request_ms, bool is_anew);
+
+/// Keeps request body bytes: of those that leave now; or of those that come from a hook while no attempt takes them.
+void peri_retry_keep(struct peri_forward *f, struct peri_slice data, bool is_leaving);
+
+/// The attempt was not answered in time. True when another follows: it is cancelled.
+bool peri_retry_on_timeout(struct peri_exchange *x);
+
+/// Was nothing answered on a connection that had been idle? Then it was closing; once, on a new one, is safe.
+bool peri_retry_is_stale(const struct peri_exchange *x);
+
+#endif
