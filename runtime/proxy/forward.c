@@ -40,7 +40,7 @@ static void send_request_bytes(struct peri_forward *f, struct peri_slice data)
 {
     peri_debug_assert(is_upstream_ready(f));
     f->has_sent_body = f->has_sent_body || data.len > 0;
-    if (f->retry)
+    if (f->tries.retry)
         peri_retry_keep(f, data, true);
     if (data.len > 0 && !peri_attempt_send_body(&f->attempt, data))
         f->flow[PERI_SIDE_REQUEST].is_blocked = true;
@@ -70,7 +70,7 @@ static void end_chunk(struct peri_exchange *x, enum peri_side side)
         keep_filtered(x->forward, flow->chunk.out);
     else if (is_upstream_ready(x->forward))
         send_request_bytes(x->forward, flow->chunk.out);
-    else if (x->forward->retry)
+    else if (x->forward->tries.retry)
         peri_retry_keep(x->forward, flow->chunk.out, false); // between two attempts
     peri_body_take(body_of(x, side), flow->chunk.in.len);
 }

@@ -42,6 +42,7 @@ struct peri_filtered {
 /// The attempts of an exchange.
 struct peri_tries {
     struct peri_ticket ticket; ///< of the present one
+    struct peri_retry *retry;  ///< in the arena; NULL: the upstream has no `retries`
     bool is_stale_replaced;    ///< a connection that was closing was replaced, once
 };
 
@@ -53,7 +54,6 @@ struct peri_forward {
     struct peri_endpoint *endpoint; ///< chosen for the present attempt
     struct peri_attempt attempt;
     struct peri_tries tries;
-    struct peri_retry *retry; ///< in the arena; NULL: the upstream has no `retries`
     struct peri_timer timer;  ///< response head, then idle; between attempts the back-off
     struct peri_defer pump;   ///< bodies move on, behind the scripts that were woken to read them
     struct peri_flow flow[2]; ///< by enum peri_side

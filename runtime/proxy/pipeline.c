@@ -69,7 +69,7 @@ static void finish(struct peri_exchange *x)
     if (f->canary)
         peri_canary_count(server, x, peri_grpc_is_failure(x) ? 500 : status, ns);
     peri_buf_close(&f->filtered.body);
-    if (f->retry)
+    if (f->tries.retry)
         peri_retry_close(f);
     peri_chain_end(x);
     peri_exchange_set_state(x, PERI_X_DONE);
@@ -243,7 +243,7 @@ static void try_again(struct peri_exchange *x);
 static void on_timer(struct peri_timer *timer)
 {
     struct peri_forward *f = PERI_CONTAINER(timer, struct peri_forward, timer);
-    if (f->retry && f->retry->is_waiting) {
+    if (f->tries.retry && f->tries.retry->is_waiting) {
         try_again(f->x);
         return;
     }
@@ -252,7 +252,7 @@ static void on_timer(struct peri_timer *timer)
         return;
     }
     f->server->page->upstream_connections[f->upstream->metrics].timeouts++;
-    if (f->retry && peri_retry_on_timeout(f->x))
+    if (f->tries.retry && peri_retry_on_timeout(f->x))
         return;
     give_up_attempt(f, PERI_ERR_UPSTREAM_TIMEOUT);
     break_response(f->x, PERI_ERR_UPSTREAM_TIMEOUT);
@@ -284,7 +284,7 @@ static uint64_t request_ms(const struct peri_exchange *x)
 static void limit_attempt(struct peri_exchange *x, bool is_anew)
 {
     struct peri_forward *f = x->forward;
-    if (PERI_UNLIKELY(f->retry != NULL))
+    if (PERI_UNLIKELY(f->tries.retry != NULL))
         peri_retry_arm(x, request_ms(x), is_anew);
     else
         start_timer(f, request_ms(x));
@@ -317,7 +317,7 @@ static void begin_attempt(struct peri_exchange *x, bool wants_fresh)
     }
     if (f->upstream->guard && !enter_guard(x, wants_fresh))
         return;
-    const struct peri_attempt_events *events = f->retry ? &peri_retry_attempt : &peri_pipeline_attempt;
+    const struct peri_attempt_events *events = f->tries.retry ? &peri_retry_attempt : &peri_pipeline_attempt;
     bool has_no_body = x->req.content_length == PERI_LENGTH_NONE;
     f->attempt = (struct peri_attempt){
         .events = f->tap ? peri_tap_attempt(f->tap, events) : events,
@@ -496,9 +496,9 @@ static void try_again(struct peri_exchange *x)
     peri_debug_assert(x->state == PERI_X_FORWARD && !f->has_sent_head);
     if (!f->is_attempt_over)
         peri_attempt_cancel(&f->attempt); // its response was still being read, for the sake of the connection
-    f->is_started = f->retry->is_waiting = false;
+    f->is_started = f->tries.retry->is_waiting = false;
     f->is_attempt_over = true;
-    peri_target_hold(f, peri_target_pick_other(x, f->upstream, f->retry->failed));
+    peri_target_hold(f, peri_target_pick_other(x, f->upstream, f->tries.retry->failed));
     approach(x);
 }
 
@@ -540,7 +540,7 @@ static void forward_again(struct peri_exchange *x)
     peri_debug_assert(!f->has_sent_head && !f->awaits_response);
     f->has_run_response = f->awaits_response = true;
     f->is_replayed = !(peri_forward_hooks(x) & PERI_HOOK_AROUND_DRY);
-    if (f->retry)
+    if (f->tries.retry)
         peri_retry_reset(f);
     if (x->state == PERI_X_RESPONSE) {
         end_attempt(f);

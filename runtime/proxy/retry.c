@@ -41,19 +41,19 @@ static void count(struct peri_forward *f, enum peri_retry_result result)
 void peri_retry_begin(struct peri_exchange *x)
 {
     struct peri_forward *f = x->forward;
-    if (!f->retry)
-        f->retry = peri_arena_zalloc(&x->arena, sizeof(*f->retry));
-    if (!f->retry)
+    if (!f->tries.retry)
+        f->tries.retry = peri_arena_zalloc(&x->arena, sizeof(*f->tries.retry));
+    if (!f->tries.retry)
         return;
-    f->retry->is_waiting = f->retry->is_discarding = false;
-    if (!f->retry->is_begun)
+    f->tries.retry->is_waiting = f->tries.retry->is_discarding = false;
+    if (!f->tries.retry->is_begun)
         peri_guard_deposit(f->upstream->guard, now_ns(f) / 1000000);
-    f->retry->is_begun = true;
+    f->tries.retry->is_begun = true;
 }
 
 void peri_retry_reset(struct peri_forward *f)
 {
-    struct peri_retry *retry = f->retry;
+    struct peri_retry *retry = f->tries.retry;
     retry->is_begun = retry->is_waiting = retry->is_discarding = false;
     retry->failed = NULL;
     retry->made = 0;
@@ -63,13 +63,13 @@ void peri_retry_reset(struct peri_forward *f)
 
 void peri_retry_close(struct peri_forward *f)
 {
-    peri_buf_close(&f->retry->kept);
+    peri_buf_close(&f->tries.retry->kept);
 }
 
 void peri_retry_arm(struct peri_exchange *x, uint64_t request_ms, bool is_anew)
 {
     struct peri_forward *f = x->forward;
-    struct peri_retry *retry = f->retry;
+    struct peri_retry *retry = f->tries.retry;
     const struct peri_retry_settings *settings = settings_of(f);
     uint64_t now = now_ns(f), ms = settings ? settings->per_try_ms : 0;
     if (retry->is_waiting)
@@ -96,7 +96,7 @@ static void forget(struct peri_retry *retry)
 
 void peri_retry_keep(struct peri_forward *f, struct peri_slice data, bool is_leaving)
 {
-    struct peri_retry *retry = f->retry;
+    struct peri_retry *retry = f->tries.retry;
     const struct peri_retry_settings *settings = settings_of(f);
     if (retry->is_cut || data.len == 0)
         return;
@@ -111,7 +111,7 @@ void peri_retry_keep(struct peri_forward *f, struct peri_slice data, bool is_lea
 // Sends what left before.
 static void send_kept(struct peri_forward *f)
 {
-    struct peri_retry *retry = f->retry;
+    struct peri_retry *retry = f->tries.retry;
     const struct peri_retry_settings *settings = settings_of(f);
     struct peri_slice run;
     for (size_t at = 0; (run = peri_buf_peek_at(&retry->kept, at)).len > 0; at += run.len)
@@ -123,7 +123,7 @@ static void send_kept(struct peri_forward *f)
 
 static bool can_send_again(const struct peri_forward *f)
 {
-    return f->is_replayed || f->attempt.has_no_body || !f->retry->is_cut;
+    return f->is_replayed || f->attempt.has_no_body || !f->tries.retry->is_cut;
 }
 
 // ---- the decision ----
@@ -143,7 +143,7 @@ static bool refuse(struct peri_exchange *x, enum peri_retry_result result)
 static bool schedule(struct peri_exchange *x, const struct peri_retry_settings *settings, uint64_t pushback_ms)
 {
     struct peri_forward *f = x->forward;
-    struct peri_retry *retry = f->retry;
+    struct peri_retry *retry = f->tries.retry;
     uint64_t now = now_ns(f);
     if (retry->made > 0)
         count(f, PERI_RETRY_FAILURE);
@@ -184,7 +184,7 @@ bool peri_retry_is_stale(const struct peri_exchange *x)
 bool peri_retry_on_timeout(struct peri_exchange *x)
 {
     struct peri_forward *f = x->forward;
-    bool is_all_over = now_ns(f) + 1000000 >= f->retry->deadline_ns; // timers count in milliseconds
+    bool is_all_over = now_ns(f) + 1000000 >= f->tries.retry->deadline_ns; // timers count in milliseconds
     if (f->attempt.has_head || is_all_over || !schedule_after_error(x, PERI_ERR_UPSTREAM_TIMEOUT))
         return false;
     if (PERI_UNLIKELY(x->trace != NULL))
@@ -200,7 +200,7 @@ bool peri_retry_on_timeout(struct peri_exchange *x)
 static void on_ready(struct peri_attempt *attempt)
 {
     struct peri_exchange *x = attempt->data;
-    if (x->forward->retry->is_broken) {
+    if (x->forward->tries.retry->is_broken) {
         peri_pipeline_fail(x, PERI_ERR_NOMEM);
         return;
     }
@@ -219,7 +219,7 @@ static void discard(struct peri_exchange *x)
     struct peri_forward *f = x->forward;
     int64_t length = x->res.content_length;
     bool is_short = length == PERI_LENGTH_NONE || (length >= 0 && length <= RETRY_DRAIN);
-    f->retry->is_discarding = true;
+    f->tries.retry->is_discarding = true;
     if (is_short || x->req.method == PERI_METHOD_HEAD)
         return;
     f->is_attempt_over = true;
@@ -237,7 +237,7 @@ static void on_head(struct peri_attempt *attempt)
         discard(x);
         return;
     }
-    if (f->retry->made > 0 && !is_wanted)
+    if (f->tries.retry->made > 0 && !is_wanted)
         count(f, PERI_RETRY_SUCCESS);
     peri_pipeline_attempt.on_head(attempt);
 }
@@ -245,14 +245,14 @@ static void on_head(struct peri_attempt *attempt)
 static void on_body(struct peri_attempt *attempt, struct peri_slice data)
 {
     struct peri_exchange *x = attempt->data;
-    if (!x->forward->retry->is_discarding)
+    if (!x->forward->tries.retry->is_discarding)
         peri_pipeline_attempt.on_body(attempt, data);
 }
 
 static void on_end(struct peri_attempt *attempt)
 {
     struct peri_forward *f = ((struct peri_exchange *)attempt->data)->forward;
-    if (f->retry->is_discarding)
+    if (f->tries.retry->is_discarding)
         f->is_attempt_over = true;
     else
         peri_pipeline_attempt.on_end(attempt);
@@ -262,7 +262,7 @@ static void on_error(struct peri_attempt *attempt, peri_err_t err)
 {
     struct peri_exchange *x = attempt->data;
     struct peri_forward *f = x->forward;
-    if (f->retry->is_discarding) {
+    if (f->tries.retry->is_discarding) {
         f->is_attempt_over = true;
         return;
     }

@@ -39,7 +39,7 @@ extern const struct peri_attempt_events peri_retry_attempt;
 /// counts the first for the budget.
 void peri_retry_begin(struct peri_exchange *x);
 
-/// around() asks again: attempts and time are counted anew. f->retry is set, as for all below.
+/// around() asks again: attempts and time are counted anew. f->tries.retry is set, as for all below.
 void peri_retry_reset(struct peri_forward *f);
 
 /// Frees what was kept.

@@ -45,6 +45,22 @@ describe("settings of an upstream's health", function()
         }, accept { breaker = {} }.breaker)
     end)
 
+    it("have safe conditions for retries, and Envoy's numbers", function()
+        assert.are.same({
+            attempts = 1, on = { "connect-failure", "refused-stream", "reset", "503" }, non_idempotent = false,
+            backoff = { base_ms = 25, max_ms = 250 }, body = 65536,
+            budget = {
+                type = "concurrency", percent = 20, min_concurrency = 3,
+                ttl_ms = 10000, min_per_second = 10, ratio = 0.2,
+            },
+        }, accept { retries = {} }.retries)
+    end)
+
+    it("refuse conditions that nobody knows", function()
+        assert.truthy(refuse({ retries = { on = { "5x" } } }):find("upstreams.u.retries.on[1]", 1, true))
+        assert.truthy(refuse({ retries = { on = { 200 } } }):find("must be at least 400", 1, true))
+    end)
+
     it("are written with durations in milliseconds", function()
         local outlier = { interval = "1.5s", base_ejection_time = "1m", consecutive_5xx = 0 }
         outlier = accept { outlier = outlier }.outlier

@@ -1,7 +1,8 @@
 -- SPDX-License-Identifier: MIT
 --
--- The settings of an upstream that say which of its servers are used how much they are asked to do, and which attempts
--- are made again: `outlier`, `breaker` and `retries`, with Envoy's names and numbers, and the form in which C reads them (docs/internals/config-json.md).
+-- The settings of an upstream that say which of its servers are used, how much they are asked to do, and which attempts are
+-- made again: `outlier`, `breaker` and `retries`, with Envoy's names and numbers, and the form in which C reads them
+-- (docs/internals/config-json.md).
 
 local duration = require "perigee._core.duration"
 
@@ -94,7 +95,8 @@ resilience.retries = {
         .. "connection that was closing.",
     fields = {
         attempts = {
-            type = "integer", default = 1, min = 0, max = 10, doc = "How many retries a request has, beyond the first attempt.",
+            type = "integer", default = 1, min = 0, max = 10,
+            doc = "How many retries a request has, beyond the first attempt.",
         },
         on = {
             type = "list", default = { "connect-failure", "refused-stream", "reset", 503 },
@@ -102,21 +104,26 @@ resilience.retries = {
                 type = "one_of",
                 of = { { type = "string", enum = CONDITIONS }, { type = "integer", min = 400, max = 599 } },
             },
-            doc = "What is worth a retry: conditions, names of gRPC statuses in the response's head, and status codes.",
+            doc = "What is worth a retry: conditions, names of gRPC statuses in the response's head, "
+                .. "and status codes.",
         },
         non_idempotent = {
             type = "boolean", default = false,
-            doc = "POST, PATCH and the like are sent again too when the server did not answer: it may have acted on them.",
+            doc = "POST, PATCH and the like are sent again too when the server did not answer: it may have acted "
+                .. "on them.",
         },
         per_try_timeout = {
             type = "duration", min = "1ms", max = "1h",
-            doc = "From the complete request to the response, for each attempt. `timeouts.request` limits all of them "
-                .. "together.",
+            doc = "From the complete request to the response, for each attempt. `timeouts.request` limits all of "
+                .. "them together.",
         },
         backoff = {
             type = "table", default = {}, doc = "The wait before a retry, at random below a range that doubles.",
             fields = {
-                base = { type = "duration", default = "25ms", max = "1m", doc = "The range before the first retry. `\"0s\"`: no wait." },
+                base = {
+                    type = "duration", default = "25ms", max = "1m",
+                    doc = "The range before the first retry. `\"0s\"`: no wait.",
+                },
                 max = { type = "duration", default = "250ms", max = "5m", doc = "The widest range." },
             },
         },
@@ -138,7 +145,8 @@ resilience.retries = {
         },
         body = {
             type = "size", default = "64k", max = "16m",
-            doc = "Bytes of a request's body that are kept to be sent again; a request with more has no retries once that much left.",
+            doc = "Bytes of a request's body that are kept to be sent again; a request with more has no retries once "
+                .. "that much left.",
         },
     },
 }

@@ -174,7 +174,8 @@ static void upstreams_show_their_connections(void **state)
 {
     (void)state;
     int32_t row = peri_metrics_upstream(shm, PERI_SLICE("users"));
-    peri_shm_metrics(shm, 0)->upstream_connections[row] = (struct peri_metrics_upstream){2, 10, 3, 100, 4, 5, {1, 2}, {0}};
+    peri_shm_metrics(shm, 0)->upstream_connections[row] =
+        (struct peri_metrics_upstream){2, 10, 3, 100, 4, 5, {1, 2}, {0}};
     peri_shm_metrics(shm, 1)->upstream_connections[row] = (struct peri_metrics_upstream){1, 1, 1, 1, 1, 1, {1}, {0}};
     peri_metrics_attempt(peri_shm_metrics(shm, 1), row, 503, 6 * MS);
     assert_line("perigee_upstream_connections{upstream=\"users\"} 3");

@@ -147,6 +147,7 @@
 ---@field pool? perigee.Upstream.Pool Idle connections kept for later requests.
 ---@field protocol? "auto"|"h1"|"h2"|"h2c" Protocol of the servers: HTTP/1.1, HTTP/2 over TLS, or HTTP/2 without TLS. `auto`: with TLS what the server chooses, without it HTTP/1.1.
 ---@field proxy_protocol? "v1"|"v2" Connections begin with a PROXY header of this version, which says who the client is. For tcp listeners only: those of requests are shared by clients.
+---@field retries? perigee.Upstream.Retries Failed attempts are made again, on another server if there is one. Without it: only those that met a connection that was closing.
 ---@field slow_start? string|number Time in which an endpoint that is new or was away grows from 10 % to all of its weight. Without it: at once.
 ---@field timeouts? perigee.Upstream.Timeouts Timeouts towards the servers; `"0s"` switches one off.
 ---@field tls? perigee.Upstream.Tls TLS with the servers; `{}` is enough.
@@ -206,6 +207,27 @@
 ---@field idle? string|number How long one is kept.
 ---@field max_idle? integer Per worker and server.
 ---@field max_requests? integer Requests on one connection before it is closed; 0 for no limit.
+
+---@class perigee.Upstream.Retries
+---@field attempts? integer How many retries a request has, beyond the first attempt.
+---@field backoff? perigee.Upstream.Retries.Backoff The wait before a retry, at random below a range that doubles.
+---@field body? string|integer Bytes of a request's body that are kept to be sent again; a request with more has no retries once that much left.
+---@field budget? perigee.Upstream.Retries.Budget How many retries there may be, over all workers.
+---@field non_idempotent? boolean POST, PATCH and the like are sent again too when the server did not answer: it may have acted on them.
+---@field on? ("5xx"|"gateway-error"|"reset"|"connect-failure"|"refused-stream"|"retriable-4xx"|"cancelled"|"deadline-exceeded"|"internal"|"resource-exhausted"|"unavailable"|integer)[] What is worth a retry: conditions, names of gRPC statuses in the response's head, and status codes.
+---@field per_try_timeout? string|number From the complete request to the response, for each attempt. `timeouts.request` limits all of them together.
+
+---@class perigee.Upstream.Retries.Backoff
+---@field base? string|number The range before the first retry. `"0s"`: no wait.
+---@field max? string|number The widest range.
+
+---@class perigee.Upstream.Retries.Budget
+---@field min_concurrency? integer concurrency: retries that are always allowed.
+---@field min_per_second? integer rate: retries a second that are always allowed.
+---@field percent? integer concurrency: per cent of the requests under way.
+---@field ratio? number rate: retries for each request.
+---@field ttl? string|number rate: how long a request counts.
+---@field type? "concurrency"|"rate" What is limited: the retries under way (Envoy), or those in a time (Finagle, Linkerd).
 
 ---@class perigee.Upstream.Timeouts
 ---@field connect? string|number Until the connection stands.
