@@ -137,10 +137,13 @@ resilience.retries = {
                 percent = percent(20, "concurrency: per cent of the requests under way."),
                 min_concurrency = count(3, "concurrency: retries that are always allowed."),
                 ttl = {
-                    type = "duration", default = "10s", min = "1s", max = "60s", doc = "rate: how long a request counts.",
+                    type = "duration", default = "10s", min = "1s", max = "60s",
+                    doc = "rate: how long a request counts.",
                 },
                 min_per_second = count(10, "rate: retries a second that are always allowed."),
-                ratio = { type = "number", default = 0.2, min = 0, max = 1000, doc = "rate: retries for each request." },
+                ratio = {
+                    type = "number", default = 0.2, min = 0, max = 1000, doc = "rate: retries for each request.",
+                },
             },
         },
         body = {
