@@ -48,6 +48,8 @@ static void on_dialled(void *data, peri_err_t err, struct peri_stream *stream)
 {
     struct peri_reach *reach = data;
     report(reach, err);
+    if (reach->attempts > 1)
+        counts_of(reach)->retries[err == PERI_OK ? PERI_RETRY_SUCCESS : PERI_RETRY_FAILURE]++;
     if (err == PERI_OK) {
         counts_of(reach)->connects++;
         peri_guard_ready(&reach->ticket);
@@ -57,10 +59,8 @@ static void on_dialled(void *data, peri_err_t err, struct peri_stream *stream)
     reach->dial = NULL;
     peri_guard_leave(&reach->ticket);
     counts_of(reach)->connect_failures++;
-    if (reach->attempts < PERI_REACH_ATTEMPTS && reach->attempts < reach->upstream->count) {
-        counts_of(reach)->retries++;
+    if (reach->attempts < PERI_REACH_ATTEMPTS && reach->attempts < reach->upstream->count)
         err = reach_try(reach);
-    }
     if (err != PERI_OK)
         reach->on_done(reach, err, NULL);
 }

@@ -12,7 +12,6 @@
 #include "proxy/accesslog.h"
 #include "proxy/discovery.h"
 #include "proxy/pipeline.h"
-#include "proxy/tap.h"
 #include "script/vm.h"
 #include "shared/metrics.h"
 #include "shared/shm.h"
@@ -162,13 +161,6 @@ void peri_server_switch(struct peri_server *server)
     peri_keeper_set(server->keeper, server->current->upstreams, server->current->upstream_count);
     if (old)
         peri_generation_unref(old);
-}
-
-bool peri_server_tap(struct peri_server *server, const struct peri_tap_options *options)
-{
-    peri_tap_close(server->tap);
-    server->tap = options ? peri_tap_open(server->loop, options) : NULL;
-    return !options || server->tap;
 }
 
 uint64_t peri_server_lua_bytes(const struct peri_server *server)

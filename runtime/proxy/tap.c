@@ -289,3 +289,10 @@ PERI_COLD void peri_tap_begin(struct peri_tap *tap, struct peri_exchange *x)
     tap->records++;
     stand_in(record);
 }
+
+bool peri_server_tap(struct peri_server *server, const struct peri_tap_options *options)
+{
+    peri_tap_close(server->tap);
+    server->tap = options ? peri_tap_open(server->loop, options) : NULL;
+    return !options || server->tap;
+}
