@@ -426,7 +426,6 @@ static void on_error(struct peri_attempt *attempt, peri_err_t err)
         begin_attempt(x, true);
         return;
     }
-    PERI_UNUSED(attempt);
     f->is_attempt_over = true;
     peri_target_count_error(x, err);
     if (x->res_body.is_ended && f->flow[PERI_SIDE_RESPONSE].is_replaced)
