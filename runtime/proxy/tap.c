@@ -15,6 +15,7 @@
 #include "proxy/forward.h"
 #include "proxy/generation.h"
 #include "proxy/pipeline.h"
+#include "proxy/server_internal.h"
 #include "proxy/tap_record.h"
 #include "shared/text.h"
 
