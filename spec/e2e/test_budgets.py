@@ -6,6 +6,7 @@ import signal
 
 import pytest
 
+from support import wait
 from support.checks import check_problem
 from support.gateway import run
 from support.metrics import Metrics
@@ -95,7 +96,8 @@ def test_a_policy_that_spends_its_budget_again_and_again_is_in_quarantine_until_
     assert policy(gateway, "open")["quarantined"] is False
     assert metrics(gateway).find("perigee_policy_quarantined", policy="spin", route="closed") == [1]
     assert gateway.get("/open").text() == "passed"
-    assert "policy 'spin' on route 'closed': it is in quarantine until the next reload" in gateway.errors
+    said = "policy 'spin' on route 'closed': it is in quarantine until the next reload"
+    wait.until(lambda: said in gateway.errors, "the quarantine was logged")
     gateway.reload()
     assert gateway.get("/closed").text() == "passed"
     assert policy(gateway, "closed")["quarantined"] is False

@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 import signal
 import threading
 
@@ -225,16 +226,17 @@ def test_a_canary_that_answers_500_is_given_up_by_itself(gateway):
     before = sum(load.answers for load in loads)
     gateway.write("gateway.lua", as_launched(gateway, config(2, CANARY, status=500)))
     result = gateway.command("reload")
-    answers = sum(load.answers for load in loads) - before
     failures = stop_all(loads)
+    answers = sum(load.answers for load in loads) - before
     assert result.returncode == 1
     assert "generation 2 is rolled back" in result.stderr and "failed (100.0 %)" in result.stderr
     assert {failure.status for failure in failures} == {500}
-    assert 2 <= len(failures) <= 0.05 * answers, (len(failures), answers)
+    assert 2 <= len(failures) <= 0.05 * answers + 2, (len(failures), answers)  # each of two workers begins with one
     assert versions(gateway) == {"1"}
     entry = newest(gateway)
     assert (entry["generation"], entry["state"], entry["is_kept"]) == (2, "rolled back", False)
-    assert f"{len(failures)} of {len(failures)} exchanges of generation 2 failed" in entry["reason"]
+    counted = int(re.search(r"(\d+) of \1 exchanges of generation 2 failed", entry["reason"]).group(1))
+    assert counted <= len(failures) <= counted + len(loads)  # what was under way at the verdict failed too
     assert results(gateway) == {"canary_rolled_back": 1}
     assert (status(gateway)["reload"], status(gateway)["generation"]) == ("idle", 1)
 
