@@ -11,7 +11,8 @@ struct peri_signal;
 struct peri_signal *peri_signal_open(struct peri_loop *loop, int number, void (*on_signal)(void *data, int number),
                                      void *data);
 
-/// Ends the calls and frees the object on the loop's next turn; NULL is fine.
+/// Ends the calls and frees the object on the loop's next turn; NULL is fine. When it was the signal's last object, the
+/// process ignores the signal from then on (but for SIGCHLD): its default action would end one that ends by itself.
 void peri_signal_close(struct peri_signal *signal);
 
 #endif
