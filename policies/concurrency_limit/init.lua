@@ -7,17 +7,16 @@
 -- ends. What counts is this slice and the last one: so what a worker that was killed could not give back is forgotten.
 
 local perigee = require "perigee"
+local by = require "perigee.algo.by"
 
 local floor = math.floor
 local sleep, now = perigee.sleep, perigee.time.monotonic
 local KEY_MAX = 240 -- bytes of a key in shared memory, without the number of its slice
 local STEP = 0.01 -- seconds between two looks from the queue
 local HEADERS = { ["content-type"] = "application/problem+json", ["retry-after"] = 1 }
-local TOKEN = "^[%w!#$%%&'*+.^_`|~-]+$"
 
-local function check_by(by)
-    local name = by:match("^header:(.+)$")
-    if by ~= "client" and by ~= "consumer" and by ~= "route" and not (name and name:find(TOKEN)) then
+local function check_by(text)
+    if not by.is_known(text) then
         return "expected \"route\", \"client\", \"consumer\" or \"header:NAME\""
     end
 end
@@ -43,33 +42,12 @@ local ConcurrencyLimit = perigee.policy {
 
 local refused = perigee.metrics.counter("concurrency_limit_refused_total", "Requests refused.", { "route" })
 
-local BY = {}
-
-function BY.route(self, req)
-    return self.other .. req.route
-end
-
-function BY.client(self, req)
-    return self.address .. (req.client.ip or "")
-end
-
-function BY.consumer(self, req)
-    local consumer = req.consumer
-    return consumer and self.other .. consumer or BY.client(self, req)
-end
-
-function BY.header(self, req)
-    local value = req.headers:get(self.header)
-    return value and value ~= "" and self.other .. value or BY.client(self, req)
-end
-
 function ConcurrencyLimit:init()
     local conf = self.conf
+    local key_of, _, header = by.find(conf.by)
     self.counts, self.waiting = perigee.shared "concurrency_limit", 0
     self.address, self.other = self.id .. "\1@", self.id .. "\1="
-    self.header = conf.by:match("^header:(.+)$")
-    self.header = self.header and self.header:lower()
-    self.key_of = self.header and BY.header or BY[conf.by]
+    self.key_of, self.header = key_of, header
     self.lease, self.limit = conf.lease, conf.limit
 end
 

@@ -4,6 +4,7 @@
 -- policies of a route are such edits the runtime makes them itself (`edits`), without entering Lua.
 
 local perigee = require "perigee"
+local is_token = require("perigee.algo.token").is
 
 -- How a message is framed and where it goes is the runtime's business.
 local RESERVED = {
@@ -12,7 +13,7 @@ local RESERVED = {
 }
 
 local function check_name(name)
-    if not name:find("^[%w!#$%%&'*+.^_`|~-]+$") then
+    if not is_token(name) then
         return "expected the name of a header field such as \"x-user\""
     elseif RESERVED[name:lower()] then
         return "'" .. name .. "' is the runtime's own and cannot be edited"

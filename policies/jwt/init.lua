@@ -4,6 +4,7 @@
 -- never change it: the requests with the same token share it), its `sub` in `req.consumer`, its groups in `req.ctx.groups`.
 
 local perigee = require "perigee"
+local is_token = require("perigee.algo.token").is
 local token = require "policies.jwt.token"
 
 local ALGORITHMS = {
@@ -13,7 +14,7 @@ local ALGORITHMS = {
 local REALM = 'Bearer realm="perigee"'
 
 local function check_header(name)
-    if not name:find("^[%w!#$%%&'*+.^_`|~-]+$") then
+    if not is_token(name) then
         return "expected the name of a header field such as \"authorization\""
     end
 end

@@ -4,13 +4,14 @@
 -- tells nothing about the keys there are.
 
 local perigee = require "perigee"
+local is_token = require("perigee.algo.token").is
 
 local hash = perigee.crypto.hash
 
 local CHALLENGE = 'ApiKey realm="perigee"'
 
 local function check_header(name)
-    if not name:find("^[%w!#$%%&'*+.^_`|~-]+$") then
+    if not is_token(name) then
         return "expected the name of a header field such as \"x-api-key\""
     end
 end

@@ -4,12 +4,12 @@
 -- When more copies are under way than allowed, the next request is not copied.
 
 local perigee = require "perigee"
+local is_token = require("perigee.algo.token").is
 
 local random = math.random
-local TOKEN = "^[%w!#$%%&'*+.^_`|~-]+$"
 
 local function check_name(name)
-    if not name:find(TOKEN) then
+    if not is_token(name) then
         return "expected the name of a header field"
     end
 end

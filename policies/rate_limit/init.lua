@@ -4,7 +4,7 @@
 -- its own buckets, which outlive reloads. With `redis` several machines share them; this one's take over while Redis is away.
 
 local perigee = require "perigee"
-local by = require "policies.rate_limit.by"
+local by = require "perigee.algo.by"
 local remote = require "policies.rate_limit.remote"
 
 local ceil, floor, max = math.ceil, math.floor, math.max
@@ -19,6 +19,12 @@ local function check_name(name)
     end
 end
 
+local function check_by(text)
+    if not by.is_known(text) then
+        return "expected \"client\", \"consumer\", \"route\", \"header:NAME\" or a function"
+    end
+end
+
 local RateLimit = perigee.policy {
     name = "rate_limit",
     stage = "traffic",
@@ -27,7 +33,7 @@ local RateLimit = perigee.policy {
         window = { type = "duration", min = "10ms", default = "1s", doc = "Time in which `limit` requests are fine." },
         burst = { type = "integer", min = 1, max = 1e9, doc = "Requests that may come at once. Without it: `limit`." },
         by = {
-            type = "one_of", of = { { type = "string", check = by.check }, "function" }, default = "client",
+            type = "one_of", of = { { type = "string", check = check_by }, "function" }, default = "client",
             doc = "Whose requests are counted together: `client` (address), `consumer`, `route`, `header:NAME`, or a "
                 .. "function of the request that returns a string. Who has none of these is counted by address.",
         },

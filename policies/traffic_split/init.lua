@@ -4,21 +4,21 @@
 -- or session stays with the same upstream, in every worker and after a reload.
 
 local perigee = require "perigee"
+local is_token = require("perigee.algo.token").is
 
 local byte, floor, random = string.byte, math.floor, math.random
 local hash = perigee.crypto.hash
 
-local TOKEN = "^[%w!#$%%&'*+.^_`|~-]+$"
 
 local function check_by(by)
     local name = by:match("^header:(.+)$") or by:match("^cookie:(.+)$")
-    if by ~= "client" and by ~= "consumer" and not (name and name:find(TOKEN)) then
+    if by ~= "client" and by ~= "consumer" and not (name and is_token(name)) then
         return "expected \"client\", \"consumer\", \"header:NAME\" or \"cookie:NAME\""
     end
 end
 
 local function check_header(name)
-    if not name:find(TOKEN) then
+    if not is_token(name) then
         return "expected the name of a header field such as \"x-canary\""
     end
 end

@@ -8,6 +8,7 @@ local check = require "perigee._core.checks"
 local duration = require "perigee._core.duration"
 local percent = require "perigee._core.percent"
 local suggest = require "perigee._core.suggest"
+local is_token = require("perigee.algo.token").is
 
 local balance = {}
 
@@ -50,7 +51,7 @@ local function check_prime(number)
 end
 
 local function check_cookie(name)
-    if not name:find("^[%w!#$%%&'*+.^_`|~-]+$") then
+    if not is_token(name) then
         return 'expected the name of a cookie such as "endpoint"'
     end
     return nil

@@ -6,6 +6,7 @@
 local address = require "perigee._core.address"
 local path_pattern = require "perigee._core.path_pattern"
 local suggest = require "perigee._core.suggest"
+local is_token = require("perigee.algo.token").is
 
 local checks = {}
 
@@ -54,7 +55,7 @@ end
 checks.path_pattern = path_pattern.problem
 
 function checks.method(text)
-    if not text:find("^[%w!#$%%&'*+.^_`|~-]+$") then
+    if not is_token(text) then
         return "expected the name of a method such as \"GET\""
     elseif text ~= text:upper() then
         return "methods are compared byte by byte: write it in upper case"
@@ -63,7 +64,7 @@ function checks.method(text)
 end
 
 function checks.header_name(text)
-    if not text:find("^[%w!#$%%&'*+.^_`|~-]+$") then
+    if not is_token(text) then
         return "expected the name of a header field such as \"x-user\""
     end
     return nil

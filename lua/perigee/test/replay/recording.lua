@@ -5,6 +5,7 @@
 
 local json = require "perigee.json"
 local time = require "perigee.time"
+local is_token = require("perigee.algo.token").is
 
 local recording = {}
 
@@ -75,7 +76,7 @@ local function check_request(request, name)
         or check_text(request.target, name .. ".target")
     if problem then
         return problem
-    elseif not request.method:find("^[%w!#$%%&'*+.^_`|~-]+$") then
+    elseif not is_token(request.method) then
         return name .. ".method is no method"
     end
     request.target = bytes(request.target)

@@ -1,19 +1,18 @@
 -- SPDX-License-Identifier: MIT
 --
--- Whose requests are counted together: the setting `by`, and the keys of buckets. A key begins with what tells the use of
--- the policy.
+-- Whose requests are counted together: the setting `by` of policies that count, and the keys of what they count. A key begins
+-- with what tells the use of the policy, which its instance has as `address` and `other`.
+
+local is_token = require("perigee.algo.token").is
 
 local by = {}
 
---- What is wrong with the text of a setting; nil when nothing is.
+--- Is `text` "client", "consumer", "route" or "header:NAME"?
 ---@param text string
----@return string|nil message
-function by.check(text)
+---@return boolean
+function by.is_known(text)
     local name = text:match("^header:(.+)$")
-    local is_header = name and name:find("^[%w!#$%%&'*+.^_`|~-]+$")
-    if text ~= "client" and text ~= "consumer" and text ~= "route" and not is_header then
-        return "expected \"client\", \"consumer\", \"route\", \"header:NAME\" or a function"
-    end
+    return text == "client" or text == "consumer" or text == "route" or name ~= nil and is_token(name)
 end
 
 local BY = {}
