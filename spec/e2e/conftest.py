@@ -4,14 +4,15 @@
 import contextlib
 import os
 import pathlib
-import shutil
 import sys
 
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
+from support import program  # noqa: E402
 from support.gateway import BINARY, Folder, Gateway  # noqa: E402
+from support.tls import Authority  # noqa: E402
 from support.upstream import Upstream  # noqa: E402
 
 
@@ -43,6 +44,14 @@ def fresh_origin(request):
     assert upstream.failures == [], upstream.failures
 
 
+@pytest.fixture(scope="module")
+def authority():
+    """Who vouches for the certificates of the module's tests."""
+    authority = Authority()
+    yield authority
+    authority.remove()
+
+
 @pytest.fixture
 def folder():
     folder = Folder()
@@ -64,7 +73,4 @@ def launch():
 
 @pytest.fixture
 def curl():
-    path = shutil.which("curl")
-    if not path:
-        pytest.skip("curl is not installed")
-    return path
+    return program.need("curl")

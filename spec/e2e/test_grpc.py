@@ -3,18 +3,14 @@
 
 import base64
 import json
-import os
-import pathlib
-import shutil
 import socket
 import subprocess
 
 import pytest
 
-from support import wait
-from support.gateway import BINARY, TOP, Gateway
+from support import program, wait
+from support.gateway import Gateway
 from support.metrics import Metrics
-from support.tls import Authority
 from support.upstream import free_address
 
 CASES = (
@@ -49,30 +45,9 @@ return {
 
 @pytest.fixture(scope="module")
 def programs():
-    """grpc-go's interop client and server, built once beside the binary from the versions that spec/grpc/go.mod names."""
-    folder = pathlib.Path(BINARY).resolve().parent / "tools"
-    paths = {name: folder / f"grpc_interop_{name}" for name in ("client", "server")}
-    is_ci = os.environ.get("CI") == "true"
-    if not all(path.exists() for path in paths.values()) and not shutil.which("go"):
-        assert not is_ci, "go is not installed: tools/deps test"
-        pytest.skip("go is not installed: grpc-go's interop programs cannot be built")
-    for name, path in paths.items():
-        if path.exists():
-            continue
-        folder.mkdir(parents=True, exist_ok=True)
-        done = subprocess.run(["go", "build", "-o", path, f"google.golang.org/grpc/interop/{name}"], cwd=TOP / "spec/grpc",
-                              capture_output=True, text=True, check=False)
-        if done.returncode != 0 and not is_ci:
-            pytest.skip(f"grpc-go's interop {name} could not be built: {done.stderr.strip().splitlines()[-1]}")
-        assert done.returncode == 0, done.stderr
-    return paths
-
-
-@pytest.fixture(scope="module")
-def authority():
-    authority = Authority()
-    yield authority
-    authority.remove()
+    """grpc-go's interop client and server."""
+    return {name: program.build_go(f"grpc_interop_{name}", f"google.golang.org/grpc/interop/{name}", "spec/grpc")
+            for name in ("client", "server")}
 
 
 @pytest.fixture(scope="module")

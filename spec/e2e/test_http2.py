@@ -1,17 +1,13 @@
 # SPDX-License-Identifier: MIT
 """HTTP/2 with clients and with upstreams, as real programs speak it, and the conformance tests of h2spec."""
 
-import os
-import pathlib
 import re
-import shutil
 import subprocess
 
 import pytest
 
-from support import wait
-from support.gateway import BINARY, TOP, Gateway
-from support.tls import Authority
+from support import program, wait
+from support.gateway import Gateway
 from support.upstream import Seen
 
 MIB = 1024 * 1024
@@ -60,13 +56,6 @@ return {
 
 
 @pytest.fixture(scope="module")
-def authority():
-    authority = Authority()
-    yield authority
-    authority.remove()
-
-
-@pytest.fixture(scope="module")
 def site(authority):
     return authority.issue("localhost", "IP:127.0.0.1")
 
@@ -82,15 +71,6 @@ def front(gateway, authority):
     values = {"clear": gateway.addresses[0], "secure": gateway.addresses[1]}
     with Gateway(FRONT, files={"ca.pem": authority.cert}, values=values) as front:
         yield front
-
-
-def need(program):
-    path = shutil.which(program)
-    if not path and os.environ.get("CI") == "true":
-        pytest.fail(f"{program} is not installed: tools/deps test")
-    if not path:
-        pytest.skip(f"{program} is not installed")
-    return path
 
 
 def call(*command, **options):
@@ -157,13 +137,13 @@ def test_the_status_of_the_upstream_arrives(fetch, origin, status):
 
 
 def test_requests_share_a_connection(gateway, fetch, origin):
-    need("h2load")
+    program.need("h2load")
     report = call("h2load", "-n", 500, "-c", 2, "-m", 100, f"http://{gateway.addresses[0]}/fixed")
     assert "500 succeeded, 0 failed, 0 errored, 0 timeout" in report
 
 
 def test_nghttp_is_served_over_tls(gateway):
-    report = call(need("nghttp"), "-v", "--no-verify-peer", f"https://{gateway.addresses[1]}/fixed")
+    report = call(program.need("nghttp"), "-v", "--no-verify-peer", f"https://{gateway.addresses[1]}/fixed")
     assert "The negotiated protocol: h2" in report
     assert ":status: 200" in report
 
@@ -241,17 +221,7 @@ def test_a_large_response_comes_through_two_gateways(front, origin):
 
 @pytest.fixture(scope="module")
 def h2spec():
-    """The program, built once beside the binary from the versions that spec/h2spec/go.mod names."""
-    path = pathlib.Path(BINARY).resolve().parent / "tools" / "h2spec"
-    if not path.exists():
-        need("go")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        done = subprocess.run(["go", "build", "-o", path, "github.com/summerwind/h2spec/cmd/h2spec"], cwd=TOP / "spec/h2spec",
-                              capture_output=True, text=True, check=False)
-        if done.returncode != 0 and os.environ.get("CI") != "true":
-            pytest.skip(f"h2spec could not be built: {done.stderr.strip().splitlines()[-1]}")
-        assert done.returncode == 0, done.stderr
-    return path
+    return program.build_go("h2spec", "github.com/summerwind/h2spec/cmd/h2spec", "spec/h2spec")
 
 
 @pytest.mark.parametrize("is_secure", [False, True])

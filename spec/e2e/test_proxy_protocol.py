@@ -2,17 +2,16 @@
 """PROXY protocol from proxies in front: who the client is then, whom it is believed of, and what ends a connection."""
 
 import contextlib
-import shutil
 import socket
 import ssl
 import subprocess
 
 import pytest
 
-from support import client, http1, wait
+from support import client, http1, program, wait
 from support.gateway import Gateway, run
 from support.metrics import Metrics
-from support.tls import Authority, client_context
+from support.tls import client_context
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 V1 = b"PROXY TCP4 203.0.113.9 198.51.100.7 51234 443\r\n"
@@ -51,13 +50,6 @@ def v2(source, destination, ports=(51234, 443), tlvs=b"", command=0x21):
     block = addresses + b"".join(port.to_bytes(2, "big") for port in ports) + tlvs
     kind = 0x21 if family == socket.AF_INET6 else 0x11
     return SIGNATURE + bytes([command, kind]) + len(block).to_bytes(2, "big") + block
-
-
-@pytest.fixture(scope="module")
-def authority():
-    authority = Authority()
-    yield authority
-    authority.remove()
 
 
 @pytest.fixture(scope="module")
@@ -299,11 +291,10 @@ def haproxy_says(path, command):
 @pytest.fixture
 def haproxy(gateway, folder):
     """HAProxy in front of the gateway: its folder and its TCP address."""
-    if not shutil.which("haproxy"):
-        pytest.skip("haproxy is not installed")
+    path = program.need("haproxy")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         config = folder.write("haproxy.cfg", HAPROXY, address=gateway.addresses[TRUSTED], listener=listener.fileno())
-        running = subprocess.Popen(["haproxy", "-q", "-db", "-f", str(config)], pass_fds=[listener.fileno()])
+        running = subprocess.Popen([path, "-q", "-db", "-f", str(config)], pass_fds=[listener.fileno()])
         wait.until((folder.path / "haproxy.sock").exists, "haproxy listens")
         yield folder.path, "127.0.0.1:%d" % listener.getsockname()[1]
         running.terminate()

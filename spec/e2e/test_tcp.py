@@ -4,7 +4,6 @@
 import contextlib
 import json
 import queue
-import shutil
 import socket
 import ssl
 import struct
@@ -16,7 +15,8 @@ import pytest
 from support import client, wait
 from support.gateway import Gateway, run
 from support.metrics import Metrics
-from support.tls import Authority, client_context
+from support.redis import Redis
+from support.tls import client_context
 
 MEGABYTE = bytes(range(256)) * 4096
 
@@ -87,13 +87,6 @@ def server_context(certificate):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate.cert_file, certificate.key_file)
     return context
-
-
-@pytest.fixture(scope="module")
-def authority():
-    authority = Authority()
-    yield authority
-    authority.remove()
 
 
 @pytest.fixture(scope="module")
@@ -596,15 +589,9 @@ def test_mistakes_in_the_settings_are_named(folder):
 
 # ---------------------------------------------------------------- real programs
 
-@pytest.mark.skipif(not shutil.which("redis-server"), reason="redis-server is not installed")
-def test_redis_works_through_it(launch, folder):
-    socket_path = folder.path / "redis.sock"
-    server = subprocess.Popen(["redis-server", "--port", "0", "--unixsocket", socket_path, "--save", "", "--dir", folder.path],
-                              stdout=subprocess.DEVNULL)
-    try:
-        wait.until(socket_path.exists, "redis listens")
-        where = f"unix:{socket_path}"
-        gateway = launch(config('protocol = "tcp", upstream = "one"'), values={"one": where, "two": where})
+def test_redis_works_through_it(launch):
+    with Redis() as redis:
+        gateway = launch(config('protocol = "tcp", upstream = "one"'), values={"one": redis.address, "two": redis.address})
         port = gateway.address.rsplit(":", 1)[1]
 
         def ask(*command, **options):
@@ -613,6 +600,3 @@ def test_redis_works_through_it(launch, folder):
         value = "v" * 300000
         assert ask("-x", "set", "key", input=value) == "OK"
         assert ask("get", "key") == value
-    finally:
-        server.terminate()
-        server.wait(timeout=wait.PATIENCE)

@@ -13,7 +13,7 @@ import xml.etree.ElementTree
 
 import pytest
 
-from support import wait
+from support import program, wait
 from support.gateway import BINARY, run
 
 CLOSING = """local perigee = require "perigee"
@@ -231,11 +231,11 @@ def test_tap_has_a_line_for_each_test(folder):
     assert '  at: "spec/hostile_spec.lua:3"' in lines
 
 
-@pytest.mark.skipif(not shutil.which("prove"), reason="prove (perl) is not installed")
 def test_prove_reads_it(folder):
+    prove = program.need("prove")
     project(folder, hostile=HOSTILE_SPEC, broken="this is no Lua")
     (folder.path / "out.tap").write_text(specs(folder, "-o", "tap", "--coverage").stdout)
-    result = subprocess.run(["prove", "-e", "cat", "out.tap"], cwd=folder.path, capture_output=True, text=True, check=False)
+    result = subprocess.run([prove, "-e", "cat", "out.tap"], cwd=folder.path, capture_output=True, text=True, check=False)
     assert "Failed 2/5 subtests" in result.stdout, result.stdout + result.stderr
     assert "Parse errors" not in result.stdout
 
@@ -350,11 +350,11 @@ def test_coverage_of_nothing_is_too_little(folder):
     assert "nothing is covered, less than --min 1%" in result.stderr
 
 
-@pytest.mark.skipif(not shutil.which("lcov"), reason="lcov is not installed")
 def test_lcov_reads_it(folder):
+    lcov = program.need("lcov")
     project(folder)
     assert specs(folder, "--lcov=out.info").returncode == 0
-    result = subprocess.run(["lcov", "--summary", "out.info"], cwd=folder.path, capture_output=True, text=True, check=False)
+    result = subprocess.run([lcov, "--summary", "out.info"], cwd=folder.path, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
 
 

@@ -40,13 +40,6 @@ def config(extra="", more=""):
 
 
 @pytest.fixture(scope="module")
-def authority():
-    authority = Authority()
-    yield authority
-    authority.remove()
-
-
-@pytest.fixture(scope="module")
 def stranger():
     """An authority that nobody trusts unless the test says so."""
     stranger = Authority("stranger")

@@ -1,15 +1,11 @@
 # SPDX-License-Identifier: MIT
 """A real redis-server of a test's own."""
 
-import os
-import shutil
 import signal
 import socket
 import subprocess
 
-import pytest
-
-from . import wait
+from . import program, wait
 from .gateway import Folder
 from .upstream import free_address
 
@@ -18,9 +14,7 @@ class Redis:
     """redis-server on a port that stays the same when it is stopped and started again; it saves nothing."""
 
     def __init__(self, *options):
-        self.program = shutil.which("redis-server")
-        if not self.program:
-            (pytest.fail if os.environ.get("CI") else pytest.skip)("redis-server is not installed")
+        self.program = program.need("redis-server")
         self.folder = Folder()
         self.address = free_address()
         self.options = options
