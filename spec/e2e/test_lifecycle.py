@@ -12,7 +12,7 @@ import threading
 
 import pytest
 
-from support import http1, process, wait
+from support import http1, wait
 from support.metrics import Metrics
 from support.upstream import describe
 
