@@ -522,6 +522,8 @@ static void tls_say_goodbye(struct tls_stream *tls)
     SSL_shutdown(tls->ssl);
     ERR_clear_error();
     tls_send_sealed(tls);
+    SSL_free_buffers(
+        tls->ssl); // an alert takes a buffer that OpenSSL does not give back: a drain closes many at a time
 }
 
 // The peer closed without a goodbye: it waits for none.

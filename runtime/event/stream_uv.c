@@ -23,10 +23,9 @@ struct uv_stream_backend {
         uv_pipe_t pipe;
     } handle;
     union {
-        uv_connect_t connect;
-        uv_shutdown_t shutdown;
+        uv_write_t write;
+        uv_shutdown_t shutdown; ///< when nothing is written any more
     } req;
-    uv_write_t write;
     size_t writing; ///< bytes given to uv_write
     bool is_pipe;
 };
@@ -84,8 +83,8 @@ static void uv_backend_send_queue(struct peri_stream *stream)
     self->writing = 0;
     for (unsigned i = 0; i < count; i++)
         self->writing += runs[i].len;
-    self->write.data = self;
-    int err = uv_write(&self->write, &self->handle.stream, bufs, fill_bufs(bufs, runs, count), on_uv_write);
+    self->req.write.data = self;
+    int err = uv_write(&self->req.write, &self->handle.stream, bufs, fill_bufs(bufs, runs, count), on_uv_write);
     if (err < 0)
         peri_stream_sent(stream, 0, true);
 }
@@ -213,6 +212,7 @@ static struct uv_stream_backend *backend_new(struct peri_loop *loop, bool is_pip
 static void on_uv_connect(uv_connect_t *req, int status)
 {
     struct uv_stream_backend *self = req->data;
+    free(req);
     if (self->base.is_closing)
         return;
     if (status == 0 && !self->is_pipe)
@@ -220,14 +220,27 @@ static void on_uv_connect(uv_connect_t *req, int status)
     self->base.events->on_connect(&self->base, status == 0 ? PERI_OK : PERI_ERR_CONNECT);
 }
 
+// A stream that is about to connect; `*req` is freed by on_uv_connect. NULL when out of memory.
+static struct uv_stream_backend *connector_new(struct peri_loop *loop, bool is_pipe, uv_connect_t **req)
+{
+    *req = malloc(sizeof(**req));
+    struct uv_stream_backend *self = *req ? backend_new(loop, is_pipe) : NULL;
+    if (self)
+        (*req)->data = self;
+    else
+        free(*req);
+    return self;
+}
+
 struct peri_stream *peri_stream_connect_tcp(struct peri_loop *loop, const struct sockaddr *address,
                                             const struct peri_stream_events *events, void *data)
 {
-    struct uv_stream_backend *self = backend_new(loop, false);
+    uv_connect_t *req;
+    struct uv_stream_backend *self = connector_new(loop, false, &req);
     if (!self)
         return NULL;
-    self->req.connect.data = self;
-    if (uv_tcp_connect(&self->req.connect, &self->handle.tcp, address, on_uv_connect) < 0) {
+    if (uv_tcp_connect(req, &self->handle.tcp, address, on_uv_connect) < 0) {
+        free(req);
         peri_stream_close(&self->base);
         return NULL;
     }
@@ -238,12 +251,12 @@ struct peri_stream *peri_stream_connect_tcp(struct peri_loop *loop, const struct
 struct peri_stream *peri_stream_connect_unix(struct peri_loop *loop, const char *path,
                                              const struct peri_stream_events *events, void *data)
 {
-    struct uv_stream_backend *self = backend_new(loop, true);
+    uv_connect_t *req;
+    struct uv_stream_backend *self = connector_new(loop, true, &req);
     if (!self)
         return NULL;
-    self->req.connect.data = self;
     peri_stream_set_owner(&self->base, events, data);
-    uv_pipe_connect(&self->req.connect, &self->handle.pipe, path, on_uv_connect);
+    uv_pipe_connect(req, &self->handle.pipe, path, on_uv_connect);
     return &self->base;
 }
 
