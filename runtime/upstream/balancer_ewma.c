@@ -4,7 +4,8 @@
 //   cost = estimate of the round trip * (attempts under way + 1) / share
 //
 // What fails or refuses quickly would look fast and draw the traffic ("429 black hole"): such a response counts as a round trip of
-// 5 s, or of as long as it asks to be left alone.
+// 5 s, or of as long as it asks to be left alone. One that answers again is soon forgiven: otherwise an endpoint that is back, and
+// does all the work, would be dearer than one that is gone and has nothing under way.
 #include "base/attr.h"
 #include "upstream/balancer.h"
 #include "upstream/endpoint.h"
@@ -46,8 +47,11 @@ static void report(const struct peri_balancer *balancer, struct peri_endpoint *e
                    const struct peri_result *result)
 {
     bool is_failure = result->res ? peri_verdict_is_failure(result->res) : result->err != PERI_ERR_CLIENT_GONE;
-    uint64_t rtt_ns = is_failure ? penalty_ns(result) : result->latency_ns;
-    peri_ewma_update(&endpoint->load, rtt_ns, result->now_ns, balancer->settings.ewma_decay_ns);
+    uint64_t decay_ns = balancer->settings.ewma_decay_ns;
+    if (is_failure)
+        peri_ewma_penalise(&endpoint->load, penalty_ns(result), result->now_ns, decay_ns);
+    else
+        peri_ewma_update(&endpoint->load, result->latency_ns, result->now_ns, decay_ns);
 }
 
 const struct peri_balancer_type peri_balancer_ewma = {.name = "ewma", .create = create, .pick = pick, .report = report};

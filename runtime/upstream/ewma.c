@@ -21,6 +21,11 @@ static double ratio(uint64_t elapsed_ns, uint64_t decay_ns)
 void peri_ewma_update(struct peri_ewma *ewma, uint64_t rtt_ns, uint64_t now_ns, uint64_t decay_ns)
 {
     double rtt = (double)(int64_t)rtt_ns;
+    if (ewma->penalised_ns != 0 && now_ns - rtt_ns >= ewma->penalised_ns) {
+        ewma->ns /= 2;
+        if (ewma->ns <= rtt)
+            ewma->penalised_ns = 0;
+    }
     if (ewma->at_ns == 0 || ewma->ns < rtt) {
         ewma->ns = rtt;
     } else if (now_ns > ewma->at_ns) {
@@ -28,6 +33,12 @@ void peri_ewma_update(struct peri_ewma *ewma, uint64_t rtt_ns, uint64_t now_ns, 
         ewma->ns = ewma->ns * kept + rtt * (1.0 - kept);
     }
     ewma->at_ns = now_ns;
+}
+
+void peri_ewma_penalise(struct peri_ewma *ewma, uint64_t penalty_ns, uint64_t now_ns, uint64_t decay_ns)
+{
+    peri_ewma_update(ewma, penalty_ns, now_ns, decay_ns);
+    ewma->penalised_ns = now_ns;
 }
 
 double peri_ewma_read(struct peri_ewma *ewma, uint64_t default_ns, uint64_t now_ns, uint64_t decay_ns)

@@ -13,11 +13,17 @@ class Load(threading.Thread):
         super().__init__(daemon=True)
         self.gateway, self.targets = gateway, targets
         self.answers, self.failures = 0, []
+        self.port = None  # of the present connection
         self.is_over = threading.Event()
         self.start()
 
-    def run(self):
+    def connect(self):
         client = self.gateway.connect()
+        self.port = client.sock.getsockname()[1]
+        return client
+
+    def run(self):
+        client = self.connect()
         while not self.is_over.is_set():
             try:
                 response = client.get(self.targets[self.answers % len(self.targets)])
@@ -29,7 +35,7 @@ class Load(threading.Thread):
                 is_kept = False
             if not is_kept:
                 client.close()
-                client = self.gateway.connect()
+                client = self.connect()
             self.answers += 1
         client.close()
 

@@ -69,6 +69,34 @@ static void takes_the_first_measurement_as_it_is(void **state)
     assert_true(peri_ewma_read(&ewma, 30 * MS, START, 10000 * MS) == 3.0 * MS);
 }
 
+static void forgives_a_penalty_by_halves(void **state)
+{
+    (void)state;
+    struct peri_ewma ewma = {.ns = 3.0 * MS, .at_ns = START};
+    peri_ewma_penalise(&ewma, 5000 * MS, START, 10000 * MS);
+    assert_true(ewma.ns == 5000.0 * MS);
+    peri_ewma_update(&ewma, 3 * MS, START + 2 * MS, 10000 * MS); // was sent before the failure
+    assert_true(ewma.ns > 4990.0 * MS);
+    for (unsigned i = 1; i <= 11; i++)
+        peri_ewma_update(&ewma, 3 * MS, START + i * 4 * MS, 10000 * MS);
+    assert_true(ewma.ns < 3.1 * MS);
+    assert_true(ewma.penalised_ns == 0);
+    peri_ewma_update(&ewma, 1 * MS, START + 48 * MS, 10000 * MS);
+    assert_true(ewma.ns > 2.9 * MS); // from here on as measured
+}
+
+static void takes_each_failure_as_a_new_penalty(void **state)
+{
+    (void)state;
+    struct peri_ewma ewma = {0};
+    for (unsigned i = 0; i < 10; i++) {
+        peri_ewma_penalise(&ewma, 5000 * MS, START + i * 10 * MS, 10000 * MS);
+        assert_true(ewma.ns == 5000.0 * MS);
+        peri_ewma_update(&ewma, 3 * MS, START + i * 10 * MS + 5 * MS, 10000 * MS);
+        assert_true(ewma.ns < 2501.0 * MS && ewma.ns > 2400.0 * MS);
+    }
+}
+
 static void is_not_moved_by_a_clock_that_stands(void **state)
 {
     (void)state;
@@ -86,6 +114,8 @@ int main(void)
         cmocka_unit_test(decays_without_a_step),
         cmocka_unit_test(jumps_up_at_once_and_comes_down_slowly),
         cmocka_unit_test(takes_the_first_measurement_as_it_is),
+        cmocka_unit_test(forgives_a_penalty_by_halves),
+        cmocka_unit_test(takes_each_failure_as_a_new_penalty),
         cmocka_unit_test(is_not_moved_by_a_clock_that_stands),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
