@@ -18,7 +18,14 @@ local config = {
 if instance == "order" then
     table.insert(config.listeners, { address = at.order_outbound })
     config.upstreams.product = { endpoints = { at.sidecars.product } }
-    config.upstreams.payment = { endpoints = { at.sidecars.payment1, at.sidecars.payment2 } }
+    config.upstreams.payment = {
+        endpoints = { at.sidecars.payment1, at.sidecars.payment2 },
+        -- A charge is sent again only when it was not made: without a connection there was none, and with 503 an instance, or the
+        -- sidecar in front of it, says so.
+        retries = { attempts = 1, on = { "connect-failure", "refused-stream", 503 } },
+        outlier = { consecutive_5xx = 3, base_ejection_time = "10s", interval = "1s" },
+        breaker = { max_requests = 100 },
+    }
     table.insert(config.routes, { name = "product", match = { host = "product", path = "/*" }, upstream = "product" })
     table.insert(config.routes, { name = "payment", match = { host = "payment", path = "/*" }, upstream = "payment" })
 end

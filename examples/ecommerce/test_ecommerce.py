@@ -253,19 +253,31 @@ def test_both_payment_instances_get_their_share(shop):
     assert shares() == [2, 2]
 
 
-def test_a_dead_payment_instance_is_named_and_costs_every_other_order(launch):
+def payment_endpoints(shop):
+    """What the order service's sidecar thinks of the payment instances."""
+    upstreams = json.loads(client.fetch(f"127.0.0.1:{shop.base + 1833}", "GET", "/upstreams", [("Host", "localhost")]).body)
+    payment, = (upstream for upstream in upstreams if upstream["name"] == "payment")
+    return [endpoint["state"] for endpoint in payment["endpoints"]]
+
+
+def test_a_dead_payment_instance_costs_no_order(launch):
     shop = launch()
     shop.kill_part("payment1")
-    answers = [shop.order() for _ in range(4)]
-    assert sorted(answer.status for answer in answers) == [201, 201, 503, 503]
-    for answer in answers:
-        order = json.loads(answer.body)
-        kept = json.loads(shop.get(f"/orders/{order['id']}", shop.logged_in()).body)
-        assert order["status"] == kept["status"] == ("paid" if answer.status == 201 else "unpaid")
+    answers = [shop.order() for _ in range(8)]
+    assert [answer.status for answer in answers] == [201] * 8
+    check_kept_as_answered(shop, answers)
+    wait.until(lambda: payment_endpoints(shop) == ["ejected", "healthy"], "payment1 was ejected")
     assert shop.get("/products").status == 200
     shop.start_again("payment1")
     assert [shop.order().status for _ in range(4)] == [201] * 4
     shop.stop()
+
+
+def check_kept_as_answered(shop, answers):
+    for answer in answers:
+        order = json.loads(answer.body)
+        kept = json.loads(shop.get(f"/orders/{order['id']}", shop.logged_in()).body)
+        assert order["status"] == kept["status"] == ("paid" if answer.status == 201 else "unpaid")
 
 
 @contextlib.contextmanager
@@ -282,20 +294,21 @@ def chaos(shop, mode):
         switch("off")
 
 
-def check_kept_as_answered(shop, answers):
-    for answer in answers:
-        order = json.loads(answer.body)
-        kept = json.loads(shop.get(f"/orders/{order['id']}", shop.logged_in()).body)
-        assert order["status"] == kept["status"] == ("paid" if answer.status == 201 else "unpaid")
-
-
-def test_a_payment_instance_that_answers_errors_charges_nothing(shop):
+def test_a_payment_instance_that_answers_errors_costs_no_order(launch):
+    shop = launch()
     with chaos(shop, "errors"):
-        answers = [shop.order() for _ in range(4)]
-        assert sorted(answer.status for answer in answers) == [201, 201, 503, 503]
+        answers = [shop.order() for _ in range(8)]
+        assert [answer.status for answer in answers] == [201] * 8
         assert shop.get("/products").status == 200
+        wait.until(lambda: payment_endpoints(shop) == ["ejected", "healthy"], "payment1 was ejected")
     check_kept_as_answered(shop, answers)
-    assert [shop.order().status for _ in range(4)] == [201] * 4
+
+    def charged_by(instance):
+        return sum(line["status"] == 201 for line in shop.exchanges(instance) if line["route"] == "charge")
+
+    wait.until(lambda: charged_by("payment2") == 8, "all eight charges had been logged")
+    assert charged_by("payment1") == 0
+    shop.stop()
 
 
 def test_a_slow_payment_instance_delays_its_orders_and_nobody_else(shop):
