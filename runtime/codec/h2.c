@@ -189,6 +189,13 @@ static void tell_end(struct peri_h2_stream *stream)
     stream->h2->events->on_end(stream);
 }
 
+static void tell_request(struct peri_h2_stream *stream, bool ends)
+{
+    stream->is_head_held = false;
+    stream->is_in_told = ends;
+    stream->h2->events->on_head(stream, ends);
+}
+
 static void on_request_head(struct peri_h2_stream *stream, bool ends)
 {
     stream->has_head = true;
@@ -199,8 +206,10 @@ static void on_request_head(struct peri_h2_stream *stream, bool ends)
     }
     stream->block.err = err; // to be answered by the owner
     stream->rest = stream->req->content_length;
-    stream->is_in_told = ends;
-    stream->h2->events->on_head(stream, ends);
+    // Passed on at once it would be complete for the upstream before a byte of body can belie it.
+    stream->is_head_held = stream->rest == 0 && !ends;
+    if (!stream->is_head_held)
+        tell_request(stream, ends);
 }
 
 static void on_interim_head(struct peri_h2_stream *stream)
@@ -292,6 +301,8 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
     stream->is_in_done = stream->is_in_done || ends;
     if (frame->hd.type == NGHTTP2_HEADERS)
         on_block(stream, ends);
+    if (stream->is_head_held && stream->data && ends)
+        tell_request(stream, true);
     tell_end(stream);
     return 0;
 }

@@ -95,6 +95,7 @@ struct peri_h2_stream {
     uint64_t begun_ms;    ///< when it was opened
     int64_t rest;         ///< server: bytes of the body that are still to come; negative when unknown
     bool has_head;        ///< the (final) head was read
+    bool is_head_held;    ///< server: it says that there is no body, and waits for the end of the stream to show it
     bool is_paused;       ///< the owner wants no body now
     bool is_in_done;      ///< END_STREAM was received
     bool is_in_told;      ///< on_end was called, or on_head with `ends`

@@ -436,7 +436,7 @@ static void client_send_head(struct peri_exchange *x, bool ends)
     bool is_head = x->req.method == PERI_METHOD_HEAD || x->res.status == 204 || x->res.status == 304;
     r->has_head = true;
     if (ends && !is_head)
-        x->res.content_length = 0;
+        x->res.content_length = x->facts.grpc ? PERI_LENGTH_NONE : 0; // "trailers-only" has no length
     if (x->res.status == 204)
         x->res.content_length = PERI_LENGTH_NONE;
     peri_h2_send_head(r->stream, &x->res, (ends || is_head) && !x->res.is_upgrade);

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from support import program, wait
+from support import http2, program, wait
 from support.gateway import Gateway
 from support.metrics import Metrics
 from support.upstream import free_address
@@ -119,6 +119,16 @@ def test_errors_of_the_proxy_are_those_of_grpc(gateway):
     assert_error(ask(gateway, "/none.Service/Method"), 12, "No route matches the request.")
     assert_error(ask(gateway, "/gone.Service/Method"), 14, "The upstream could not be reached.")
     assert_error(ask(gateway, "/denied.Service/Method"), 16, "The request needs an API key.")
+
+
+def test_errors_of_the_proxy_and_of_the_server_have_a_head_and_nothing_else(gateway):
+    with http2.connect(gateway.address) as client:
+        for path, status in (("/none.Service/Method", "12"), ("/grpc.testing.TestService/NoSuchCall", "12")):
+            headers = [("content-type", "application/grpc"), ("te", "trailers")]
+            call = client.request("POST", path, headers, EMPTY).wait_end()
+            assert (call.status, call.body, list(call.trailers)) == (200, b"", [])
+            assert call.headers.get("grpc-status") == status
+            assert call.headers.get("content-length") is None
 
 
 def test_a_call_over_http_1_has_its_status_in_the_trailers(gateway):

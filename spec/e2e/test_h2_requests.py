@@ -136,8 +136,16 @@ def test_a_body_that_is_not_as_long_as_said_is_not_complete_upstream(client, ori
     assert [request.method for request in origin.complete] == ["GET"]
 
 
-def test_a_body_where_none_was_announced_resets_the_stream(client):
+def test_a_body_where_none_was_announced_resets_the_stream_and_reaches_nobody(client, origin):
     assert ask(client, fields(("content-length", "0"), method="POST"), b"1").error == http2.PROTOCOL_ERROR
+    assert client.get("/").status == 200
+    assert [request.method for request in origin.heads] == ["GET"]
+
+
+@pytest.mark.parametrize("trailers", [None, [("x-sum", "1")]])
+def test_a_body_of_nothing_may_end_behind_the_head(client, trailers):
+    request = seen(ask(client, fields(("content-length", "0"), method="POST"), b"", trailers))
+    assert (request.length, request.headers.get("content-length")) == (0, "0")
 
 
 TRAILERS = {

@@ -296,6 +296,12 @@ def test_tls_is_terminated(gateway, servers, authority):
             assert tls.selected_alpn_protocol() is None
 
 
+def test_who_speaks_no_tls_gets_no_answer_in_the_clear(gateway):
+    with gateway.connect(TERMINATED) as client:
+        client.send_request("GET", "/")
+        assert b"HTTP/" not in client.read_rest()
+
+
 def test_the_next_endpoint_is_tried(gateway, servers):
     for _ in range(2):
         with joined(gateway, servers["plain"], MOSTLY_NOBODY) as (ours, theirs):

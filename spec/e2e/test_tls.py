@@ -112,12 +112,36 @@ def test_plain_and_tls_listeners_stand_side_by_side(start, authority):
     assert gateway.get("/scheme", listener=1).text() == "http"
 
 
-def test_who_speaks_no_tls_gets_no_response(start):
+def failed_handshakes(gateway):
+    samples = Metrics(gateway.ask("GET", "/metrics").text()).samples
+    return sum(value for name, _, value in samples if name == "perigee_tls_handshakes_failed_total")
+
+
+def test_who_speaks_http_without_tls_is_told_so(start, origin):
+    gateway = start()
+    with gateway.connect() as client:
+        response = client.request("POST", "/echo", body=b"x" * MIB)
+        assert (response.status, response.headers.get("content-type"), response.headers.get("connection")) == (400, "text/plain", "close")
+        assert "https" in response.text()
+        assert client.is_at_end()
+    assert failed_handshakes(gateway) == 1
+    assert origin.heads == []
+
+
+@pytest.mark.parametrize("data", [b"\x00", b"\x80\x2e\x01", b"hello\r\n"])
+def test_who_speaks_neither_gets_no_response(start, data):
     with start().connect() as client:
-        client.send_request("GET", "/fixed")
+        client.send(data + bytes(100))
         rest = client.read_rest()
     assert b"HTTP/" not in rest
     assert rest[:1] in (b"", b"\x15")  # an alert
+
+
+def test_who_says_nothing_is_given_up(start):
+    gateway = start(text=config().replace("tls = {", 'timeouts = { headers = "100ms" }, tls = {'))
+    with gateway.connect() as client:
+        assert client.is_at_end()
+    assert failed_handshakes(gateway) == 1
 
 
 def test_a_handshake_that_takes_too_long_is_given_up(start):
@@ -125,8 +149,7 @@ def test_a_handshake_that_takes_too_long_is_given_up(start):
     with gateway.connect() as client:
         client.send(b"\x16\x03\x01")
         assert client.is_at_end()
-    failed = Metrics(gateway.ask("GET", "/metrics").text())
-    assert [value for name, _, value in failed.samples if name == "perigee_tls_handshakes_failed_total"] == [1]
+    assert failed_handshakes(gateway) == 1
 
 
 def test_a_client_hello_in_single_bytes_is_read(start, authority):
