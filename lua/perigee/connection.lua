@@ -8,13 +8,14 @@ local setmetatable, error, type, tostring = setmetatable, error, type, tostring
 ---@field client { ip: string|nil, port: integer } who connects; without an ip over a unix socket
 ---@field listener string address of the listener
 ---@field server_name string|nil name that the client's TLS asks for, where the listener has `sni` or `tls`
+---@field alpn string[]|nil protocols that the client's TLS offers, most wanted first, where the listener has `sni` and no `tls`
 ---@field upstream string|nil set it to the name of the upstream that gets the connection
 
 local connection = {}
 
 -- What is known of each connection; policies reach nothing but the fields above.
 local facts_of = setmetatable({}, { __mode = "k" })
-local READ_ONLY = { client = true, listener = true, server_name = true }
+local READ_ONLY = { client = true, listener = true, server_name = true, alpn = true }
 
 local Client = { __metatable = "perigee.Connection.client" }
 
@@ -35,7 +36,7 @@ function Connection.__index(self, name)
     if READ_ONLY[name] or name == "upstream" then
         return facts_of[self][name]
     end
-    error("conn has no field '" .. tostring(name) .. "'; it has client, listener, server_name and upstream", 2)
+    error("conn has no field '" .. tostring(name) .. "'; it has client, listener, server_name, alpn and upstream", 2)
 end
 
 function Connection.__newindex(self, name, value)
@@ -51,7 +52,7 @@ function Connection.__newindex(self, name, value)
     facts.upstream = value
 end
 
---- A connection with these facts: ip, port, listener, server_name, and the names of `upstreams` as keys.
+--- A connection with these facts: ip, port, listener, server_name, alpn, and the names of `upstreams` as keys.
 function connection.new(facts)
     local client, object = setmetatable({}, Client), setmetatable({}, Connection)
     facts.client = client

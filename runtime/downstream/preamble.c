@@ -107,17 +107,22 @@ static void preamble_refuse(struct preamble *p, const char *why)
     preamble_close(p);
 }
 
+static peri_err_t take_addresses(struct peri_stream *stream, const struct peri_proxy_protocol *header)
+{
+    char ip[PERI_IP_TEXT];
+    peri_ip_format(&header->source, ip);
+    peri_err_t err = peri_stream_set_peer(stream, peri_slice_from(ip), header->source_port);
+    peri_ip_format(&header->destination, ip);
+    return err == PERI_OK ? peri_stream_set_local(stream, peri_slice_from(ip), header->destination_port) : err;
+}
+
 static void preamble_pass(struct preamble *p, const struct peri_proxy_protocol *header, struct peri_slice rest)
 {
     struct peri_connection_home *home = p->base.home;
     struct peri_stream *stream = p->stream;
-    if (header->has_addresses) {
-        char ip[PERI_IP_TEXT];
-        peri_ip_format(&header->source, ip);
-        if (peri_stream_set_peer(stream, peri_slice_from(ip), header->source_port) != PERI_OK) {
-            preamble_close(p);
-            return;
-        }
+    if (header->has_addresses && take_addresses(stream, header) != PERI_OK) {
+        preamble_close(p);
+        return;
     }
     preamble_free(p);
     home->serve(home, stream);

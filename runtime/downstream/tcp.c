@@ -107,6 +107,15 @@ static peri_err_t parse_seen(const struct peri_tcp *tcp, struct peri_client_hell
     return err;
 }
 
+static void keep_hello(struct peri_tcp *tcp, const struct peri_client_hello *hello)
+{
+    _Static_assert(sizeof(tcp->server_name) == sizeof(hello->server_name), "one size");
+    _Static_assert(sizeof(tcp->alpn) == sizeof(hello->alpn), "one size");
+    memcpy(tcp->server_name, hello->server_name, sizeof(tcp->server_name));
+    memcpy(tcp->alpn, hello->alpn, hello->alpn_len);
+    tcp->alpn_len = hello->alpn_len;
+}
+
 // What is no ClientHello has no server name: it goes where connections without one go. What is read is bounded: the verdict is there
 // after PERI_CLIENT_HELLO_SEEN bytes.
 static void on_read(struct peri_stream *stream, struct peri_slice data)
@@ -125,7 +134,7 @@ static void on_read(struct peri_stream *stream, struct peri_slice data)
         return;
     }
     if (err == PERI_OK)
-        memcpy(tcp->server_name, hello.server_name, sizeof(tcp->server_name));
+        keep_hello(tcp, &hello);
     tcp_pass_or_close(tcp);
 }
 

@@ -31,6 +31,8 @@ struct peri_tcp {
     struct peri_buf seen;    ///< bytes that were read already: the first ones to pass on
     struct peri_timer timer; ///< of the look at the ClientHello
     char server_name[256];   ///< that the client asks for, in lower case; "" for none
+    uint8_t alpn[256];       ///< protocols that its ClientHello offers, as they were sent: each a length and its bytes
+    uint16_t alpn_len;       ///< 0 for none, and where the ClientHello is not looked at
     bool is_owned;           ///< on_client was called
 };
 

@@ -75,32 +75,49 @@ void *peri_stream_data(const struct peri_stream *stream)
     return stream->data;
 }
 
+static void tell_address(const struct peri_stream_address *address, char ip[46], uint16_t *port)
+{
+    memcpy(ip, address->ip, sizeof(address->ip));
+    *port = address->port;
+}
+
 void peri_stream_peer(const struct peri_stream *stream, char ip[46], uint16_t *port)
 {
-    if (!stream->peer) {
+    if (stream->peer)
+        tell_address(stream->peer, ip, port);
+    else
         stream->ops->peer(stream, ip, port);
-        return;
-    }
-    memcpy(ip, stream->peer->ip, sizeof(stream->peer->ip));
-    *port = stream->peer->port;
 }
 
 void peri_stream_local(const struct peri_stream *stream, char ip[46], uint16_t *port)
 {
-    stream->ops->local(stream, ip, port);
+    if (stream->local)
+        tell_address(stream->local, ip, port);
+    else
+        stream->ops->local(stream, ip, port);
+}
+
+static peri_err_t set_address(struct peri_stream_address **address, struct peri_slice ip, uint16_t port)
+{
+    struct peri_stream_address *a = *address ? *address : calloc(1, sizeof(*a));
+    if (!a)
+        return PERI_ERR_NOMEM;
+    size_t len = ip.len < sizeof(a->ip) ? ip.len : sizeof(a->ip) - 1;
+    memcpy(a->ip, ip.ptr, len);
+    a->ip[len] = '\0';
+    a->port = port;
+    *address = a;
+    return PERI_OK;
 }
 
 peri_err_t peri_stream_set_peer(struct peri_stream *stream, struct peri_slice ip, uint16_t port)
 {
-    struct peri_stream_peer *peer = stream->peer ? stream->peer : calloc(1, sizeof(*peer));
-    if (!peer)
-        return PERI_ERR_NOMEM;
-    size_t len = ip.len < sizeof(peer->ip) ? ip.len : sizeof(peer->ip) - 1;
-    memcpy(peer->ip, ip.ptr, len);
-    peer->ip[len] = '\0';
-    peer->port = port;
-    stream->peer = peer;
-    return PERI_OK;
+    return set_address(&stream->peer, ip, port);
+}
+
+peri_err_t peri_stream_set_local(struct peri_stream *stream, struct peri_slice ip, uint16_t port)
+{
+    return set_address(&stream->local, ip, port);
 }
 
 void peri_stream_read_start(struct peri_stream *stream)
@@ -311,6 +328,7 @@ void peri_stream_closed(struct peri_stream *stream)
     if (stream->events)
         stream->events->on_close(stream);
     free(stream->peer);
+    free(stream->local);
     free(stream);
 }
 

@@ -110,6 +110,9 @@ void peri_stream_local(const struct peri_stream *stream, char ip[46], uint16_t *
 /// is. `ip` is cut at 45 bytes. PERI_ERR_NOMEM.
 peri_err_t peri_stream_set_peer(struct peri_stream *stream, struct peri_slice ip, uint16_t port);
 
+/// What peri_stream_local says from now on: the address that the peer asked for was the proxy's. The rest as peri_stream_set_peer.
+peri_err_t peri_stream_set_local(struct peri_stream *stream, struct peri_slice ip, uint16_t port);
+
 /// A listening socket that hands out streams.
 struct peri_acceptor;
 

@@ -24,8 +24,8 @@ struct peri_stream_ops {
     void (*local)(const struct peri_stream *stream, char ip[46], uint16_t *port);
 };
 
-/// Who a proxy in between said that the peer is.
-struct peri_stream_peer {
+/// What a proxy in between said of one end of the connection.
+struct peri_stream_address {
     char ip[46];
     uint16_t port;
 };
@@ -38,17 +38,18 @@ struct peri_stream {
     struct peri_buf queue; ///< not taken by the kernel yet
     char *cork;            ///< PERI_CORK_SIZE bytes while there is something to flush
     uint32_t cork_len;
-    bool is_sending;               ///< send_queue is under way
-    bool is_high;                  ///< on_drain is owed
-    bool is_broken;                ///< a write failed; on_end is owed or given
-    bool is_ended;                 ///< on_end was given
-    bool has_failed;               ///< on_end was given with an error
-    bool is_closing;               ///< close was called
-    bool wants_shutdown;           ///< end our direction when everything is sent
-    bool wants_close;              ///< close when everything is sent
-    bool waits_for_peer;           ///< close only when the peer has ended its direction too
-    struct peri_stream_peer *peer; ///< owned; NULL: the backend knows the peer
-    struct peri_list dirty;        ///< in loop->dirty while corked
+    bool is_sending;                   ///< send_queue is under way
+    bool is_high;                      ///< on_drain is owed
+    bool is_broken;                    ///< a write failed; on_end is owed or given
+    bool is_ended;                     ///< on_end was given
+    bool has_failed;                   ///< on_end was given with an error
+    bool is_closing;                   ///< close was called
+    bool wants_shutdown;               ///< end our direction when everything is sent
+    bool wants_close;                  ///< close when everything is sent
+    bool waits_for_peer;               ///< close only when the peer has ended its direction too
+    struct peri_stream_address *peer;  ///< owned; NULL: the backend knows the peer
+    struct peri_stream_address *local; ///< likewise of our end
+    struct peri_list dirty;            ///< in loop->dirty while corked
     struct peri_defer report;
     struct peri_timer linger;
 };

@@ -161,6 +161,7 @@ static void passage_choose(struct passage *p)
     struct peri_upstream *upstream = chosen.len > 0 ? peri_generation_find_upstream(p->generation, chosen)
                                                     : peri_tcp_plan_find(p->plan, peri_slice_from(p->tcp->server_name));
     p->reach.on_done = on_reached;
+    p->reach.client = peri_slice_from(p->client);
     peri_err_t err = upstream ? peri_reach_start(&p->reach, p->server, upstream) : PERI_ERR_NO_ROUTE;
     if (err != PERI_OK)
         passage_abort(p, err);
@@ -194,6 +195,7 @@ static void passage_ask(struct passage *p)
         .client = peri_slice_from(p->client),
         .port = p->port,
         .server_name = peri_slice_from(p->tcp->server_name),
+        .alpn = peri_slice((const char *)p->tcp->alpn, p->tcp->alpn_len),
         .on_verdict = on_verdict,
     };
     enum peri_verdict verdict = peri_connect_run(p->generation->script, (uint32_t)p->plan->connect, &p->connect);

@@ -3,6 +3,7 @@
 #include "proxy/reach.h"
 
 #include "base/assert.h"
+#include "base/xxh64.h"
 #include "codec/message.h"
 #include "event/loop.h"
 #include "proxy/server_internal.h"
@@ -65,11 +66,20 @@ static void on_dialled(void *data, peri_err_t err, struct peri_stream *stream)
         reach->on_done(reach, err, NULL);
 }
 
+// Of all keys that a balancer may go by, a connection has only its client.
+static void set_key(const struct peri_reach *reach, struct peri_pick *pick)
+{
+    const struct peri_balance *balance = &reach->upstream->balance;
+    pick->has_hash = balance->type->is_keyed && balance->key.kind == PERI_KEY_CLIENT;
+    pick->hash = pick->has_hash ? peri_xxh64(reach->client, 0) : 0;
+}
+
 static peri_err_t reach_try(struct peri_reach *reach)
 {
     struct peri_upstream *upstream = reach->upstream;
     reach->begun_ns = peri_loop_now_ns(reach->server->loop);
     struct peri_pick pick = {.now_ns = reach->begun_ns, .except = reach->endpoint};
+    set_key(reach, &pick);
     struct peri_endpoint *endpoint = peri_upstream_pick(upstream, &pick);
     if (!endpoint)
         return PERI_ERR_NO_ENDPOINT;

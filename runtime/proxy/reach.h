@@ -16,12 +16,13 @@ struct peri_server;
 struct peri_stream;
 struct peri_upstream;
 
-/// Embedded in its owner; zero it, but for on_done, before use.
+/// Embedded in its owner; zero it, but for on_done and client, before use.
 struct peri_reach {
     /// The stream of the endpoint, which does not read, or why none was reached. From the loop.
     void (*on_done)(struct peri_reach *reach, peri_err_t err, struct peri_stream *stream);
     struct peri_server *server;     ///< borrowed until peri_reach_leave
     struct peri_upstream *upstream; ///< the same; NULL before the start
+    struct peri_slice client;       ///< its address, for balancers that are keyed by it; borrowed likewise
     struct peri_endpoint *endpoint; ///< that counts it as one of its own
     struct peri_dial *dial;         ///< under way, or of the stream
     struct peri_ticket ticket;      ///< of the breaker

@@ -22,7 +22,8 @@ static int push_question(lua_State *L)
     lua_pushlstring(L, connect->client.ptr, connect->client.len);
     lua_pushinteger(L, connect->port);
     lua_pushlstring(L, connect->server_name.ptr ? connect->server_name.ptr : "", connect->server_name.len);
-    lua_xmove(L, connect->fiber->co, 4);
+    lua_pushlstring(L, connect->alpn.ptr ? connect->alpn.ptr : "", connect->alpn.len);
+    lua_xmove(L, connect->fiber->co, 5);
     return 0;
 }
 
@@ -79,7 +80,7 @@ enum peri_verdict peri_connect_run(struct peri_script_generation *script, uint32
         peri_connect_cancel(connect);
         return PERI_VERDICT_FAIL;
     }
-    return connect_rest(connect, peri_fiber_resume(connect->fiber, 3));
+    return connect_rest(connect, peri_fiber_resume(connect->fiber, 4));
 }
 
 void peri_connect_cancel(struct peri_connect *connect)

@@ -16,6 +16,7 @@ struct peri_connect {
     struct peri_slice client; ///< its address, "unix" for none; borrowed for the call
     uint16_t port;
     struct peri_slice server_name; ///< likewise; empty for none
+    struct peri_slice alpn;        ///< likewise: what the client offers, each a length and its bytes; empty for nothing
     char upstream[256];            ///< with CONTINUE: the upstream that a policy chose, "" for none
     /// A PENDING question is answered. Called from the event loop.
     void (*on_verdict)(struct peri_connect *connect, enum peri_verdict verdict);

@@ -330,8 +330,8 @@ def test_the_client_of_a_proxy_in_front_is_passed_on(gateway, servers):
     first = b"PROXY TCP4 203.0.113.9 198.51.100.7 51234 443\r\nearly"
     with joined(gateway, servers["plain"], HEADED2, first) as (ours, theirs):
         data = read_exactly(theirs, 28 + 5)
-        addresses = socket.inet_aton("203.0.113.9") + socket.inet_aton("127.0.0.1")
-        ports = (51234).to_bytes(2, "big") + ours.getpeername()[1].to_bytes(2, "big")
+        addresses = socket.inet_aton("203.0.113.9") + socket.inet_aton("198.51.100.7")
+        ports = (51234).to_bytes(2, "big") + (443).to_bytes(2, "big")
         assert data == b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c" + addresses + ports + b"early"
         ours.sendall(b" and late")
         assert read_exactly(theirs, 9) == b" and late"
@@ -345,6 +345,36 @@ def test_clients_of_a_unix_socket_have_no_address(gateway, servers):
         assert ours.sock.recv(1) == b"x"
 
 
+KEYED = """
+return {
+  admin = "unix:$dir/admin.sock", access_log = "$dir/access.log", workers = 1,
+  listeners = { { address = "127.0.0.1:0", protocol = "tcp", upstream = "both", proxy_protocol = { from = { "127.0.0.1" } } } },
+  upstreams = { both = { endpoints = { "$one", "$two" }, balance = { "BALANCE", by = "client" } } },
+  routes = {},
+}
+"""
+
+
+@pytest.mark.parametrize("balance", ["ring_hash", "maglev"])
+def test_a_client_stays_with_its_server_where_the_client_decides(launch, balance):
+    one, two = Server(), Server()
+    gateway = launch(KEYED.replace("BALANCE", balance), values={"one": one.address, "two": two.address})
+
+    def endpoint_of(client):
+        with connect(gateway, 0) as sock:
+            sock.sendall(b"PROXY TCP4 %s 198.51.100.7 51234 443\r\n" % client.encode())
+            server = wait.until(lambda: next((each for each in (one, two) if not each.accepted.empty()), None), "a server was chosen")
+            server.take().close()
+            return server.address
+
+    clients = [f"203.0.113.{number}" for number in range(1, 17)]
+    chosen = [endpoint_of(client) for client in clients]
+    assert set(chosen) == {one.address, two.address}
+    assert [endpoint_of(client) for client in clients] == chosen
+    one.close()
+    two.close()
+
+
 # ---------------------------------------------------------------- policies
 
 GUARD = """
@@ -354,7 +384,8 @@ function Guard:on_connect(conn)
     local mode = self.conf.mode
     if mode == "steer" then
         perigee.sleep(0.01)
-        conn.upstream = conn.server_name == "a.test" and "two" or "one"
+        local first = conn.alpn and conn.alpn[1]
+        conn.upstream = conn.server_name == "a.test" and first == "acme-tls/1" and #conn.alpn == 2 and "two" or "one"
     elseif mode == "tell" then
         perigee.log.info(("%s %d %s %s"):format(conn.client.ip, conn.client.port, conn.listener, tostring(conn.server_name)))
     elseif mode == "hang" then
@@ -424,12 +455,14 @@ def test_a_policy_lets_connections_in_or_refuses_them(asked):
 
 def test_a_policy_may_wait_and_choose_the_upstream(asked, authority):
     gateway, one, two = asked
-    tls = client_context(authority).wrap_bio(ssl.MemoryBIO(), out := ssl.MemoryBIO(), server_hostname="a.test")
-    with pytest.raises(ssl.SSLWantReadError):
-        tls.do_handshake()
-    first = out.read()
-    with joined(gateway, two, STEERED, first) as (_, theirs):
-        assert read_exactly(theirs, len(first)) == first
+    for alpn, server in ((["acme-tls/1", "h2"], two), (["h2"], one), (None, one)):
+        context = client_context(authority, alpn=alpn)
+        tls = context.wrap_bio(ssl.MemoryBIO(), out := ssl.MemoryBIO(), server_hostname="a.test")
+        with pytest.raises(ssl.SSLWantReadError):
+            tls.do_handshake()
+        first = out.read()
+        with joined(gateway, server, STEERED, first) as (_, theirs):
+            assert read_exactly(theirs, len(first)) == first
     with joined(gateway, one, STEERED, b"no tls") as (_, theirs):
         assert read_exactly(theirs, 6) == b"no tls"
 

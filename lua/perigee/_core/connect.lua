@@ -61,20 +61,35 @@ local function new_step(use, listener)
     }
 end
 
+-- The protocols of a list in which each has its length before it (RFC 7301 3.1); nil for an empty one.
+local function read_alpn(text)
+    if text == "" then
+        return nil
+    end
+    local names, at = {}, 1
+    while at <= #text do
+        local last = at + text:byte(at)
+        names[#names + 1] = text:sub(at + 1, last)
+        at = last + 1
+    end
+    return names
+end
+
 --- Compiles a listener's policies.
 ---@param described { name: string, policies: perigee.Use[], upstreams: table<string, true> }
 ---@param generation table
----@return fun(ip: string, port: integer, server_name: string): integer, string|nil verdict and chosen upstream
+---@return fun(ip: string, port: integer, server_name: string, alpn: string): integer, string|nil verdict and chosen upstream
 function connect.compile(described, generation)
     local this = { kind = "listener", name = described.name, generation = generation, steps = {} }
     for k, use in ipairs(described.policies) do
         this.steps[k] = new_step(use, described.name)
         generation.metrics[#generation.metrics + 1] = this.steps[k].metric
     end
-    return function(ip, port, server_name)
+    return function(ip, port, server_name, alpn)
         local facts = {
             ip = ip ~= "unix" and ip or nil, port = port, listener = described.name,
-            server_name = server_name ~= "" and server_name or nil, upstreams = described.upstreams,
+            server_name = server_name ~= "" and server_name or nil, alpn = read_alpn(alpn),
+            upstreams = described.upstreams,
         }
         local conn = connection.new(facts)
         for k = 1, #this.steps do

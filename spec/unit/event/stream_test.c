@@ -333,6 +333,22 @@ static void names_its_peer(void **state)
     assert_int_equal(port, 82);
 }
 
+static void names_the_address_that_a_proxy_was_asked_for(void **state)
+{
+    (void)state;
+    char ip[46];
+    uint16_t port = 9;
+    peri_stream_local(left.stream, ip, &port);
+    assert_string_equal(ip, "memory");
+    assert_int_equal(port, 0);
+    assert_int_equal(peri_stream_set_local(left.stream, PERI_SLICE("198.51.100.7"), 443), PERI_OK);
+    peri_stream_local(left.stream, ip, &port);
+    assert_string_equal(ip, "198.51.100.7");
+    assert_int_equal(port, 443);
+    peri_stream_peer(left.stream, ip, &port);
+    assert_string_equal(ip, "memory");
+}
+
 static void keeps_the_peer_that_it_has_when_memory_is_out(void **state)
 {
     (void)state;
@@ -440,6 +456,7 @@ int main(void)
         TEST(waits_for_a_silent_peer_no_longer_than_told),
         TEST(closes_gently_at_once_when_the_peer_has_ended),
         TEST(names_its_peer),
+        TEST(names_the_address_that_a_proxy_was_asked_for),
         TEST(keeps_the_peer_that_it_has_when_memory_is_out),
         TEST(hands_bytes_on_to_the_next_owner),
         TEST(sends_no_bytes_behind_bytes_that_memory_was_out_for),
