@@ -32,6 +32,7 @@ struct peri_recorder {
 };
 
 static peri_err_t on_read(void *data, struct peri_slice path, struct peri_slice *bytes);
+static peri_err_t on_names(void *data, struct peri_slice path, struct peri_slice *names);
 static void on_secret(void *data, struct peri_slice path);
 static char *on_list(void *data, struct peri_slice path);
 
@@ -40,8 +41,8 @@ struct peri_recorder *peri_recorder_new(const char *directory)
     struct peri_recorder *recorder = calloc(1, sizeof(*recorder));
     if (!recorder)
         return NULL;
-    recorder->source =
-        (struct peri_source){.read = on_read, .mark_secret = on_secret, .list = on_list, .data = recorder};
+    recorder->source = (struct peri_source){
+        .read = on_read, .names = on_names, .mark_secret = on_secret, .list = on_list, .data = recorder};
     recorder->directory = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     recorder->records = calloc(PERI_SNAPSHOT_FILES, sizeof(struct record *));
     if (recorder->directory < 0 || !recorder->records) {
@@ -147,13 +148,42 @@ static struct record *add(struct peri_recorder *recorder, uint32_t index, struct
     return record;
 }
 
-static peri_err_t on_read(void *data, struct peri_slice path, struct peri_slice *bytes)
+// Names that a line cannot hold are left out, as hidden ones are.
+static int is_shown(const struct dirent *entry)
 {
-    struct peri_recorder *recorder = data;
+    return entry->d_name[0] != '.' && !strchr(entry->d_name, '\n');
+}
+
+static peri_err_t read_folder(struct peri_recorder *recorder, const char *path, struct peri_slice *names)
+{
+    struct dirent **entries = NULL;
+    char *text = NULL;
+    size_t len = 0;
+    int count = scandirat(recorder->directory, path, &entries, is_shown, alphasort);
+    if (count < 0)
+        return errno == ENOENT || errno == ENOTDIR ? PERI_ERR_NOT_FOUND : PERI_ERR_SYSTEM;
+    FILE *out = open_memstream(&text, &len);
+    for (int i = 0; i < count; i++) {
+        if (out)
+            fprintf(out, "%s\n", entries[i]->d_name);
+        free(entries[i]);
+    }
+    free(entries);
+    if (!out || fclose(out) != 0) {
+        free(text);
+        return PERI_ERR_NOMEM;
+    }
+    *names = peri_slice(text, len);
+    if (len <= PERI_SNAPSHOT_FILE && len <= PERI_SNAPSHOT_TOTAL - recorder->total)
+        return PERI_OK;
+    free(text);
+    *names = peri_slice(NULL, 0);
+    return PERI_ERR_LIMIT;
+}
+
+static peri_err_t ask(struct peri_recorder *recorder, struct peri_slice path, struct peri_slice *bytes)
+{
     bool is_found;
-    *bytes = peri_slice(NULL, 0);
-    if (!peri_snapshot_is_path(path))
-        return PERI_ERR_INVALID;
     uint32_t index = find(recorder, path, &is_found);
     struct record *record = is_found ? recorder->records[index] : NULL;
     if (!record) {
@@ -162,11 +192,25 @@ static peri_err_t on_read(void *data, struct peri_slice path, struct peri_slice 
         record = add(recorder, index, path);
         if (!record)
             return PERI_ERR_NOMEM;
-        record->err = read_file(recorder, record->path, &record->bytes);
+        bool is_folder = path.ptr[path.len - 1] == '/';
+        record->err = (is_folder ? read_folder : read_file)(recorder, record->path, &record->bytes);
         recorder->total += record->bytes.len;
     }
     *bytes = record->bytes;
     return record->err;
+}
+
+static peri_err_t on_read(void *data, struct peri_slice path, struct peri_slice *bytes)
+{
+    *bytes = peri_slice(NULL, 0);
+    return peri_snapshot_is_path(path) ? ask(data, path, bytes) : PERI_ERR_INVALID;
+}
+
+static peri_err_t on_names(void *data, struct peri_slice path, struct peri_slice *names)
+{
+    char key[PERI_SNAPSHOT_PATH];
+    *names = peri_slice(NULL, 0);
+    return peri_snapshot_folder(path, key) ? ask(data, peri_slice_from(key), names) : PERI_ERR_INVALID;
 }
 
 static void on_secret(void *data, struct peri_slice path)

@@ -25,13 +25,14 @@ struct peri_snapshot {
 };
 
 static peri_err_t on_read(void *data, struct peri_slice path, struct peri_slice *bytes);
+static peri_err_t on_names(void *data, struct peri_slice path, struct peri_slice *names);
 
 bool peri_snapshot_is_path(struct peri_slice path)
 {
     if (path.len == 0 || path.len >= PERI_SNAPSHOT_PATH || memchr(path.ptr, '\0', path.len))
         return false;
     if (path.ptr[0] == '/')
-        return true;
+        return path.ptr[path.len - 1] != '/';
     for (const char *p = path.ptr, *end = p + path.len; p <= end;) {
         const char *slash = memchr(p, '/', (size_t)(end - p));
         struct peri_slice segment = peri_slice(p, (size_t)((slash ? slash : end) - p));
@@ -39,6 +40,15 @@ bool peri_snapshot_is_path(struct peri_slice path)
             return false;
         p = (slash ? slash : end) + 1;
     }
+    return true;
+}
+
+bool peri_snapshot_folder(struct peri_slice path, char key[PERI_SNAPSHOT_PATH])
+{
+    if (!peri_snapshot_is_path(path) || path.len + 1 >= PERI_SNAPSHOT_PATH)
+        return false;
+    memcpy(key, path.ptr, path.len);
+    memcpy(key + path.len, "/", 2);
     return true;
 }
 
@@ -102,7 +112,7 @@ peri_err_t peri_snapshot_open(int fd, struct peri_snapshot **out)
     }
     snapshot->references = 1;
     snapshot->fd = fd;
-    snapshot->source = (struct peri_source){.read = on_read, .data = snapshot};
+    snapshot->source = (struct peri_source){.read = on_read, .names = on_names, .data = snapshot};
     peri_err_t err = peri_memfd_map(fd, SIZE_LIMIT, &snapshot->map);
     if (err == PERI_OK)
         err = parse(snapshot);
@@ -181,16 +191,25 @@ static int compare_file(const void *key, const void *item)
     return peri_snapshot_compare(*(const struct peri_slice *)key, ((const struct peri_snapshot_file *)item)->path);
 }
 
-static peri_err_t on_read(void *data, struct peri_slice path, struct peri_slice *bytes)
+static peri_err_t look_up(const struct peri_snapshot *snapshot, struct peri_slice path, struct peri_slice *bytes)
 {
-    const struct peri_snapshot *snapshot = data;
-    *bytes = peri_slice(NULL, 0);
-    if (!peri_snapshot_is_path(path))
-        return PERI_ERR_INVALID;
     const struct peri_snapshot_file *file =
         bsearch(&path, snapshot->files, snapshot->count, sizeof(*file), compare_file);
     if (!file)
         return PERI_ERR_NOT_FOUND;
     *bytes = file->bytes;
     return file->err;
+}
+
+static peri_err_t on_read(void *data, struct peri_slice path, struct peri_slice *bytes)
+{
+    *bytes = peri_slice(NULL, 0);
+    return peri_snapshot_is_path(path) ? look_up(data, path, bytes) : PERI_ERR_INVALID;
+}
+
+static peri_err_t on_names(void *data, struct peri_slice path, struct peri_slice *names)
+{
+    char key[PERI_SNAPSHOT_PATH];
+    *names = peri_slice(NULL, 0);
+    return peri_snapshot_folder(path, key) ? look_up(data, peri_slice_from(key), names) : PERI_ERR_INVALID;
 }

@@ -28,7 +28,7 @@ struct peri_recorder *peri_recorder_new(const char *directory);
 /// The source that reads from disk, borrowed from the recorder. Relative paths stay below the directory (an absolute path, "..",
 /// "." or an empty segment inside a relative one is PERI_ERR_INVALID); absolute paths are read as they are. Only regular
 /// files; PERI_ERR_NOT_FOUND for what is not there, PERI_ERR_LIMIT beyond the sizes above, PERI_ERR_SYSTEM for what cannot
-/// be read. Every answer is remembered and given again.
+/// be read. Every answer is remembered and given again. The names in a folder are recorded as a file whose path ends with '/'.
 const struct peri_source *peri_recorder_source(const struct peri_recorder *recorder);
 
 /// Records `text` (copied) as what `path`, which was not asked for yet, holds. PERI_ERR_NOMEM.

@@ -27,8 +27,11 @@ struct peri_snapshot_record {
     uint64_t len; ///< bytes of the file
 };
 
-/// May `path` be asked for? A relative one holds plain names only; an absolute one is always fine, because only the
-/// operator's own file can name it.
+/// May `path` be asked for? A relative one holds plain names only; an absolute one is nearly always fine, because only the
+/// operator's own file can name it. None ends with '/': that is how the names in a folder are recorded.
 bool peri_snapshot_is_path(struct peri_slice path);
+
+/// The path that the names in the folder `path` are recorded under, in `key`; false when it may not be asked for.
+bool peri_snapshot_folder(struct peri_slice path, char key[PERI_SNAPSHOT_PATH]);
 
 #endif

@@ -30,8 +30,11 @@ struct peri_watcher {
 static bool is_same(const struct peri_source *disk, const struct peri_source *snapshot, struct peri_slice path)
 {
     struct peri_slice now, then;
-    peri_err_t now_err = disk->read(disk->data, path, &now);
-    peri_err_t then_err = snapshot->read(snapshot->data, path, &then);
+    bool is_folder = path.ptr[path.len - 1] == '/';
+    peri_err_t now_err, then_err;
+    path.len -= is_folder;
+    now_err = (is_folder ? disk->names : disk->read)(disk->data, path, &now);
+    then_err = (is_folder ? snapshot->names : snapshot->read)(snapshot->data, path, &then);
     return now_err == then_err && peri_slice_eq(now, then);
 }
 

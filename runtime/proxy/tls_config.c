@@ -7,6 +7,7 @@
 
 #include "codec/json.h"
 #include "event/tls.h"
+#include "proxy/tls_directory.h"
 #include "script/vm.h"
 #include "shared/shm.h"
 
@@ -87,14 +88,14 @@ static bool read_certificate(const struct peri_json *json, const char *place, co
            read_file(json, place, "ocsp", source, &c->ocsp, fault);
 }
 
-// Loads one after the other, so that a fault can be laid at the door of the certificate that has it.
-static bool check_each(const struct peri_tls_server_options *options, struct peri_tls_fault *fault)
+// Loads those that are listed one after the other, so that a fault can be laid at the door of the one that has it.
+static bool check_each(const struct peri_tls_server_options *options, size_t listed, struct peri_tls_fault *fault)
 {
-    for (size_t i = 0; i < options->certificate_count && options->certificate_count > 1; i++) {
+    for (size_t i = 0; i < listed && options->certificate_count > 1; i++) {
         struct peri_tls_server_options one = {.certificates = &options->certificates[i], .certificate_count = 1};
         struct peri_tls_server *server = peri_tls_server_new(&one, fault->message);
         if (!server) {
-            snprintf(fault->setting, sizeof(fault->setting), "certificates[%zu]", i + 1);
+            snprintf(fault->setting, sizeof(fault->setting), listed > 1 ? "certificates[%zu]" : "", i + 1);
             return false;
         }
         peri_tls_server_unref(server);
@@ -102,7 +103,7 @@ static bool check_each(const struct peri_tls_server_options *options, struct per
     return true;
 }
 
-// Reads the certificates that are listed, or has one made.
+// Reads the certificates that are listed, or has one made; those of a folder come behind them.
 static bool read_certificates(const struct peri_json *json, const struct peri_source *source,
                               struct peri_tls_certificate certificates[CERTIFICATES_MAX],
                               struct peri_slice hosts[CERTIFICATES_MAX][HOSTS_MAX], size_t *count,
@@ -123,7 +124,9 @@ static bool read_certificates(const struct peri_json *json, const struct peri_so
         if (!read_certificate(peri_json_at(list, *count), place, source, hosts[*count], &certificates[*count], fault))
             return false;
     }
-    return true;
+    struct peri_slice directory = peri_json_get_string(json, "directory");
+    return directory.len == 0 ||
+           peri_tls_directory_read(source, directory, certificates, CERTIFICATES_MAX, count, fault);
 }
 
 struct peri_tls_server *peri_tls_config_server(const struct peri_json *json, const struct peri_source *source,
@@ -142,7 +145,8 @@ struct peri_tls_server *peri_tls_config_server(const struct peri_json *json, con
     };
     *fault = (struct peri_tls_fault){0};
     if (!read_certificates(json, source, certificates, hosts, &options.certificate_count, fault) ||
-        !read_file(json, "", "client_ca", source, &options.client_ca, fault) || !check_each(&options, fault))
+        !read_file(json, "", "client_ca", source, &options.client_ca, fault) ||
+        !check_each(&options, peri_json_count(peri_json_get(json, "certificates")), fault))
         return NULL;
     return peri_tls_server_new(&options, fault->message);
 }

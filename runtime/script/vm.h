@@ -22,6 +22,9 @@ struct peri_source {
     /// Bytes of `path`, borrowed until the source is closed. PERI_ERR_NOT_FOUND when there is no such file (recorded too: a file
     /// that was absent when the snapshot was made stays absent).
     peri_err_t (*read)(void *data, struct peri_slice path, struct peri_slice *bytes);
+    /// Names of what is in the folder `path`, each with a line break behind it, in byte order and without those that begin with "."; borrowed
+    /// and recorded as the bytes of a file are. NULL: not at all.
+    peri_err_t (*names)(void *data, struct peri_slice path, struct peri_slice *names);
     /// The bytes of `path`, which has just been read, are a secret: nobody is shown them. NULL: not of interest.
     void (*mark_secret)(void *data, struct peri_slice path);
     /// Names of the folders in `path`, each with a line break behind it, malloc'ed; NULL when there are none. For suggestions in

@@ -541,6 +541,68 @@ def test_a_renewal_through_the_links_of_an_acme_client_is_noticed(start, folder,
     wait.until(lambda: peer_of(gateway, context) == renewed.der, "the new certificate was shown")
 
 
+@pytest.fixture
+def live(folder, authority):
+    """A folder as other programs write them, and what is in it: lego's pair, certbot's folder, and files that are neither."""
+    names = {name: authority.issue(f"{name}.test") for name in ("a", "b", "c", "later")}
+    folder.write("live/a.test.crt", names["a"].cert)
+    folder.write("live/a.test.key", names["a"].key)
+    folder.write("live/b.test/fullchain.pem", names["b"].cert)
+    folder.write("live/b.test/privkey.pem", names["b"].key)
+    folder.write("live/c.pem", names["c"].cert)
+    folder.write("live/c.key", names["c"].key)
+    for name in ("README", "a.test.issuer.crt", "lonely.key", "later.test/fullchain.pem", ".hidden.crt", ".hidden.key"):
+        folder.write(f"live/{name}", names["later"].cert if name.startswith("later") else "nothing")
+    return folder, names
+
+
+def in_directory(folder, before="", workers="workers = 1, watch = true"):
+    tls = f'tls = {{ {before}directory = "{folder.path}/live/"'
+    return config().replace('tls = { cert = "site.pem", key = "site.key"', tls).replace("workers = 2", workers)
+
+
+def shown_for(gateway, authority, name):
+    context = client_context(authority)
+    context.check_hostname = False
+    with connect(gateway, context, server_name=name) as client:
+        return client.peer
+
+
+def test_certificates_of_a_folder_are_shown_for_the_names_in_them(start, live, authority, site):
+    folder, names = live
+    gateway = start(text=in_directory(folder))
+    assert {name: shown_for(gateway, authority, f"{name}.test") for name in ("a", "b", "c", "later")} == {
+        "a": names["a"].der, "b": names["b"].der, "c": names["c"].der, "later": names["a"].der}
+    gateway.reload(in_directory(folder, 'cert = "site.pem", key = "site.key", '))
+    wait.until(lambda: shown_for(gateway, authority, "later.test") == site.der, "the one that is named is shown to all others")
+    assert shown_for(gateway, authority, "b.test") == names["b"].der
+
+
+def test_a_new_certificate_in_a_folder_comes_by_itself_and_with_a_reload(start, live, authority):
+    folder, names = live
+    gateway = start(text=in_directory(folder))
+    folder.write("live/later.test/privkey.pem", names["later"].key)
+    wait.until(lambda: shown_for(gateway, authority, "later.test") == names["later"].der, "the completed one was shown")
+    fresh = authority.issue("fresh.test")
+    folder.write("live/fresh.key", fresh.key)
+    folder.write("live/fresh.crt", fresh.cert)
+    wait.until(lambda: shown_for(gateway, authority, "fresh.test") == fresh.der, "the new one was shown")
+    (folder.path / "live/fresh.crt").unlink()
+    gateway.reload()
+    wait.until(lambda: shown_for(gateway, authority, "fresh.test") == names["a"].der, "it has gone")
+
+
+def test_a_bad_pair_in_a_folder_changes_nothing(start, live, authority, stranger):
+    folder, names = live
+    gateway = start(text=in_directory(folder, workers="workers = 1"))
+    folder.write("live/b.test/privkey.pem", stranger.key)
+    result = gateway.command("reload")
+    assert result.returncode == 1
+    assert f"tls.directory: '{folder.path}/live/b.test/fullchain.pem': the key does not fit the certificate" in result.stderr
+    assert shown_for(gateway, authority, "b.test") == names["b"].der
+    assert stranger.key.split("\n")[1] not in gateway.ask("GET", "/generations").text() + result.stderr
+
+
 def test_the_challenge_of_an_acme_client_passes(start, origin):
     token = "LoqXcYV8q5ONbJQxbmR7SCTNo3tiAXDfowyjxAjEuX0"
     origin.answer = lambda wire, request: wire.respond(200, [("Content-Type", "text/plain")], f"{request.target.rpartition('/')[2]}.key".encode())
@@ -624,7 +686,9 @@ def bench(folder, site, authority):
     for name, text in {"site.pem": site.cert, "site.key": site.key, "empty.pem": "", "text.pem": "no certificate\n",
                        "locked.key": encrypted.stdout.decode(), "ca.pem": authority.cert, "ca.key": authority.key,
                        "rsa.key": authority.issue("site.test", kind=RSA).key, "other.ocsp": authority.staple(authority),
-                       "cut.pem": site.cert + authority.cert[:-60]}.items():
+                       "cut.pem": site.cert + authority.cert[:-60], "empty/README": "x", "pairs/a.crt": site.cert, "pairs/a.key": authority.key,
+                       "texts/a/fullchain.pem": "no certificate", "texts/a/privkey.pem": site.key, "blank/a.crt": site.cert, "blank/a.key": "",
+                       "fine/a.pem": site.cert, "fine/a.key": site.key}.items():
         folder.write(name, text)
     return folder
 
@@ -648,6 +712,14 @@ def bench(folder, site, authority):
      "the key does not fit the certificate"),
     ('certificates = { { cert = "site.pem", key = "site.key" }, { cert = "gone.pem", key = "ca.key" } }', "tls.certificates[2].cert",
      "the file 'gone.pem' does not exist"),
+    ('directory = "gone"', "tls.directory", "'gone': there is no such folder"),
+    ('directory = "site.pem"', "tls.directory", "'site.pem': there is no such folder"),
+    ('directory = "empty"', "tls.directory", "'empty': there is no certificate with its key in the folder"),
+    ('directory = "../x"', "tls.directory", "'../x': the folder cannot be read"),
+    ('directory = "pairs"', "tls.directory", "'pairs/a.crt': the key does not fit the certificate"),
+    ('directory = "texts"', "tls.directory", "'texts/a/fullchain.pem': the certificate cannot be read"),
+    ('directory = "blank"', "tls.directory", "'blank/a.key': the file is empty"),
+    ('certificates = { { cert = "site.pem", key = "ca.key" } }, directory = "fine"', "tls", "the key does not fit the certificate"),
     ('cert = "../site.pem", key = "site.key"', "tls.cert", "the file '../site.pem' cannot be read"),
 ])
 def test_a_bad_file_of_a_listener_is_an_error_with_its_place(bench, settings, path, message):

@@ -51,6 +51,16 @@ describe("TLS of a listener", function()
         assert.are.same(list, listener({ certificates = list }).certificates)
     end)
 
+    it("is a folder of certificates, alone or beside others", function()
+        assert.are.same({ directory = "live", client_auth = "none", min_version = "1.2", alpn = { "h2", "http/1.1" } },
+            listener { directory = "live" })
+        local both = listener { cert = "a", key = "b", directory = "live" }
+        assert.are.same({ { cert = "a", key = "b" } }, both.certificates)
+        assert.are.equal("live", both.directory)
+        listener_refuses({ directory = "live", key = "b" }, "", "cert and key go together")
+        listener_refuses({ directory = "" }, ".directory", "")
+    end)
+
     it("is the certificate for development in one word", function()
         assert.are.same({ dev = true, client_auth = "none", min_version = "1.2", alpn = { "h2", "http/1.1" } },
             listener "dev")
@@ -71,7 +81,7 @@ describe("TLS of a listener", function()
     end)
 
     it("has certificates in one way only, and each with its key", function()
-        listener_refuses({}, "", "needs either cert and key, or certificates")
+        listener_refuses({}, "", "needs cert and key, certificates, or a directory with them")
         listener_refuses({ cert = "a", key = "b", certificates = { { cert = "a", key = "b" } } }, "",
             "needs either cert and key, or certificates")
         listener_refuses({ cert = "a" }, "", "cert and key go together")

@@ -33,8 +33,10 @@ local certificate = {
 }
 
 local function check_listener(tls)
-    if (tls.cert == nil) == (tls.certificates == nil) then
+    if tls.cert and tls.certificates then
         return "needs either cert and key, or certificates"
+    elseif not tls.cert and not tls.key and not tls.certificates and not tls.directory then
+        return "needs cert and key, certificates, or a directory with them"
     elseif (tls.cert == nil) ~= (tls.key == nil) then
         return "cert and key go together"
     elseif tls.client_auth ~= "none" and tls.client_ca == nil then
@@ -56,6 +58,9 @@ local listener = {
             doc = "Several certificates, chosen by server name; the first is shown to everybody else. Those of the "
                 .. "same names with different kinds of key stand side by side.",
         },
+        directory = file("Folder of certificates that another program writes, such as an ACME client: `NAME.crt` or "
+            .. "`NAME.pem` with `NAME.key`, and folders with `fullchain.pem` and `privkey.pem`. Each is shown for the DNS "
+            .. "names in it; those named above come first, then these in the order of their names."),
         client_ca = file "PEM file: whom client certificates must come from.",
         client_auth = {
             type = "string", enum = { "none", "optional", "require" }, default = "none",
@@ -115,7 +120,8 @@ function tls_settings.write_listener(tls, is_tcp)
         return { dev = true, client_auth = "none", min_version = "1.2", alpn = not is_tcp and PROTOCOLS or nil }
     end
     return tls and {
-        certificates = tls.certificates or { { cert = tls.cert, key = tls.key, ocsp = tls.ocsp } },
+        certificates = tls.certificates or tls.cert and { { cert = tls.cert, key = tls.key, ocsp = tls.ocsp } } or nil,
+        directory = tls.directory,
         client_ca = tls.client_ca,
         client_auth = tls.client_auth,
         min_version = tls.min_version,

@@ -164,6 +164,42 @@ static void directories_and_devices_are_no_files(void **state)
     peri_recorder_free(recorder);
 }
 
+static peri_err_t read_names(const struct peri_source *source, const char *path, struct peri_slice *names)
+{
+    return source->names(source->data, peri_slice_from(path), names);
+}
+
+static void the_names_in_a_folder_are_recorded_and_are_no_file(void **state)
+{
+    (void)state;
+    struct peri_slice names;
+    struct peri_recorder *recorder = peri_recorder_new(directory);
+    const struct peri_source *source = peri_recorder_source(recorder);
+    write_file("policies/.hidden", "", 0);
+    write_file("policies/0\n1", "", 0);
+    write_file("policies/b.lua", "", 0);
+    assert_int_equal(read_names(source, "policies", &names), PERI_OK);
+    assert_true(peri_slice_eq(names, PERI_SLICE("a.lua\nb.lua\n")));
+    remove_file("policies/.hidden");
+    remove_file("policies/0\n1");
+    remove_file("policies/b.lua");
+    assert_int_equal(read_names(source, "absent", &names), PERI_ERR_NOT_FOUND);
+    assert_int_equal(read_names(source, "empty", &names), PERI_ERR_NOT_FOUND);
+    assert_int_equal(read_names(source, "../x", &names), PERI_ERR_INVALID);
+    assert_int_equal(read_names(source, "policies/", &names), PERI_ERR_INVALID);
+    assert_int_equal(read_path(source, "policies/", &names), PERI_ERR_INVALID);
+    assert_int_equal(read_path(source, "/tmp/", &names), PERI_ERR_INVALID);
+    struct peri_snapshot *snapshot = finish(recorder);
+    source = peri_snapshot_source(snapshot);
+    assert_int_equal(read_names(source, "policies", &names), PERI_OK);
+    assert_true(peri_slice_eq(names, PERI_SLICE("a.lua\nb.lua\n")));
+    assert_int_equal(read_names(source, "absent", &names), PERI_ERR_NOT_FOUND);
+    assert_int_equal(read_names(source, "never", &names), PERI_ERR_NOT_FOUND);
+    assert_int_equal(read_path(source, "policies/", &names), PERI_ERR_INVALID);
+    assert_int_equal(read_path(source, "policies", &names), PERI_ERR_NOT_FOUND);
+    peri_snapshot_unref(snapshot);
+}
+
 static void a_file_beyond_the_limit_is_refused(void **state)
 {
     (void)state;
@@ -263,6 +299,7 @@ int main(void)
         cmocka_unit_test(a_recorder_gives_the_same_bytes_again_after_the_file_changed),
         cmocka_unit_test(never_leaves_the_directory_by_a_relative_path),
         cmocka_unit_test(directories_and_devices_are_no_files),
+        cmocka_unit_test(the_names_in_a_folder_are_recorded_and_are_no_file),
         cmocka_unit_test(a_file_beyond_the_limit_is_refused),
         cmocka_unit_test(more_paths_than_the_limit_are_refused),
         cmocka_unit_test(the_digest_depends_on_bytes_and_not_on_the_order_of_reading),

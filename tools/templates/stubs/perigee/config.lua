@@ -71,6 +71,7 @@
 ---@field certificates? perigee.Listener.Tls.Certificates[] Several certificates, chosen by server name; the first is shown to everybody else. Those of the same names with different kinds of key stand side by side.
 ---@field client_auth? "none"|"optional"|"require" Whether clients are asked for a certificate.
 ---@field client_ca? string PEM file: whom client certificates must come from.
+---@field directory? string Folder of certificates that another program writes, such as an ACME client: `NAME.crt` or `NAME.pem` with `NAME.key`, and folders with `fullchain.pem` and `privkey.pem`. Each is shown for the DNS names in it; those named above come first, then these in the order of their names.
 ---@field key? string PEM file of its key.
 ---@field min_version? "1.2"|"1.3" The oldest version that is spoken.
 ---@field ocsp? string DER file of an OCSP response to staple.
