@@ -9,9 +9,8 @@ import subprocess
 
 import pytest
 
-from support import wait
+from support import program, wait
 from support.gateway import BINARY, TOP, Gateway
-from support.tls import Authority
 from support.upstream import free_address
 
 SCRIPTS = TOP / "spec/node"
@@ -51,18 +50,9 @@ return {
 """
 
 
-def skip_or_fail(why):
-    """What is missing is a failure where everything has to run."""
-    assert os.environ.get("CI") != "true", why
-    pytest.skip(why)
-
-
 @pytest.fixture(scope="module")
 def node():
-    path = shutil.which("node")
-    if not path:
-        skip_or_fail("node is not installed: tools/deps test")
-    return path
+    return program.need("node")
 
 
 @pytest.fixture(scope="module")
@@ -72,25 +62,16 @@ def modules():
     copy = MODULES / "package-lock.json"
     if (MODULES / "installed").exists() and copy.read_bytes() == lock:
         return MODULES / "node_modules"
-    npm = shutil.which("npm")
-    if not npm:
-        skip_or_fail("npm is not installed: @grpc/grpc-js cannot be installed")
+    npm = program.need("npm")
     shutil.rmtree(MODULES, ignore_errors=True)
     MODULES.mkdir(parents=True)
     copy.write_bytes(lock)
     shutil.copy(SCRIPTS / "package.json", MODULES)
     done = subprocess.run([npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=MODULES, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        skip_or_fail(f"@grpc/grpc-js could not be installed: {done.stderr.strip()}")
+        program.miss(f"@grpc/grpc-js could not be installed: {done.stderr.strip()}")
     (MODULES / "installed").touch()
     return MODULES / "node_modules"
-
-
-@pytest.fixture(scope="module")
-def authority():
-    authority = Authority()
-    yield authority
-    authority.remove()
 
 
 @pytest.fixture(scope="module")

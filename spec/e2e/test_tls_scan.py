@@ -2,15 +2,11 @@
 """What testssl.sh finds on a TLS listener that has an ECDSA and an RSA certificate and no other settings: nothing weak."""
 
 import json
-import os
-import shutil
 import subprocess
 
-import pytest
-
-from support import wait
+from support import program, wait
 from support.gateway import Gateway
-from support.tls import EC, RSA, Authority
+from support.tls import EC, RSA
 
 CONFIG = """
 return {
@@ -41,39 +37,23 @@ SEEN = {"SSLv3": "OK", "TLS1_2": "OK", "TLS1_3": "OK", "ALPN_HTTP2": "OK", "cert
         "secure_client_renego": "OK", "ROBOT": "OK", "LUCKY13": "OK", "RC4": "OK"}
 
 
-@pytest.fixture
-def authority():
-    authority = Authority()
-    yield authority
-    authority.remove()
-
-
-@pytest.fixture
-def testssl():
-    path = shutil.which("testssl")
-    if not path:
-        assert os.environ.get("CI") != "true", "testssl is not installed: tools/deps test"
-        pytest.skip("testssl is not installed (the package testssl.sh)")
-    return path
-
-
-def scan(testssl, gateway, authority):
+def scan(gateway, authority):
     """{id: (severity, finding)}; of several certificates each has its own id."""
     path = gateway.folder.path / "scan.json"
     seconds = str(int(wait.PATIENCE))
-    command = [testssl, "--quiet", "--color", "0", "--warnings", "off", "--nodns", "none", "--connect-timeout", seconds, "--openssl-timeout", seconds,
+    command = [program.need("testssl"), "--quiet", "--color", "0", "--warnings", "off", "--nodns", "none", "--connect-timeout", seconds, "--openssl-timeout", seconds,
                "--add-ca", authority.cert_file, "--jsonfile", path, *CHECKS, gateway.address]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=30 * wait.PATIENCE)
     assert path.exists(), done.stdout + done.stderr
     return {entry["id"]: (entry["severity"], entry["finding"]) for entry in json.loads(path.read_text())}
 
 
-def test_testssl_finds_nothing_weak(testssl, authority, launch):
+def test_testssl_finds_nothing_weak(authority, launch):
     files = {}
     for name, kind in (("ec", EC), ("rsa", RSA)):
         certificate = authority.issue("localhost", "IP:127.0.0.1", kind=kind)
         files |= {f"{name}.pem": certificate.cert, f"{name}.key": certificate.key}
-    findings = scan(testssl, launch(CONFIG, files=files), authority)
+    findings = scan(launch(CONFIG, files=files), authority)
     weak = {name: finding for name, finding in findings.items()
             if finding[0] not in ("OK", "INFO", "DEBUG") and name.partition(" ")[0] not in EXPLAINED}
     assert weak == {}

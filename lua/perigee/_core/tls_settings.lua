@@ -59,8 +59,8 @@ local listener = {
                 .. "same names with different kinds of key stand side by side.",
         },
         directory = file("Folder of certificates that another program writes, such as an ACME client: `NAME.crt` or "
-            .. "`NAME.pem` with `NAME.key`, and folders with `fullchain.pem` and `privkey.pem`. Each is shown for the DNS "
-            .. "names in it; those named above come first, then these in the order of their names."),
+            .. "`NAME.pem` with `NAME.key`, and folders with `fullchain.pem` and `privkey.pem`. Each is shown for the "
+            .. "DNS names in it; those named above come first, then these in the order of their names."),
         client_ca = file "PEM file: whom client certificates must come from.",
         client_auth = {
             type = "string", enum = { "none", "optional", "require" }, default = "none",
