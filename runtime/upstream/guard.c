@@ -10,6 +10,7 @@
 #include "codec/message.h"
 #include "shared/metrics.h"
 #include "shared/shm.h"
+#include "upstream/health.h"
 #include "upstream/upstream.h"
 
 // ---- life
@@ -54,6 +55,8 @@ static void read_settings(struct peri_guard *guard, const struct peri_guard_sett
     guard->breaker.cell = &guard->page->breakers[guard->row];
     for (unsigned i = 0; i < PERI_BREAKER_GAUGES; i++)
         guard->breaker.limits[i] = settings->limits ? settings->limits[i] : UINT32_MAX;
+    guard->health = settings->health ? peri_health_ref(settings->health) : NULL;
+    peri_assert(!guard->health || guard->health->target_count == guard->count);
     guard->has_retries = settings->retries != NULL;
     guard->has_breaker = settings->limits || settings->retries;
     if (!settings->retries)
@@ -85,6 +88,7 @@ void peri_guard_free(struct peri_guard *guard)
         peri_endpoints_drop(guard->page, guard->rows[i]);
     if (guard->row >= 0)
         peri_endpoints_drop_upstream(guard->page, guard->row);
+    peri_health_unref(guard->health);
     free(guard->rows);
     free(guard->hosts);
     free(guard);
@@ -280,8 +284,34 @@ static void sweep(struct peri_guard *guard, uint64_t now_ms)
         log_change(guard, i, guard->hosts[i].was_ejected);
 }
 
+// Nobody checks any more: what checks had found does not hold.
+static void forget_checks(struct peri_guard *guard)
+{
+    for (uint32_t i = 0; i < guard->count; i++) {
+        struct peri_endpoint_row *row = guard->hosts[i].row;
+        uint32_t flags = __atomic_load_n(&row->flags, __ATOMIC_RELAXED);
+        if (row->health.checks == 0 && !(flags & PERI_ENDPOINT_UNHEALTHY))
+            continue;
+        peri_endpoints_acquire(guard->shm);
+        peri_health_forget(row);
+        peri_endpoints_release(guard->shm);
+    }
+}
+
+void peri_guard_expect_checks(struct peri_guard *guard)
+{
+    if (!guard->health)
+        return;
+    peri_endpoints_acquire(guard->shm);
+    for (uint32_t i = 0; i < guard->count; i++)
+        peri_health_begin(guard->health, guard->hosts[i].row);
+    peri_endpoints_release(guard->shm);
+}
+
 uint64_t peri_guard_sweep(struct peri_guard *guard, uint64_t now_ms)
 {
+    if (!guard->health)
+        forget_checks(guard);
     if (!guard->has_outlier) {
         clear_flag(guard, PERI_ENDPOINT_EJECTED);
         return UINT64_MAX;
