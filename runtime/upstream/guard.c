@@ -3,6 +3,7 @@
 // Whatever changes who may be used takes the table's lock.
 #include "upstream/guard.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/assert.h"
@@ -161,6 +162,21 @@ void peri_guard_report(struct peri_guard *guard, const struct peri_endpoint *end
     enum peri_outlier_reason reason = peri_outlier_count(&guard->outlier, guard->hosts[index].row, &counted);
     if (PERI_UNLIKELY(reason != PERI_OUTLIER_NONE))
         eject(guard, index, reason, result->now_ns / 1000000);
+}
+
+bool peri_guard_describe(const struct peri_guard *guard, uint32_t index, char text[PERI_GUARD_TEXT])
+{
+    const struct peri_endpoint_row *row = guard->hosts[index].row;
+    uint32_t flags = __atomic_load_n(&row->flags, __ATOMIC_ACQUIRE);
+    char found[PERI_HEALTH_TEXT] = "not checked yet";
+    peri_debug_assert(index < guard->count);
+    if (row->health.checks > 0)
+        peri_health_describe(&row->health, found);
+    if (flags & PERI_ENDPOINT_UNHEALTHY)
+        snprintf(text, PERI_GUARD_TEXT, "unhealthy (%s)", found);
+    else if (flags & PERI_ENDPOINT_EJECTED)
+        snprintf(text, PERI_GUARD_TEXT, "ejected (%s)", peri_endpoints_reason_name(row->outlier.reason));
+    return flags != 0;
 }
 
 // ---- the breaker

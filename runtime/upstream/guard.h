@@ -12,6 +12,8 @@
 #include "upstream/outlier.h"
 #include "upstream/retry.h"
 
+#define PERI_GUARD_TEXT 48 ///< room for peri_guard_describe
+
 struct peri_endpoint;
 struct peri_health_settings;
 struct peri_metrics_page;
@@ -80,6 +82,9 @@ void peri_guard_pause(struct peri_ticket *ticket);
 
 /// The attempt is over. No-op when it never entered.
 void peri_guard_leave(struct peri_ticket *ticket);
+
+/// Says why endpoint `index` gets no requests: "unhealthy (http 503)", "ejected (5xx)". False when it does.
+bool peri_guard_describe(const struct peri_guard *guard, uint32_t index, char text[PERI_GUARD_TEXT]);
 
 /// The endpoints are going to be checked: those of which nothing is known begin as the settings say. No-op without checks.
 void peri_guard_expect_checks(struct peri_guard *guard);
