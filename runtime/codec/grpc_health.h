@@ -8,7 +8,7 @@
 
 #include "base/slice.h"
 
-#define PERI_GRPC_HEALTH_SERVICE 256                           ///< bytes of a service's name
+#define PERI_GRPC_HEALTH_SERVICE 256                            ///< bytes of a service's name
 #define PERI_GRPC_HEALTH_REQUEST (PERI_GRPC_HEALTH_SERVICE + 8) ///< room for a request
 
 /// HealthCheckResponse.ServingStatus.

@@ -84,12 +84,12 @@ struct peri_endpoint_outlier {
 
 /// What active checks found (upstream/health.h).
 struct peri_endpoint_health {
-    uint32_t successes; ///< in a row
-    uint32_t failures;  ///< in a row
-    uint32_t checks;    ///< made; 0: nothing is known yet
-    uint32_t failed;    ///< checks that failed
-    uint32_t result;    ///< of the last check: enum peri_health_result
-    int32_t status;     ///< of its answer: HTTP's, or gRPC's with PERI_HEALTH_GRPC; 0 for none
+    uint32_t successes;  ///< in a row
+    uint32_t failures;   ///< in a row
+    uint32_t checks;     ///< made; 0: nothing is known yet
+    uint32_t failed;     ///< checks that failed
+    uint32_t result;     ///< of the last check: enum peri_health_result
+    int32_t status;      ///< of its answer: HTTP's, or gRPC's with PERI_HEALTH_GRPC; 0 for none
     uint64_t checked_ms; ///< monotonic; when the last check ended
     uint64_t next_ms;    ///< monotonic; when the next is due
     uint64_t changed_ms; ///< monotonic; when the endpoint became healthy or unhealthy; 0 for never

@@ -42,16 +42,16 @@ struct peri_health_settings {
     uint32_t references;
     struct peri_arena arena; ///< of all that is here
     enum peri_health_type type;
-    struct peri_slice host;            ///< authority; empty: the address
-    struct peri_slice service;         ///< PERI_HEALTH_BY_GRPC
+    struct peri_slice host;             ///< authority; empty: the address
+    struct peri_slice service;          ///< PERI_HEALTH_BY_GRPC
     struct peri_health_header *headers; ///< sent with HTTP and gRPC
     uint32_t header_count;
-    uint64_t interval_ms; ///< from the end of a check to the next
-    uint64_t jitter_ms;   ///< up to this is added, at random
-    uint64_t timeout_ms;  ///< of a check, the connection included
-    uint32_t healthy;     ///< successes in a row
-    uint32_t unhealthy;   ///< failures in a row
-    bool begins_unhealthy; ///< without requests until the first success
+    uint64_t interval_ms;                             ///< from the end of a check to the next
+    uint64_t jitter_ms;                               ///< up to this is added, at random
+    uint64_t timeout_ms;                              ///< of a check, the connection included
+    uint32_t healthy;                                 ///< successes in a row
+    uint32_t unhealthy;                               ///< failures in a row
+    bool begins_unhealthy;                            ///< without requests until the first success
     unsigned char expected[PERI_HEALTH_STATUSES / 8]; ///< PERI_HEALTH_BY_HTTP: bit per status
     struct peri_pool_settings pool;                   ///< its TLS: one reference
     struct peri_health_target *targets;               ///< by the number of the endpoint

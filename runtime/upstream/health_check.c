@@ -272,9 +272,11 @@ static peri_err_t set_grpc(struct peri_request *req, const struct peri_health_se
     req->content_length = PERI_LENGTH_UNKNOWN;
     req->wants_trailers = true;
     req->path = PERI_SLICE("/grpc.health.v1.Health/Check");
-    peri_err_t err = timeout.ptr ? peri_headers_append(&req->headers, PERI_SLICE("grpc-timeout"), timeout) : PERI_ERR_NOMEM;
-    return err == PERI_OK ? peri_headers_append_known(&req->headers, PERI_H_CONTENT_TYPE, PERI_SLICE("application/grpc"))
-                          : err;
+    peri_err_t err =
+        timeout.ptr ? peri_headers_append(&req->headers, PERI_SLICE("grpc-timeout"), timeout) : PERI_ERR_NOMEM;
+    return err == PERI_OK
+               ? peri_headers_append_known(&req->headers, PERI_H_CONTENT_TYPE, PERI_SLICE("application/grpc"))
+               : err;
 }
 
 static peri_err_t set_headers(struct peri_request *req, const struct peri_health_settings *settings)
@@ -329,11 +331,9 @@ static bool check_attempt(struct peri_health_check *check, const struct peri_hea
     return true;
 }
 
-struct peri_health_check *peri_health_check_start(struct peri_health_settings *settings, uint32_t index,
-                                                  struct peri_pool *pool,
-                                                  void (*on_found)(void *data,
-                                                                   const struct peri_health_finding *finding),
-                                                  void *data)
+struct peri_health_check *
+peri_health_check_start(struct peri_health_settings *settings, uint32_t index, struct peri_pool *pool,
+                        void (*on_found)(void *data, const struct peri_health_finding *finding), void *data)
 {
     struct peri_health_check *check = calloc(1, sizeof(*check));
     if (!check)

@@ -51,8 +51,7 @@ static void on_timer(struct peri_timer *timer)
     uint64_t now_ms = peri_loop_now_ms(keeper->loop);
     uint64_t next_ms = now_ms + KEEPER_TICK_MS;
     bool was_at_work = keeper->is_at_work;
-    keeper->is_at_work =
-        peri_lease_take(peri_endpoints_lease(keeper->shm), keeper->worker, now_ms, KEEPER_LEASE_MS);
+    keeper->is_at_work = peri_lease_take(peri_endpoints_lease(keeper->shm), keeper->worker, now_ms, KEEPER_LEASE_MS);
     if (keeper->is_at_work != was_at_work)
         keeper_check(keeper);
     if (keeper->is_at_work)

@@ -65,8 +65,8 @@ health.upstream = {
     fields = {
         type = {
             type = "string", enum = { "http", "tcp", "grpc" }, default = "http",
-            doc = "What is asked: `GET` of a path; a connection; `grpc.health.v1.Health/Check`. Over TLS if the upstream "
-                .. "has it.",
+            doc = "What is asked: `GET` of a path; a connection; `grpc.health.v1.Health/Check`. Over TLS if the "
+                .. "upstream has it.",
         },
         path = {
             type = "string", max = 1024, check = check_path,

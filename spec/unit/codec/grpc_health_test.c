@@ -56,12 +56,12 @@ static void skips_fields_that_it_does_not_know(void **state)
 {
     (void)state;
     assert_int_equal(peri_grpc_health_read(BODY("\0\0\0\0\x17"
-                                                "\x10\xac\2"          // 2: varint
+                                                "\x10\xac\2" // 2: varint
                                                 "\x19"
-                                                "12345678"            // 3: 64 bits
-                                                "\x22\2ab"            // 4: bytes
+                                                "12345678" // 3: 64 bits
+                                                "\x22\2ab" // 4: bytes
                                                 "\x2d"
-                                                "1234"                // 5: 32 bits
+                                                "1234" // 5: 32 bits
                                                 "\b\1")),
                      1);
 }
@@ -75,17 +75,17 @@ static void refuses_what_is_no_such_message(void **state)
     } cases[] = {
         {"", 0},
         {"\0\0\0\0", 4},
-        {"\1\0\0\0\2\b\1", 7},                // compressed
-        {"\0\0\0\0\3\b\1", 7},                // cut
-        {"\0\0\0\0\1\b\1", 7},                // too long
-        {"\0\0\0\0\1\b", 6},                  // a key without a value
-        {"\0\0\0\0\2\b\x80", 7},              // a number without an end
-        {"\0\0\0\0\2\x22\1", 7},              // bytes that are not there
-        {"\0\0\0\0\2\x22\x7f", 7},            //
-        {"\0\0\0\0\2\x19\1", 7},              // too few for 64 bits
-        {"\0\0\0\0\1\x0b", 6},                // a group
-        {"\0\0\0\0\1\x0e", 6},                // no type at all
-        {"\0\0\0\0\6\b\xff\xff\xff\xff\x0f", 11}, // beyond an enum
+        {"\1\0\0\0\2\b\1", 7},                                        // compressed
+        {"\0\0\0\0\3\b\1", 7},                                        // cut
+        {"\0\0\0\0\1\b\1", 7},                                        // too long
+        {"\0\0\0\0\1\b", 6},                                          // a key without a value
+        {"\0\0\0\0\2\b\x80", 7},                                      // a number without an end
+        {"\0\0\0\0\2\x22\1", 7},                                      // bytes that are not there
+        {"\0\0\0\0\2\x22\x7f", 7},                                    //
+        {"\0\0\0\0\2\x19\1", 7},                                      // too few for 64 bits
+        {"\0\0\0\0\1\x0b", 6},                                        // a group
+        {"\0\0\0\0\1\x0e", 6},                                        // no type at all
+        {"\0\0\0\0\6\b\xff\xff\xff\xff\x0f", 11},                     // beyond an enum
         {"\0\0\0\0\x0b\b\xff\xff\xff\xff\xff\xff\xff\xff\xff\2", 16}, // beyond 64 bits
     };
     for (unsigned i = 0; i < PERI_COUNT(cases); i++)
