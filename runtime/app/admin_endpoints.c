@@ -5,6 +5,7 @@
 #include "codec/json.h"
 #include "shared/endpoints.h"
 #include "shared/metrics.h"
+#include "upstream/health.h"
 
 static struct peri_json *new_text(const char *text)
 {
@@ -27,16 +28,29 @@ static void set_ejection(struct peri_json *view, const struct peri_endpoint_row 
     peri_json_set(view, "ejections", peri_json_new_integer(row->outlier.ejections));
 }
 
-static void set_health(struct peri_json *view, const struct peri_endpoint_row *row)
+// What the settings say otherwise of this endpoint stays there.
+static struct peri_json *copy_settings(const struct peri_json *view)
 {
-    struct peri_json *health = peri_json_new_object();
+    const struct peri_json *settings = peri_json_get(view, "health");
+    return settings ? peri_json_copy(settings) : peri_json_new_object();
+}
+
+static void set_health(struct peri_json *view, const struct peri_endpoint_row *row, bool is_unhealthy)
+{
+    struct peri_json *health = copy_settings(view);
+    const struct peri_endpoint_health *h = &row->health;
     uint64_t now_ms = peri_metrics_clock_ns() / 1000000;
-    peri_json_set(health, "checks", peri_json_new_integer(row->health.checks));
-    peri_json_set(health, "failed", peri_json_new_integer(row->health.failed));
-    if (row->health.status > 0)
-        peri_json_set(health, "status", peri_json_new_integer(row->health.status));
-    if (row->health.checked_ms > 0 && now_ms >= row->health.checked_ms)
-        peri_json_set(health, "checked_s_ago", new_seconds(now_ms - row->health.checked_ms));
+    char text[PERI_HEALTH_TEXT];
+    peri_health_describe(h, text);
+    if (is_unhealthy)
+        peri_json_set(view, "reason", new_text(h->checks > 0 ? text : "not checked yet"));
+    peri_json_set(health, "checks", peri_json_new_integer(h->checks));
+    peri_json_set(health, "failed", peri_json_new_integer(h->failed));
+    if (h->checks > 0) {
+        peri_json_set(health, "last", new_text(text));
+        peri_json_set(health, "checked_s_ago", new_seconds(now_ms > h->checked_ms ? now_ms - h->checked_ms : 0));
+        peri_json_set(health, "next_in_s", new_seconds(h->next_ms > now_ms ? h->next_ms - now_ms : 0));
+    }
     peri_json_set(view, "health", health);
 }
 
@@ -47,7 +61,7 @@ static void set_state(struct peri_json *view, struct peri_shm *shm, int32_t row_
     peri_json_set(view, "state", new_text(peri_endpoints_state_name(peri_endpoints_state(flags))));
     set_ejection(view, row, flags & PERI_ENDPOINT_EJECTED);
     if (is_checked)
-        set_health(view, row);
+        set_health(view, row, flags & PERI_ENDPOINT_UNHEALTHY);
 }
 
 static struct peri_json *view_endpoints(struct peri_shm *shm, const struct peri_json *upstream, int32_t row)

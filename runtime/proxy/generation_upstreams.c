@@ -69,13 +69,14 @@ static peri_err_t add_endpoints(struct peri_generation_builder *b, const struct 
 }
 
 static peri_err_t read_guard(struct peri_generation_builder *b, const struct peri_json *json,
-                             struct peri_upstream *upstream)
+                             const struct peri_pool_settings *settings, struct peri_upstream *upstream)
 {
-    peri_err_t err = peri_guard_config_read(upstream, json, b->shm, b->page);
+    peri_err_t err = peri_guard_config_read(upstream, json, settings, b->shm, b->page);
     if (err != PERI_ERR_LIMIT)
         return err;
     return peri_generation_refuse(
-        b, "upstreams", "too many upstreams (256) or endpoints (4096) have outlier, breaker or retries settings");
+        b, "upstreams",
+        "too many upstreams (256) or endpoints (4096) have outlier, breaker, retries or health settings");
 }
 
 peri_err_t peri_generation_fill_upstream(struct peri_generation_builder *b, struct peri_upstream *upstream,
@@ -89,7 +90,7 @@ peri_err_t peri_generation_fill_upstream(struct peri_generation_builder *b, stru
     upstream->proxy_protocol = (uint8_t)peri_json_get_integer(json, "proxy_protocol", 0);
     peri_err_t err = add_endpoints(b, json, settings, upstream);
     if (err == PERI_OK)
-        err = read_guard(b, json, upstream);
+        err = read_guard(b, json, settings, upstream);
     return err == PERI_OK ? peri_balance_read(upstream, json, arena, b->shm) : err;
 }
 

@@ -8,7 +8,9 @@
 
 #include "base/attr.h"
 #include "codec/json.h"
+#include "proxy/health_config.h"
 #include "upstream/guard.h"
+#include "upstream/health.h"
 
 // A number among the settings, and where it goes.
 struct number {
@@ -121,12 +123,14 @@ static void read_retries(const struct peri_json *json, struct peri_retry_setting
     read_budget(peri_json_get(json, "budget"), retries);
 }
 
-peri_err_t peri_guard_config_read(struct peri_upstream *upstream, const struct peri_json *json, struct peri_shm *shm,
+peri_err_t peri_guard_config_read(struct peri_upstream *upstream, const struct peri_json *json,
+                                  const struct peri_pool_settings *pool, struct peri_shm *shm,
                                   struct peri_metrics_page *page)
 {
     const struct peri_json *outlier_json = peri_json_get(json, "outlier");
     const struct peri_json *breaker_json = peri_json_get(json, "breaker");
     const struct peri_json *retries_json = peri_json_get(json, "retries");
+    const struct peri_json *health_json = peri_json_get(json, "health");
     struct peri_outlier_settings outlier;
     struct peri_breaker breaker;
     struct peri_retry_settings retries;
@@ -143,5 +147,10 @@ peri_err_t peri_guard_config_read(struct peri_upstream *upstream, const struct p
         read_retries(retries_json, &retries);
         settings.retries = &retries;
     }
-    return outlier_json || breaker_json || retries_json ? peri_guard_new(upstream, &settings, shm, page) : PERI_OK;
+    if (health_json && !(settings.health = peri_health_config_read(upstream, json, pool)))
+        return PERI_ERR_NOMEM;
+    bool is_guarded = outlier_json || breaker_json || retries_json || health_json;
+    peri_err_t err = is_guarded ? peri_guard_new(upstream, &settings, shm, page) : PERI_OK;
+    peri_health_unref(settings.health); // the guard has its own
+    return err;
 }

@@ -56,6 +56,14 @@ static bool server_open_pools(struct peri_server *server, const struct peri_serv
     return (server->dns || is_memory) && server->pools && server->redis;
 }
 
+// In memory nothing is checked: the endpoints there are fakes, which answer what a test has told them.
+static bool server_open_keeper(struct peri_server *server)
+{
+    struct peri_pools *pools = server->dns ? server->pools : NULL;
+    server->keeper = peri_keeper_new(server->loop, pools, server->shm, (uint32_t)server->worker);
+    return server->keeper != NULL;
+}
+
 struct peri_server *peri_server_new(const struct peri_server_options *options)
 {
     struct peri_server *server = calloc(1, sizeof(*server));
@@ -69,8 +77,7 @@ struct peri_server *peri_server_new(const struct peri_server_options *options)
     peri_listeners_init(server);
     peri_list_init(&server->exchanges);
     server->is_quiet = options->is_quiet;
-    server->keeper = peri_keeper_new(server->loop, server->shm, (uint32_t)server->worker);
-    if (!server->keeper || !server_open_pools(server, options) || !server_open_vm(server, options)) {
+    if (!server_open_pools(server, options) || !server_open_keeper(server) || !server_open_vm(server, options)) {
         peri_server_free(server);
         return NULL;
     }

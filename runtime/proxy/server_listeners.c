@@ -14,6 +14,7 @@
 #include "proxy/pipeline.h"
 #include "proxy/server_internal.h"
 #include "proxy/tcp_plan.h"
+#include "upstream/keeper.h"
 
 static struct peri_listener_settings read_settings(const struct peri_json *json)
 {
@@ -244,6 +245,7 @@ void peri_server_drain(struct peri_server *server, uint64_t ms, void (*on_draine
 {
     server->on_drained = on_drained;
     server->drained_data = data;
+    peri_keeper_rest(server->keeper);
     peri_timer_start(server->loop, &server->drain_timer, ms);
     for (struct peri_list *link = server->listeners.next; link != &server->listeners; link = link->next) {
         struct peri_server_listener *l = PERI_LIST_ITEM(link, struct peri_server_listener, link);

@@ -15,7 +15,10 @@
 #include "proxy/trace.h"
 #include "route/rewrite.h"
 #include "shared/metrics.h"
+#include "upstream/guard.h"
 #include "upstream/upstream.h"
+
+#define NOTED_MAX 4 ///< endpoints left out that a trace names
 
 struct peri_upstream *peri_target_choose(const struct peri_exchange *x)
 {
@@ -41,6 +44,21 @@ static struct peri_endpoint *take_wish(struct peri_exchange *x, struct peri_upst
 
 // ---- why, for those who ask ----
 
+// Who gets no requests, and why.
+static void note_left_out(struct peri_exchange *x, const struct peri_upstream *upstream)
+{
+    char why[PERI_GUARD_TEXT];
+    unsigned noted = 0;
+    for (uint32_t i = 0; upstream->guard && i < upstream->count && noted < NOTED_MAX; i++) {
+        if (!peri_guard_describe(upstream->guard, i, why))
+            continue;
+        const struct peri_slice address = peri_pool_address(upstream->endpoints[i].pool), said = x->trace->choice;
+        x->trace->choice = peri_arena_printf(&x->arena, "%.*s; %.*s is %s", (int)said.len, said.ptr, (int)address.len,
+                                             address.ptr, why);
+        noted++;
+    }
+}
+
 static void note_choice(struct peri_exchange *x, const struct peri_upstream *upstream, const struct peri_pick *pick)
 {
     const struct peri_balancer_type *type = upstream->balance.type;
@@ -51,6 +69,7 @@ static void note_choice(struct peri_exchange *x, const struct peri_upstream *ups
     else
         x->trace->choice = peri_arena_printf(&x->arena, "%s among %u of %u endpoints%s", type->name, pick->among,
                                              upstream->count, type->is_keyed && !pick->has_hash ? ", no key" : "");
+    note_left_out(x, upstream);
 }
 
 static void note_script(struct peri_exchange *x)

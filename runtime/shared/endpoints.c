@@ -381,6 +381,14 @@ const char *peri_endpoints_reason_name(uint32_t reason)
     return names[reason < PERI_COUNT(names) ? reason : 0];
 }
 
+const char *peri_endpoints_result_name(uint32_t result)
+{
+    static const char *const names[] = {"success", "status", "grpc_status", "not_serving",
+                                        "connect", "tls",    "timeout",     "protocol"};
+    peri_assert(result < PERI_COUNT(names));
+    return names[result];
+}
+
 const char *peri_endpoints_gauge_name(enum peri_breaker_gauge gauge)
 {
     static const char *const names[] = {"connections", "pending", "requests", "retries"};

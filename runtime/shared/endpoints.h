@@ -38,6 +38,19 @@ enum peri_outlier_reason {
     PERI_OUTLIER_REASONS,
 };
 
+/// What became of an active check.
+enum peri_health_result {
+    PERI_HEALTH_SUCCESS,
+    PERI_HEALTH_STATUS,      ///< answered with a status that is not expected
+    PERI_HEALTH_GRPC,        ///< the call failed with a gRPC status
+    PERI_HEALTH_NOT_SERVING, ///< the service says that it does not serve
+    PERI_HEALTH_CONNECT,     ///< no connection
+    PERI_HEALTH_TLS,         ///< no TLS
+    PERI_HEALTH_TIMEOUT,     ///< not in time
+    PERI_HEALTH_BROKEN,      ///< no answer that can be read
+    PERI_HEALTH_RESULTS,
+};
+
 /// What people are told about an endpoint.
 enum peri_endpoint_state {
     PERI_ENDPOINT_IS_HEALTHY, ///< nothing is known against it
@@ -69,15 +82,16 @@ struct peri_endpoint_outlier {
     uint64_t swept_success; ///< the same
 };
 
-/// What active checks found.
+/// What active checks found (upstream/health.h).
 struct peri_endpoint_health {
-    uint32_t successes; ///< in a row
-    uint32_t failures;  ///< in a row
-    uint32_t checks;    ///< made; 0: nothing is known yet
-    uint32_t failed;    ///< checks that failed
-    int32_t status;     ///< of the last answer; 0 for none
-    uint32_t unused;
+    uint32_t successes;  ///< in a row
+    uint32_t failures;   ///< in a row
+    uint32_t checks;     ///< made; 0: nothing is known yet
+    uint32_t failed;     ///< checks that failed
+    uint32_t result;     ///< of the last check: enum peri_health_result
+    int32_t status;      ///< of its answer: HTTP's, or gRPC's with PERI_HEALTH_GRPC; 0 for none
     uint64_t checked_ms; ///< monotonic; when the last check ended
+    uint64_t next_ms;    ///< monotonic; when the next is due
     uint64_t changed_ms; ///< monotonic; when the endpoint became healthy or unhealthy; 0 for never
 };
 
@@ -98,6 +112,7 @@ struct peri_upstream_row {
     uint64_t enforced[PERI_OUTLIER_REASONS]; ///< and ejected
     uint64_t overflows;                      ///< not ejected, because too many were
     uint64_t budget_overflows;               ///< retries that the budget refused
+    uint64_t checks[PERI_HEALTH_RESULTS];    ///< active checks, by result
     struct peri_row_name name;
 };
 
@@ -199,6 +214,9 @@ const char *peri_endpoints_state_name(uint32_t state);
 
 /// Name of a reason, with Envoy's word: "5xx", "gateway_failure", "local_origin_failure", "success_rate", "failure_percentage".
 const char *peri_endpoints_reason_name(uint32_t reason);
+
+/// Name of a result: "success", "status", "grpc_status", "not_serving", "connect", "tls", "timeout", "protocol".
+const char *peri_endpoints_result_name(uint32_t result);
 
 /// Name of a gauge: "connections", "pending", "requests", "retries".
 const char *peri_endpoints_gauge_name(enum peri_breaker_gauge gauge);

@@ -3,6 +3,7 @@
 // Whatever changes who may be used takes the table's lock.
 #include "upstream/guard.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/assert.h"
@@ -10,6 +11,7 @@
 #include "codec/message.h"
 #include "shared/metrics.h"
 #include "shared/shm.h"
+#include "upstream/health.h"
 #include "upstream/upstream.h"
 
 // ---- life
@@ -54,6 +56,8 @@ static void read_settings(struct peri_guard *guard, const struct peri_guard_sett
     guard->breaker.cell = &guard->page->breakers[guard->row];
     for (unsigned i = 0; i < PERI_BREAKER_GAUGES; i++)
         guard->breaker.limits[i] = settings->limits ? settings->limits[i] : UINT32_MAX;
+    guard->health = settings->health ? peri_health_ref(settings->health) : NULL;
+    peri_assert(!guard->health || guard->health->target_count == guard->count);
     guard->has_retries = settings->retries != NULL;
     guard->has_breaker = settings->limits || settings->retries;
     if (!settings->retries)
@@ -85,6 +89,7 @@ void peri_guard_free(struct peri_guard *guard)
         peri_endpoints_drop(guard->page, guard->rows[i]);
     if (guard->row >= 0)
         peri_endpoints_drop_upstream(guard->page, guard->row);
+    peri_health_unref(guard->health);
     free(guard->rows);
     free(guard->hosts);
     free(guard);
@@ -157,6 +162,21 @@ void peri_guard_report(struct peri_guard *guard, const struct peri_endpoint *end
     enum peri_outlier_reason reason = peri_outlier_count(&guard->outlier, guard->hosts[index].row, &counted);
     if (PERI_UNLIKELY(reason != PERI_OUTLIER_NONE))
         eject(guard, index, reason, result->now_ns / 1000000);
+}
+
+bool peri_guard_describe(const struct peri_guard *guard, uint32_t index, char text[PERI_GUARD_TEXT])
+{
+    const struct peri_endpoint_row *row = guard->hosts[index].row;
+    uint32_t flags = __atomic_load_n(&row->flags, __ATOMIC_ACQUIRE);
+    char found[PERI_HEALTH_TEXT] = "not checked yet";
+    peri_debug_assert(index < guard->count);
+    if (row->health.checks > 0)
+        peri_health_describe(&row->health, found);
+    if (flags & PERI_ENDPOINT_UNHEALTHY)
+        snprintf(text, PERI_GUARD_TEXT, "unhealthy (%s)", found);
+    else if (flags & PERI_ENDPOINT_EJECTED)
+        snprintf(text, PERI_GUARD_TEXT, "ejected (%s)", peri_endpoints_reason_name(row->outlier.reason));
+    return flags != 0;
 }
 
 // ---- the breaker
@@ -280,8 +300,34 @@ static void sweep(struct peri_guard *guard, uint64_t now_ms)
         log_change(guard, i, guard->hosts[i].was_ejected);
 }
 
+// Nobody checks any more: what checks had found does not hold.
+static void forget_checks(struct peri_guard *guard)
+{
+    for (uint32_t i = 0; i < guard->count; i++) {
+        struct peri_endpoint_row *row = guard->hosts[i].row;
+        uint32_t flags = __atomic_load_n(&row->flags, __ATOMIC_RELAXED);
+        if (row->health.checks == 0 && !(flags & PERI_ENDPOINT_UNHEALTHY))
+            continue;
+        peri_endpoints_acquire(guard->shm);
+        peri_health_forget(row);
+        peri_endpoints_release(guard->shm);
+    }
+}
+
+void peri_guard_expect_checks(struct peri_guard *guard)
+{
+    if (!guard->health)
+        return;
+    peri_endpoints_acquire(guard->shm);
+    for (uint32_t i = 0; i < guard->count; i++)
+        peri_health_begin(guard->health, guard->hosts[i].row);
+    peri_endpoints_release(guard->shm);
+}
+
 uint64_t peri_guard_sweep(struct peri_guard *guard, uint64_t now_ms)
 {
+    if (!guard->health)
+        forget_checks(guard);
     if (!guard->has_outlier) {
         clear_flag(guard, PERI_ENDPOINT_EJECTED);
         return UINT64_MAX;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // What watches over one upstream in one generation: its row and those of its endpoints, outlier detection on results, the
-// breaker. An upstream without such settings has no guard and pays nothing.
+// breaker, how endpoints are checked. An upstream without such settings has no guard and pays nothing.
 #ifndef PERI_UPSTREAM_GUARD_H
 #define PERI_UPSTREAM_GUARD_H
 
@@ -12,7 +12,10 @@
 #include "upstream/outlier.h"
 #include "upstream/retry.h"
 
+#define PERI_GUARD_TEXT 48 ///< room for peri_guard_describe
+
 struct peri_endpoint;
+struct peri_health_settings;
 struct peri_metrics_page;
 struct peri_result;
 struct peri_upstream;
@@ -22,6 +25,7 @@ struct peri_guard_settings {
     const struct peri_outlier_settings *outlier; ///< copied
     const uint32_t *limits;                      ///< of the breaker, by gauge; copied
     const struct peri_retry_settings *retries;   ///< copied
+    struct peri_health_settings *health;         ///< of active checks, a target for each endpoint; referenced
 };
 
 struct peri_guard {
@@ -35,6 +39,7 @@ struct peri_guard {
     struct peri_outlier_settings outlier;
     struct peri_breaker breaker; ///< without limits when only retries want to know what is under way
     struct peri_retry_settings retries;
+    struct peri_health_settings *health; ///< one reference; NULL: no active checks
     bool has_outlier;
     bool has_breaker;
     bool has_retries;
@@ -77,6 +82,12 @@ void peri_guard_pause(struct peri_ticket *ticket);
 
 /// The attempt is over. No-op when it never entered.
 void peri_guard_leave(struct peri_ticket *ticket);
+
+/// Says why endpoint `index` gets no requests: "unhealthy (http 503)", "ejected (5xx)". False when it does.
+bool peri_guard_describe(const struct peri_guard *guard, uint32_t index, char text[PERI_GUARD_TEXT]);
+
+/// The endpoints are going to be checked: those of which nothing is known begin as the settings say. No-op without checks.
+void peri_guard_expect_checks(struct peri_guard *guard);
 
 /// Sweeps the endpoints when an interval has passed since anybody did; ends what is not watched for any more. Only the worker that
 /// has the lease calls this. Returns the monotonic time of the next sweep; UINT64_MAX for none.

@@ -162,6 +162,13 @@ struct peri_pool *peri_pools_get(struct peri_pools *pools, struct peri_slice add
     return pool;
 }
 
+struct peri_pool *peri_pool_ref(struct peri_pool *pool)
+{
+    peri_debug_assert(pool->holders > 0);
+    pool->holders++;
+    return pool;
+}
+
 static void pool_check_end(struct peri_pool *pool)
 {
     if (pool->holders > 0 || pool->open > 0)

@@ -55,6 +55,9 @@ void peri_pools_free(struct peri_pools *pools);
 struct peri_pool *peri_pools_get(struct peri_pools *pools, struct peri_slice address,
                                  const struct peri_pool_settings *settings);
 
+/// One more reference.
+struct peri_pool *peri_pool_ref(struct peri_pool *pool);
+
 /// Gives one reference back; the last one closes the idle connections.
 void peri_pool_release(struct peri_pool *pool);
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Fuzzes gRPC's headers: a timeout that was read is written as one that is not longer and, read again, stays as it is; an encoded
-// message is printable; the rest reads nothing beyond its text.
+// message is printable; a state that was read is one of an enum; the rest reads nothing beyond its text.
 #include "codec/grpc.h"
 
 #include "base/assert.h"
+#include "codec/grpc_health.h"
 
 /// The target. Reads exactly `size` bytes at `data`; always returns 0.
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -36,6 +37,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check_timeout(text);
     check_message(text);
     peri_assert(peri_grpc_status_parse(text) < PERI_GRPC_STATUS_COUNT);
+    peri_assert(peri_grpc_health_read(text) >= -1);
     peri_assert(peri_grpc_kind(text) <= PERI_GRPC_WEB_TEXT);
     return 0;
 }

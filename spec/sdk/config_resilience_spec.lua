@@ -39,6 +39,7 @@ describe("settings of an upstream's health", function()
             enforcing_consecutive_5xx = 100, enforcing_consecutive_gateway_failure = 0,
             enforcing_consecutive_local_origin_failure = 100, enforcing_success_rate = 100,
             enforcing_failure_percentage = 0, split_external_local_origin_errors = false,
+            successful_active_health_check_uneject_host = true,
         }, accept { outlier = {} }.outlier)
         assert.are.same({
             max_connections = 1024, max_pending = 1024, max_requests = 1024, max_retries = 3,

@@ -177,7 +177,6 @@ describe("a configuration", function()
     it("says of settings of later versions that they are not supported yet", function()
         for _, case in ipairs {
             { { upstreams = { u = { srv = "_a._tcp.b" } } }, "upstreams.u.srv" },
-            { { upstreams = { u = { dns = "a:1", health = { path = "/" } } } }, "upstreams.u.health" },
         } do
             local message = refuse(case[1])
             assert.are.equal(case[2] .. ":", message:match("^%S+"))

@@ -239,6 +239,7 @@ function balance.write_endpoints(name, upstream)
             address = text, weight = endpoint.weight, zone = endpoint.zone,
             priority = endpoint.priority ~= 0 and endpoint.priority or nil,
             labels = endpoint.labels and next(endpoint.labels) and endpoint.labels or nil,
+            health = endpoint.health and next(endpoint.health) and endpoint.health or nil,
             token = secret and token(secret, name, text) or nil,
         }
     end

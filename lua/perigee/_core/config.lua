@@ -9,6 +9,7 @@ local address = require "perigee._core.address"
 local balance = require "perigee._core.balance"
 local discovery = require "perigee._core.discovery"
 local duration = require "perigee._core.duration"
+local health = require "perigee._core.health"
 local locate = require "perigee._core.locate"
 local percent = require "perigee._core.percent"
 local readable = require "perigee._core.readable"
@@ -152,6 +153,7 @@ local function check_upstreams(build, conf, written)
         check_protocol(build, name, upstream)
         balance.check(build, upstream, { "upstreams", name })
         discovery.check(build, upstream, { "upstreams", name })
+        health.check(build, upstream, { "upstreams", name })
     end
 end
 
@@ -230,6 +232,7 @@ local function write_upstream(name, upstream, zone)
         name = name,
         endpoints = #endpoints > 0 and endpoints or nil,
         discovery = discovery.write(upstream),
+        health = health.write(upstream),
         protocol = upstream.protocol,
         proxy_protocol = upstream.proxy_protocol and tonumber(upstream.proxy_protocol:sub(2)),
         tls = discovery.write_tls(upstream),

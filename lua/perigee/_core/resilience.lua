@@ -66,6 +66,9 @@ resilience.outlier = {
             type = "boolean", default = false,
             doc = "Attempts without an answer are counted apart from answers.",
         },
+        successful_active_health_check_uneject_host = {
+            type = "boolean", default = true, doc = "A server whose check (`health`) succeeds is back at once.",
+        },
     },
 }
 

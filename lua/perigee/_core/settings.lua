@@ -7,6 +7,7 @@
 local address = require "perigee._core.address"
 local balance = require "perigee._core.balance"
 local check = require "perigee._core.checks"
+local health = require "perigee._core.health"
 local percent = require "perigee._core.percent"
 local resilience = require "perigee._core.resilience"
 local tcp_settings = require "perigee._core.tcp_settings"
@@ -172,6 +173,7 @@ local endpoint = {
         zone = balance.endpoint.zone,
         priority = balance.endpoint.priority,
         labels = balance.endpoint.labels,
+        health = health.endpoint,
     },
 }
 
@@ -202,7 +204,7 @@ local function upstream_fields()
         },
         tls = tls_settings.upstream,
         balance = balance.upstream.balance,
-        health = later "Active health checks.",
+        health = health.upstream,
         outlier = resilience.outlier,
         breaker = resilience.breaker,
         retries = resilience.retries,

@@ -59,7 +59,7 @@ static int open_workers(void **state)
     for (uint32_t i = 0; i < WORKERS; i++) {
         upstreams[i] = new_upstream(3);
         assert_int_equal(peri_guard_new(upstreams[i], &settings, shm, peri_shm_metrics(shm, i)), PERI_OK);
-        keepers[i] = peri_keeper_new(loop, shm, i);
+        keepers[i] = peri_keeper_new(loop, NULL, shm, i);
     }
     return 0;
 }

@@ -143,6 +143,7 @@
 ---@field dns? string One `host:port`; all addresses of the name are servers, looked up again when their time (TTL) is over.
 ---@field endpoints? (perigee.Upstream.Endpoint|string)[] Addresses of the servers.
 ---@field file? string JSON file that lists the servers, read again when it changes. A relative path begins where Perigee was started.
+---@field health? perigee.Upstream.Health Servers are asked in intervals how they are; those that are not well get no requests. One process of a host asks for all workers. Without it: nobody asks.
 ---@field outlier? perigee.Upstream.Outlier Ejection of servers whose results are worse than allowed, counted over all workers. Without it: none. The names are Envoy's.
 ---@field panic_threshold? string When less of the endpoints are available, all are used. `0%`: never.
 ---@field pool? perigee.Upstream.Pool Idle connections kept for later requests.
@@ -176,10 +177,30 @@
 
 ---@class perigee.Upstream.Endpoint
 ---@field address string `host:port`, `[IPv6]:port` or `unix:/path`.
+---@field health? perigee.Upstream.Endpoint.Health Where this server is checked, if not where the others are.
 ---@field labels? table<string, string> Labels, for routes that ask for them: `{ version = "v2" }`.
 ---@field priority? integer Those of 0 get the requests; the next ones what they cannot take.
 ---@field weight? integer Share of the requests.
 ---@field zone? string Zone of the endpoint.
+
+---@class perigee.Upstream.Endpoint.Health
+---@field path? string http: path that is asked.
+---@field port? integer Port that is checked in the place of the one that requests go to.
+
+---@class perigee.Upstream.Health
+---@field expected? (integer|"2xx"|"3xx"|"4xx"|"5xx")[] http: statuses that are a success: numbers, and classes such as `"2xx"`. Default `{ 200 }`.
+---@field headers? table<string, string> http, grpc: headers that are sent. No place for secrets.
+---@field healthy? integer Successes in a row after which a server counts as such. The first check decides by itself.
+---@field host? string http, grpc: the host that is asked for. Without it: the name in `dns`, or the server's address.
+---@field initial? "healthy"|"unhealthy" What a server counts as that was never checked.
+---@field interval? string|number From the end of a check to the next one of the same server.
+---@field jitter? string Share of `interval` that is added at random, at most, so that proxies do not all ask at once.
+---@field path? string http: path that is asked, with its query. Default `"/"`.
+---@field port? integer Port that is checked in the place of the one that requests go to.
+---@field service? string grpc: the service whose state is asked for. Default `""`: the server as a whole.
+---@field timeout? string|number How long a check may take, the connection included.
+---@field type? "http"|"tcp"|"grpc" What is asked: `GET` of a path; a connection; `grpc.health.v1.Health/Check`. Over TLS if the upstream has it.
+---@field unhealthy? integer Failures in a row after which a server counts as such. The first check decides by itself.
 
 ---@class perigee.Upstream.Outlier
 ---@field always_eject_one_host? boolean One server may be ejected whatever `max_ejection_percent` says.
@@ -203,6 +224,7 @@
 ---@field success_rate_minimum_hosts? integer Servers with enough requests that are needed to compare success rates.
 ---@field success_rate_request_volume? integer Requests in an interval that are enough.
 ---@field success_rate_stdev_factor? integer A server is ejected when its success rate is below the mean less this many thousandths of the standard deviation.
+---@field successful_active_health_check_uneject_host? boolean A server whose check (`health`) succeeds is back at once.
 
 ---@class perigee.Upstream.Pool
 ---@field idle? string|number How long one is kept.
