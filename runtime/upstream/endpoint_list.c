@@ -204,21 +204,27 @@ struct peri_json *peri_endpoint_list_read(struct peri_slice text, char *problem,
     return sorted;
 }
 
-static int compare_texts(const void *a, const void *b)
+static int compare_items(const void *a, const void *b)
 {
-    return strcmp(a, b);
+    const struct peri_endpoint_item *left = a, *right = b;
+    int order = strcmp(left->address, right->address);
+    if (order == 0)
+        order = (int)left->priority - (int)right->priority;
+    return order != 0 ? order : (int)right->weight - (int)left->weight;
 }
 
-struct peri_json *peri_endpoint_list_make(char (*addresses)[PERI_ENDPOINT_LIST_TEXT], size_t count)
+struct peri_json *peri_endpoint_list_make(struct peri_endpoint_item *items, size_t count)
 {
     struct peri_json *list = peri_json_new_array();
-    qsort(addresses, count, sizeof(addresses[0]), compare_texts);
+    qsort(items, count, sizeof(*items), compare_items);
     for (size_t i = 0; list && i < count; i++) {
-        if (i > 0 && strcmp(addresses[i - 1], addresses[i]) == 0)
+        if (i > 0 && strcmp(items[i - 1].address, items[i].address) == 0)
             continue;
         struct peri_json *item = peri_json_new_object();
-        peri_json_set(item, "address", peri_json_new_string(peri_slice_from(addresses[i])));
-        peri_json_set(item, "weight", peri_json_new_integer(1));
+        peri_json_set(item, "address", peri_json_new_string(peri_slice_from(items[i].address)));
+        peri_json_set(item, "weight", peri_json_new_integer(items[i].weight));
+        if (items[i].priority > 0)
+            peri_json_set(item, "priority", peri_json_new_integer(items[i].priority));
         peri_json_append(list, item);
     }
     return list;

@@ -5,6 +5,7 @@
 #define PERI_UPSTREAM_ENDPOINT_LIST_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/slice.h"
 
@@ -18,7 +19,15 @@ struct peri_json;
 /// and `labels` (texts by name). Owned by the caller. NULL when it cannot be used: `problem` says why and where.
 struct peri_json *peri_endpoint_list_read(struct peri_slice text, char *problem, size_t size);
 
-/// The list of these addresses, each once, all of weight 1. Sorts them. NULL when out of memory.
-struct peri_json *peri_endpoint_list_make(char (*addresses)[PERI_ENDPOINT_LIST_TEXT], size_t count);
+/// An address that was found for an endpoint.
+struct peri_endpoint_item {
+    char address[PERI_ENDPOINT_LIST_TEXT];
+    uint16_t weight; ///< 1 or more
+    uint16_t priority;
+};
+
+/// The list of these endpoints, each address once: the one that is asked first, and of those the one of most weight. Sorts them. NULL
+/// when out of memory.
+struct peri_json *peri_endpoint_list_make(struct peri_endpoint_item *items, size_t count);
 
 #endif

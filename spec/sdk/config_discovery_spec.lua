@@ -40,6 +40,23 @@ describe("endpoints that are discovered", function()
         assert.is_truthy(refuse({ file = "a\0b" }):find("upstreams.u.file: has a zero byte", 1, true))
     end)
 
+    it("are those of a service, and none until it was looked up", function()
+        local upstream = accept { srv = "_http._tcp.Orders.internal." }
+        assert.are.same({ srv = "_http._tcp.orders.internal" }, upstream.discovery)
+        assert.is_nil(upstream.endpoints)
+        for _, name in ipairs { "orders.internal", "_http.orders", "_http._tcp", "_http._tcp.", "_a._tcp.a:80", "" } do
+            assert.is_truthy(refuse({ srv = name }):find("expected the name of SRV records", 1, true), name)
+        end
+    end)
+
+    it("need a name to verify behind a service", function()
+        local message = "upstreams.u.tls: which name is to be verified?"
+        assert.is_truthy(refuse({ srv = "_a._tcp.b", tls = {} }):find(message, 1, true))
+        accept { srv = "_a._tcp.b", tls = { sni = "b" } }
+        accept { srv = "_a._tcp.b", tls = { san = { "b" } } }
+        accept { srv = "_a._tcp.b", tls = { verify = false } }
+    end)
+
     it("leave the configured ones alone", function()
         assert.is_nil(accept({ endpoints = { "a:1" } }).discovery)
     end)

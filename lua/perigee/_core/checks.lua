@@ -162,6 +162,15 @@ function checks.dns(text)
     return nil
 end
 
+--- The name of a service in DNS: two labels that begin with "_", and a domain.
+function checks.srv(text)
+    local name = text:gsub("%.$", "")
+    if not address.is_name(name) or not name:find("^_[^.]+%._[^.]+%.") then
+        return 'expected the name of SRV records, such as "_http._tcp.orders.internal"'
+    end
+    return nil
+end
+
 --- A DNS server is asked for names, so it cannot be one.
 function checks.dns_server(text)
     local parts, message = address.parse_remote(text)

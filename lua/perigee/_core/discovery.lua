@@ -15,11 +15,20 @@ end
 
 --- Is the set of endpoints anything but what the configuration says?
 function discovery.is_used(upstream)
-    return upstream.file ~= nil or name_of(upstream) ~= nil
+    return upstream.file ~= nil or upstream.srv ~= nil or name_of(upstream) ~= nil
+end
+
+-- Behind an SRV record there are names that only DNS has vouched for, so a certificate must carry another one.
+local function check_tls(build, upstream, path)
+    local tls = upstream.tls
+    if upstream.srv and tls and tls.verify and not tls.sni and not tls.san then
+        build:error({ path[1], path[2], "tls" }, "which name is to be verified? With srv set tls.sni or tls.san")
+    end
 end
 
 --- Checks the validated upstream at `path`.
 function discovery.check(build, upstream, path)
+    check_tls(build, upstream, path)
     local balance = upstream.balance
     if not balance or not discovery.is_used(upstream) then
         return
@@ -38,6 +47,9 @@ function discovery.write(upstream)
     local name = name_of(upstream)
     if name then
         return { dns = address.format(name), host = name.host, port = name.port }
+    end
+    if upstream.srv then
+        return { srv = (upstream.srv:lower():gsub("%.$", "")) }
     end
     return upstream.file and { file = upstream.file }
 end

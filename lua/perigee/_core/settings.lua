@@ -183,7 +183,11 @@ local function upstream_fields()
             doc = "One `host:port`; all addresses of the name are servers, looked up again when their time (TTL) is "
                 .. "over.",
         },
-        srv = later "SRV record that names the servers.",
+        srv = {
+            type = "string", check = check.srv,
+            doc = "Name with SRV records, such as `_http._tcp.orders.internal`; all addresses of their targets are "
+                .. "servers, by priority and weight, looked up again when their time (TTL) is over.",
+        },
         file = {
             type = "string", min = 1, max = 1024, check = check.file_path,
             doc = "JSON file that lists the servers, read again when it changes. A relative path begins where "

@@ -149,6 +149,7 @@
 ---@field proxy_protocol? "v1"|"v2" Connections begin with a PROXY header of this version, which says who the client is. For tcp listeners only: those of requests are shared by clients.
 ---@field retries? perigee.Upstream.Retries Failed attempts are made again, on another server if there is one. Without it: only those that met a connection that was closing.
 ---@field slow_start? string|number Time in which an endpoint that is new or was away grows from 10 % to all of its weight. Without it: at once.
+---@field srv? string Name with SRV records, such as `_http._tcp.orders.internal`; all addresses of their targets are servers, by priority and weight, looked up again when their time (TTL) is over.
 ---@field timeouts? perigee.Upstream.Timeouts Timeouts towards the servers; `"0s"` switches one off.
 ---@field tls? perigee.Upstream.Tls TLS with the servers; `{}` is enough.
 ---@field zone? string Zone of this proxy, instead of the one at the top.
