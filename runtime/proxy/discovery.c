@@ -220,7 +220,10 @@ static const struct peri_discovery_source *find_source(const struct peri_json *d
     static const struct {
         const char *member;
         const struct peri_discovery_source *source;
-    } sources[] = {{"file", &peri_discovery_file}, {"srv", &peri_discovery_srv}, {"dns", &peri_discovery_dns}};
+    } sources[] = {{"file", &peri_discovery_file},
+                   {"srv", &peri_discovery_srv},
+                   {"http", &peri_discovery_http},
+                   {"dns", &peri_discovery_dns}};
     unsigned i = 0;
     while (i + 1 < PERI_COUNT(sources) && !peri_json_get(discovery, sources[i].member))
         i++;
@@ -296,11 +299,23 @@ void peri_discovery_start_all(struct peri_generation *generation)
     }
 }
 
-static void discovery_free(struct peri_discovery *d)
+static void discovery_stop(struct peri_discovery *d)
 {
     if (d->is_started)
         d->source->stop(d);
+    d->is_started = false;
     peri_timer_stop(&d->look);
+}
+
+void peri_discovery_stop_all(struct peri_generation *generation)
+{
+    for (struct peri_discovery *d = generation->discoveries; d; d = d->next)
+        discovery_stop(d);
+}
+
+static void discovery_free(struct peri_discovery *d)
+{
+    discovery_stop(d);
     peri_timer_stop(&d->free_retired);
     while (!peri_list_is_empty(&d->retired))
         retired_free(PERI_LIST_ITEM(d->retired.next, struct peri_discovery_set, link));

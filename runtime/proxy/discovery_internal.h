@@ -88,6 +88,7 @@ struct peri_discovery {
 extern const struct peri_discovery_source peri_discovery_dns;
 extern const struct peri_discovery_source peri_discovery_file;
 extern const struct peri_discovery_source peri_discovery_srv;
+extern const struct peri_discovery_source peri_discovery_http;
 
 /// Puts `endpoints` (a normalised list, taken; NULL when out of memory) in the place of the present set, unless they are the same.
 /// PERI_ERR_INVALID for an address that is malformed, PERI_ERR_LIMIT, PERI_ERR_NOMEM: the present set stays.

@@ -14,10 +14,16 @@ struct peri_json;
 #define PERI_ENDPOINT_LIST_MAX 1000              ///< endpoints of a list
 #define PERI_ENDPOINT_LIST_BYTES (1024u * 1024u) ///< of its text
 #define PERI_ENDPOINT_LIST_TEXT 64               ///< an IP address with its port
+#define PERI_ENDPOINT_LIST_ADDRESS 248           ///< bytes of an address
+#define PERI_ENDPOINT_LIST_LABELS 64             ///< labels of an endpoint
+#define PERI_ENDPOINT_LIST_LABEL 128             ///< bytes of a label's name, and of its value
 
 /// Reads a list: each item is "host:port", "unix:/path", or an object of `address`, `weight` (1 to 65535), `zone`, `priority` (0 to 15)
 /// and `labels` (texts by name). Owned by the caller. NULL when it cannot be used: `problem` says why and where.
 struct peri_json *peri_endpoint_list_read(struct peri_slice text, char *problem, size_t size);
+
+/// The same from a parsed text (taken).
+struct peri_json *peri_endpoint_list_take(struct peri_json *list, char *problem, size_t size);
 
 /// An address that was found for an endpoint.
 struct peri_endpoint_item {

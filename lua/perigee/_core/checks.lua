@@ -182,6 +182,24 @@ function checks.dns_server(text)
     return nil
 end
 
+--- A URL that is asked by the runtime itself.
+function checks.http_url(text)
+    local url = require("perigee.uri").parse(text)
+    if not url or url.scheme ~= "http" and url.scheme ~= "https" then
+        return 'expected a URL such as "http://127.0.0.1:8500/v1/health/service/users?passing"'
+    end
+    local port = url.port or 80
+    return select(2, address.parse_remote(url.host .. ":" .. string.format("%d", port)))
+end
+
+--- Header fields of a request that the runtime makes.
+function checks.fetch_header_name(text)
+    if FRAMING[text:lower()] or text:lower() == "host" or text:lower() == "expect" then
+        return "'" .. text:lower() .. "' is written by the proxy itself"
+    end
+    return checks.header_name(text)
+end
+
 function checks.file_path(text)
     return text:find("%z") and "has a zero byte" or nil
 end

@@ -7,6 +7,7 @@
 local address = require "perigee._core.address"
 local balance = require "perigee._core.balance"
 local check = require "perigee._core.checks"
+local discovery = require "perigee._core.discovery"
 local percent = require "perigee._core.percent"
 local resilience = require "perigee._core.resilience"
 local tcp_settings = require "perigee._core.tcp_settings"
@@ -193,7 +194,7 @@ local function upstream_fields()
             doc = "JSON file that lists the servers, read again when it changes. A relative path begins where "
                 .. "Perigee was started.",
         },
-        http = later "URL that lists the servers.",
+        http = discovery.http,
         protocol = {
             type = "string", enum = { "auto", "h1", "h2", "h2c" }, default = "auto",
             doc = "Protocol of the servers: HTTP/1.1, HTTP/2 over TLS, or HTTP/2 without TLS. `auto`: with TLS what "

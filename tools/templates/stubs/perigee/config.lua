@@ -142,6 +142,7 @@
 ---@field dns? string One `host:port`; all addresses of the name are servers, looked up again when their time (TTL) is over.
 ---@field endpoints? (perigee.Upstream.Endpoint|string)[] Addresses of the servers.
 ---@field file? string JSON file that lists the servers, read again when it changes. A relative path begins where Perigee was started.
+---@field http? perigee.Upstream.Http|string A server that lists the servers: as a list in JSON, or as Consul's health API does.
 ---@field outlier? perigee.Upstream.Outlier Ejection of servers whose results are worse than allowed, counted over all workers. Without it: none. The names are Envoy's.
 ---@field panic_threshold? string When less of the endpoints are available, all are used. `0%`: never.
 ---@field pool? perigee.Upstream.Pool Idle connections kept for later requests.
@@ -180,6 +181,23 @@
 ---@field priority? integer Those of 0 get the requests; the next ones what they cannot take.
 ---@field weight? integer Share of the requests.
 ---@field zone? string Zone of the endpoint.
+
+---@class perigee.Upstream.Http
+---@field headers? table<string, string> Header fields of the question, such as `X-Consul-Token`. Neither logged nor shown.
+---@field interval? string|number How long after an answer it is asked again, and up to a tenth more.
+---@field timeout? string|number For one answer.
+---@field tls? perigee.Upstream.Http.Tls TLS with the servers; `{}` is enough.
+---@field url string What is asked for, with GET: `http://` or `https://`, a host, a path, a query.
+---@field wait? string|number How long the server may keep a question until there is news (Consul's blocking queries). Without it, and while the answers have no `X-Consul-Index`: it is asked once an interval.
+
+---@class perigee.Upstream.Http.Tls
+---@field ca? string PEM file: whom the servers' certificates must come from. Without it: the system's authorities.
+---@field cert? string PEM file: the certificate to show when asked, then its chain.
+---@field key? string PEM file of its key.
+---@field min_version? "1.2"|"1.3" The oldest version that is spoken.
+---@field san? string[] Names (DNS or URI, such as a SPIFFE ID) of which the certificate must carry one, in place of `sni`.
+---@field sni? string Name that is asked for and expected. Without it: the host of the address.
+---@field verify? boolean `false`: believe any server. For tests only.
 
 ---@class perigee.Upstream.Outlier
 ---@field always_eject_one_host? boolean One server may be ejected whatever `max_ejection_percent` says.
