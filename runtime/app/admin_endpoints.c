@@ -111,13 +111,25 @@ static struct peri_json *view_breaker(const struct peri_shm *shm, int32_t row)
     return view;
 }
 
+// What is told of a source: not how it is asked, which may need credentials.
+static struct peri_json *view_source(const struct peri_json *discovery)
+{
+    struct peri_json *view = peri_json_new_object();
+    const struct peri_json *value;
+    struct peri_slice name;
+    for (void *cursor = NULL; peri_json_next(discovery, &cursor, &name, &value);)
+        if (peri_json_type(value) != PERI_JSON_OBJECT)
+            peri_json_set(view, name.ptr, peri_json_copy(value));
+    return view;
+}
+
 void peri_admin_set_endpoints(struct peri_json *view, struct peri_shm *shm, const struct peri_json *upstream)
 {
     int32_t row = peri_endpoints_find_upstream(shm, peri_json_get_string(upstream, "name"));
     const struct peri_json *discovery = peri_json_get(upstream, "discovery");
     struct peri_json *listed = discovery ? view_listed(shm, upstream, row) : NULL;
     if (discovery)
-        peri_json_set(view, "discovery", peri_json_copy(discovery));
+        peri_json_set(view, "discovery", view_source(discovery));
     if (peri_json_count(listed) > 0) {
         peri_json_set(view, "endpoints", listed);
     } else { // configured, or nothing was found yet

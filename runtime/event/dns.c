@@ -5,21 +5,17 @@
 //           -> stale or new: ask c-ares once; when it fails, the last good addresses serve on
 #include "event/dns.h"
 
-#include <ares.h>
 #include <arpa/inet.h>
 #include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/assert.h"
+#include "event/dns_internal.h"
 #include "event/loop_internal.h"
-#include "event/timer.h"
 
 #define PERI_DNS_NAMES 256
 #define PERI_DNS_NAME_MAX 253
-#define PERI_DNS_TTL_MIN_MS 1000
-#define PERI_DNS_TTL_MAX_MS 300000
-#define PERI_DNS_FAILURE_MS 1000
 #define PERI_DNS_TIMEOUT_MS 2000
 #define PERI_DNS_TRIES 2
 
@@ -44,19 +40,9 @@ struct dns_socket {
     int fd;
 };
 
-struct peri_dns {
-    struct peri_loop *loop;
-    ares_channel channel;
-    struct peri_timer timer;
-    struct peri_list entries;
-    unsigned entry_count;
-    struct peri_list sockets;
-    struct ares_addr_port_node *defaults; ///< servers of /etc/resolv.conf, owned
-};
-
 // ---- c-ares on the loop ----
 
-static void dns_arm(struct peri_dns *dns)
+void peri_dns_arm(struct peri_dns *dns)
 {
     struct timeval most = {.tv_sec = 1};
     struct timeval left;
@@ -69,7 +55,7 @@ static bool dns_is_asking(const struct peri_dns *dns)
     for (struct peri_list *link = dns->entries.next; link != &dns->entries; link = link->next)
         if (PERI_LIST_ITEM(link, struct dns_entry, link)->is_asking)
             return true;
-    return false;
+    return dns->service_count > 0;
 }
 
 static void on_timer(struct peri_timer *timer)
@@ -77,7 +63,7 @@ static void on_timer(struct peri_timer *timer)
     struct peri_dns *dns = PERI_CONTAINER(timer, struct peri_dns, timer);
     ares_process_fd(dns->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
     if (dns_is_asking(dns))
-        dns_arm(dns);
+        peri_dns_arm(dns);
 }
 
 static void on_socket_ready(uv_poll_t *poll, int status, int events)
@@ -276,7 +262,7 @@ static void entry_ask(struct dns_entry *entry)
 {
     struct ares_addrinfo_hints hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = ARES_AI_NOSORT};
     entry->is_asking = true;
-    dns_arm(entry->dns);
+    peri_dns_arm(entry->dns);
     ares_getaddrinfo(entry->dns->channel, entry->name, NULL, &hints, on_found, entry);
 }
 

@@ -215,13 +215,30 @@ void peri_discovery_look_in(struct peri_discovery *d, uint64_t ms)
 
 // ---- life
 
-static void set_source(struct peri_discovery *d)
+static const struct peri_discovery_source *find_source(const struct peri_json *discovery)
+{
+    static const struct {
+        const char *member;
+        const struct peri_discovery_source *source;
+    } sources[] = {{"file", &peri_discovery_file},
+                   {"srv", &peri_discovery_srv},
+                   {"http", &peri_discovery_http},
+                   {"dns", &peri_discovery_dns}};
+    unsigned i = 0;
+    while (i + 1 < PERI_COUNT(sources) && !peri_json_get(discovery, sources[i].member))
+        i++;
+    return sources[i].source;
+}
+
+static peri_err_t set_source(struct peri_discovery *d, struct peri_generation_builder *b)
 {
     const struct peri_json *discovery = peri_json_get(d->settings, "discovery");
     d->file.path = peri_json_get_string(discovery, "file");
     d->name.host = peri_json_get_string(discovery, "host");
     d->name.port = (uint16_t)peri_json_get_integer(discovery, "port", 0);
-    d->source = d->file.path.len > 0 ? &peri_discovery_file : &peri_discovery_dns;
+    d->source = find_source(discovery);
+    peri_timer_init(&d->look, d->source->on_look);
+    return d->source->open ? d->source->open(d, b, discovery) : PERI_OK;
 }
 
 peri_err_t peri_discovery_add(struct peri_generation_builder *b, uint32_t index, const struct peri_json *json,
@@ -253,15 +270,17 @@ peri_err_t peri_discovery_add(struct peri_generation_builder *b, uint32_t index,
     peri_timer_init(&d->free_retired, on_free_retired);
     if (d->pool.tls)
         peri_tls_client_ref(d->pool.tls);
-    set_source(d);
-    peri_timer_init(&d->look, d->source->on_look);
-    return PERI_OK;
+    return set_source(d, b);
 }
 
 static bool is_same_source(const struct peri_discovery *a, const struct peri_discovery *b)
 {
-    return a->source == b->source && a->name.port == b->name.port && peri_slice_eq(a->name.host, b->name.host) &&
-           peri_slice_eq(a->file.path, b->file.path) && peri_slice_eq(a->set->upstream->name, b->set->upstream->name);
+    char *left = peri_json_format(peri_json_get(a->settings, "discovery"), false);
+    char *right = peri_json_format(peri_json_get(b->settings, "discovery"), false);
+    bool is_same = left && right && strcmp(left, right) == 0;
+    free(left);
+    free(right);
+    return is_same && peri_slice_eq(a->set->upstream->name, b->set->upstream->name);
 }
 
 void peri_discovery_inherit(struct peri_generation *generation, const struct peri_generation *old)
@@ -280,15 +299,29 @@ void peri_discovery_start_all(struct peri_generation *generation)
     }
 }
 
-static void discovery_free(struct peri_discovery *d)
+static void discovery_stop(struct peri_discovery *d)
 {
     if (d->is_started)
         d->source->stop(d);
+    d->is_started = false;
     peri_timer_stop(&d->look);
+}
+
+void peri_discovery_stop_all(struct peri_generation *generation)
+{
+    for (struct peri_discovery *d = generation->discoveries; d; d = d->next)
+        discovery_stop(d);
+}
+
+static void discovery_free(struct peri_discovery *d)
+{
+    discovery_stop(d);
     peri_timer_stop(&d->free_retired);
     while (!peri_list_is_empty(&d->retired))
         retired_free(PERI_LIST_ITEM(d->retired.next, struct peri_discovery_set, link));
     drop_rows(d, &d->rows);
+    if (d->source->close)
+        d->source->close(d);
     set_free(d->set);
     peri_tls_client_unref(d->pool.tls);
     peri_json_free(d->settings);

@@ -10,9 +10,8 @@
 #include "codec/json.h"
 #include "proxy/discovery_internal.h"
 #include "proxy/server_internal.h"
-#include "upstream/endpoint_list.h"
 
-static bool format_address(const struct sockaddr_storage *address, uint16_t port, char text[PERI_ENDPOINT_LIST_TEXT])
+bool peri_discovery_format(const struct sockaddr_storage *address, uint16_t port, char text[PERI_ENDPOINT_LIST_TEXT])
 {
     char ip[INET6_ADDRSTRLEN];
     bool is_v6 = address->ss_family == AF_INET6;
@@ -27,12 +26,14 @@ static bool format_address(const struct sockaddr_storage *address, uint16_t port
 static struct peri_json *list_family(const struct sockaddr_storage *addresses, unsigned count, uint16_t port,
                                      sa_family_t family)
 {
-    char texts[PERI_DNS_ADDRESSES][PERI_ENDPOINT_LIST_TEXT];
+    struct peri_endpoint_item items[PERI_DNS_ADDRESSES];
     unsigned found = 0;
-    for (unsigned i = 0; i < count; i++)
+    for (unsigned i = 0; i < count; i++) {
+        items[found] = (struct peri_endpoint_item){.weight = 1};
         if (addresses[i].ss_family == family)
-            found += format_address(&addresses[i], port, texts[found]);
-    return peri_endpoint_list_make(texts, found);
+            found += peri_discovery_format(&addresses[i], port, items[found].address);
+    }
+    return peri_endpoint_list_make(items, found);
 }
 
 static void on_found(struct peri_dns_query *query, peri_err_t err, const struct sockaddr_storage *addresses,

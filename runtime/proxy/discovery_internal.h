@@ -13,16 +13,21 @@
 #include "event/dns.h"
 #include "event/timer.h"
 #include "proxy/discovery.h"
+#include "upstream/endpoint_list.h"
 #include "upstream/pool.h"
 
 struct peri_discovery;
+struct peri_generation_builder;
 struct peri_metrics_page;
 struct peri_shm;
 struct peri_upstream;
 struct peri_watch;
 
-/// Where sets come from.
+/// Where sets come from. A source without `open` keeps nothing beyond what struct peri_discovery has for it.
 struct peri_discovery_source {
+    /// Makes d->state from `settings`, the "discovery" of the upstream, while the generation is built. Errors as peri_discovery_add.
+    peri_err_t (*open)(struct peri_discovery *d, struct peri_generation_builder *b, const struct peri_json *settings);
+    void (*close)(struct peri_discovery *d); ///< frees d->state; after `stop`
     void (*start)(struct peri_discovery *d);
     void (*on_look)(struct peri_timer *timer); ///< of peri_discovery.look
     void (*stop)(struct peri_discovery *d);    ///< after start, once
@@ -72,6 +77,7 @@ struct peri_discovery {
     const struct peri_discovery_source *source;
     struct peri_discovery_name name;
     struct peri_discovery_file file;
+    void *state;            ///< of other sources, owned
     struct peri_timer look; ///< the next one
     struct peri_timer free_retired;
     uint64_t random;
@@ -81,10 +87,15 @@ struct peri_discovery {
 
 extern const struct peri_discovery_source peri_discovery_dns;
 extern const struct peri_discovery_source peri_discovery_file;
+extern const struct peri_discovery_source peri_discovery_srv;
+extern const struct peri_discovery_source peri_discovery_http;
 
 /// Puts `endpoints` (a normalised list, taken; NULL when out of memory) in the place of the present set, unless they are the same.
 /// PERI_ERR_INVALID for an address that is malformed, PERI_ERR_LIMIT, PERI_ERR_NOMEM: the present set stays.
 peri_err_t peri_discovery_put(struct peri_discovery *d, struct peri_json *endpoints);
+
+/// Writes an IP address with a port in the form of the configuration. False for other families.
+bool peri_discovery_format(const struct sockaddr_storage *address, uint16_t port, char text[PERI_ENDPOINT_LIST_TEXT]);
 
 /// A look failed: logs why, unless the one before failed too. With NULL: it did not.
 void peri_discovery_note(struct peri_discovery *d, const char *problem);

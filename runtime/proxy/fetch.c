@@ -240,12 +240,19 @@ static struct peri_fetch *fetch_new(struct peri_server *server, const struct per
 
 struct peri_fetch *peri_fetch_start(struct peri_fetch_request *request, peri_err_t *err)
 {
+    return peri_fetch_start_at(request, NULL, err);
+}
+
+struct peri_fetch *peri_fetch_start_at(struct peri_fetch_request *request, struct peri_upstream *upstream,
+                                       peri_err_t *err)
+{
     struct peri_generation *generation = request->generation;
     struct peri_server *server = generation->server;
     struct peri_url url;
     struct peri_fetch *fetch = fetch_new(server, request);
     *err = fetch ? read_request(fetch->x, request, &url) : PERI_ERR_NOMEM;
-    struct peri_upstream *upstream = *err == PERI_OK ? find_upstream(generation, &fetch->x->arena, &url) : NULL;
+    if (*err == PERI_OK && !upstream)
+        upstream = find_upstream(generation, &fetch->x->arena, &url);
     if (*err == PERI_OK && !upstream)
         *err = PERI_ERR_NOT_FOUND;
     if (*err != PERI_OK) {

@@ -125,8 +125,10 @@ const char *peri_server_config(const struct peri_server *server)
 void peri_server_drop(struct peri_server *server)
 {
     server->canary.share = 0;
-    if (server->candidate)
+    if (server->candidate) {
+        peri_discovery_stop_all(server->candidate);
         peri_generation_unref(server->candidate);
+    }
     server->candidate = NULL;
 }
 
@@ -166,8 +168,10 @@ void peri_server_switch(struct peri_server *server)
     peri_listeners_apply(server, config);
     peri_json_free(config);
     peri_keeper_set(server->keeper, server->current->upstreams, server->current->upstream_count);
-    if (old)
-        peri_generation_unref(old);
+    if (!old)
+        return;
+    peri_discovery_stop_all(old);
+    peri_generation_unref(old);
 }
 
 uint64_t peri_server_lua_bytes(const struct peri_server *server)

@@ -13,9 +13,7 @@
 #include "event/dns.h"
 #include "upstream/endpoint.h"
 
-#define ADDRESS_MAX 248
-#define TEXT_MAX 128
-#define LABELS_MAX 64
+#define TEXT_MAX PERI_ENDPOINT_LIST_LABEL
 
 struct reader {
     char *problem;
@@ -78,7 +76,7 @@ static bool check_labels(const struct reader *r, const struct peri_json *labels)
 {
     const struct peri_json *value;
     struct peri_slice name;
-    if (peri_json_type(labels) != PERI_JSON_OBJECT || peri_json_count(labels) > LABELS_MAX)
+    if (peri_json_type(labels) != PERI_JSON_OBJECT || peri_json_count(labels) > PERI_ENDPOINT_LIST_LABELS)
         return refuse(r, "labels", "expected an object of at most 64 texts");
     for (void *cursor = NULL; peri_json_next(labels, &cursor, &name, &value);)
         if (name.len == 0 || name.len > TEXT_MAX || !is_text(value, TEXT_MAX))
@@ -118,7 +116,7 @@ static bool check_item(const struct reader *r, const struct peri_json *item)
     struct peri_slice name;
     bool is_object = peri_json_type(item) == PERI_JSON_OBJECT;
     const struct peri_json *address = is_object ? peri_json_get(item, "address") : item;
-    if (!is_text(address, ADDRESS_MAX) || !is_address(peri_json_string(address)))
+    if (!is_text(address, PERI_ENDPOINT_LIST_ADDRESS) || !is_address(peri_json_string(address)))
         return refuse(r, "", "expected \"host:port\" or \"unix:/path\", or an object with such an address");
     for (void *cursor = NULL; is_object && peri_json_next(item, &cursor, &name, &value);)
         if (!check_member(r, name, value))
@@ -187,11 +185,14 @@ static struct peri_json *sort(const struct peri_json *list, struct reader *r)
 
 struct peri_json *peri_endpoint_list_read(struct peri_slice text, char *problem, size_t size)
 {
-    struct reader r = {.problem = problem, .size = size, .index = 1};
     struct peri_json *list = peri_json_parse(text, false, problem, size);
+    return list ? peri_endpoint_list_take(list, problem, size) : NULL;
+}
+
+struct peri_json *peri_endpoint_list_take(struct peri_json *list, char *problem, size_t size)
+{
+    struct reader r = {.problem = problem, .size = size, .index = 1};
     struct peri_json *sorted = NULL;
-    if (!list)
-        return NULL;
     size_t count = peri_json_count(list);
     bool is_good = peri_json_type(list) == PERI_JSON_ARRAY && count <= PERI_ENDPOINT_LIST_MAX;
     if (!is_good)
@@ -204,21 +205,27 @@ struct peri_json *peri_endpoint_list_read(struct peri_slice text, char *problem,
     return sorted;
 }
 
-static int compare_texts(const void *a, const void *b)
+static int compare_items(const void *a, const void *b)
 {
-    return strcmp(a, b);
+    const struct peri_endpoint_item *left = a, *right = b;
+    int order = strcmp(left->address, right->address);
+    if (order == 0)
+        order = (int)left->priority - (int)right->priority;
+    return order != 0 ? order : (int)right->weight - (int)left->weight;
 }
 
-struct peri_json *peri_endpoint_list_make(char (*addresses)[PERI_ENDPOINT_LIST_TEXT], size_t count)
+struct peri_json *peri_endpoint_list_make(struct peri_endpoint_item *items, size_t count)
 {
     struct peri_json *list = peri_json_new_array();
-    qsort(addresses, count, sizeof(addresses[0]), compare_texts);
+    qsort(items, count, sizeof(*items), compare_items);
     for (size_t i = 0; list && i < count; i++) {
-        if (i > 0 && strcmp(addresses[i - 1], addresses[i]) == 0)
+        if (i > 0 && strcmp(items[i - 1].address, items[i].address) == 0)
             continue;
         struct peri_json *item = peri_json_new_object();
-        peri_json_set(item, "address", peri_json_new_string(peri_slice_from(addresses[i])));
-        peri_json_set(item, "weight", peri_json_new_integer(1));
+        peri_json_set(item, "address", peri_json_new_string(peri_slice_from(items[i].address)));
+        peri_json_set(item, "weight", peri_json_new_integer(items[i].weight));
+        if (items[i].priority > 0)
+            peri_json_set(item, "priority", peri_json_new_integer(items[i].priority));
         peri_json_append(list, item);
     }
     return list;

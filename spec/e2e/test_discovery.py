@@ -13,65 +13,21 @@ import threading
 import pytest
 
 from support import wait
+from support.discovery import answer_as, config, endpoints, two_on_one_port, wait_answers, wait_endpoints, who_answers
 from support.gateway import Gateway
 from support.upstream import Upstream, free_address
-
-CONFIG = """
-return {
-  admin = "unix:$dir/admin.sock",
-  access_log = "off",
-  workers = 2,
-  DNS
-  listeners = { { address = "127.0.0.1:0" } },
-  upstreams = { orders = { SOURCE, balance = "BALANCE" } },
-  routes = { { match = {}, upstream = "orders" } },
-}
-"""
 
 DNSMASQ = shutil.which("dnsmasq", path=os.environ.get("PATH", "") + ":/usr/sbin")
 
 
-def config(source, dns="", balance="round_robin"):
-    return CONFIG.replace("SOURCE", source).replace("DNS", dns).replace("BALANCE", balance)
-
-
-def endpoints(gateway):
-    upstream, = gateway.ask_json("/upstreams")
-    return sorted(endpoint["address"] for endpoint in upstream["endpoints"])
-
-
-def wait_endpoints(gateway, *addresses):
-    wait.until(lambda: endpoints(gateway) == sorted(addresses), f"the endpoints are {addresses}")
-
-
-def who_answers(gateway, requests=12):
-    answers = [gateway.get("/") for _ in range(requests)]
-    assert {answer.status for answer in answers} == {200}
-    return {answer.headers.get("x-upstream") for answer in answers}
-
-
-def answer_as(name):
-    def answer(wire, request):
-        wire.read_request_body(request)
-        wire.respond(200, [("x-upstream", name)], b"here")
-    return answer
-
-
-@contextlib.contextmanager
-def two_on_one_port():
-    """Two servers, a on 127.0.0.1 and b on 127.0.0.2, with the same port: what addresses of one name lead to."""
-    with Upstream("a", answer=answer_as("a")) as a:
-        port = a.address.rsplit(":", 1)[1]
-        with Upstream("b", address="127.0.0.2:" + port, answer=answer_as("b")) as b:
-            yield a, b, port
-
-
 class Dns:
-    """dnsmasq with records that tests change; its answers may be used for one second."""
+    """dnsmasq with records that tests change; its answers may be used for one second. `options` are more of its own."""
 
-    def __init__(self, folder, *addresses):
+    def __init__(self, folder, *addresses, options=()):
         self.address = free_address()
         self.hosts = folder / "hosts"
+        self.log = folder / "dns.log"
+        self.options = options
         self.process = None
         self.write(*addresses)
         self.start()
@@ -83,7 +39,8 @@ class Dns:
         self.process = subprocess.Popen([
             DNSMASQ, "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--no-poll", "--user=",
             "--group=", "--pid-file=", "--listen-address=127.0.0.1", "--bind-interfaces", "--local=/internal/",
-            "--local-ttl=1", "--port=" + self.address.rsplit(":", 1)[1], f"--addn-hosts={self.hosts}"])
+            "--local-ttl=1", "--port=" + self.address.rsplit(":", 1)[1], f"--addn-hosts={self.hosts}", "--log-queries",
+            f"--log-facility={self.log}", *self.options])
         wait.until(self.is_listening, "dnsmasq listens")
 
     def is_listening(self):
@@ -94,6 +51,14 @@ class Dns:
     def set(self, *addresses):
         self.write(*addresses)
         self.process.send_signal(signal.SIGHUP)
+
+    def restart(self, *options):
+        self.stop()
+        self.options = options
+        self.start()
+
+    def asked(self, question):
+        return self.log.read_text().count(f"query[{question}]")
 
     def stop(self):
         if self.process:
@@ -175,6 +140,91 @@ def test_endpoints_that_were_found_are_there_after_a_reload_without_the_server(d
         gateway.reload()
         assert endpoints(gateway) == [a.address]
         assert who_answers(gateway) == {"a"}
+
+
+# ---- services
+
+SERVICE = "_http._tcp.orders.internal"
+
+
+def record(port, target="a.internal", priority=0, weight=0):
+    return f"--srv-host={SERVICE},{target},{port},{priority},{weight}"
+
+
+A, B = "--host-record=a.internal,127.0.0.1,1", "--host-record=b.internal,127.0.0.2,1"
+
+
+@pytest.fixture
+def service(tmp_path):
+    server = Dns(tmp_path)
+    yield server
+    server.stop()
+
+
+def serving_service(service):
+    return Gateway(config(f'srv = "{SERVICE}"', f'dns = {{ servers = {{ "{service.address}" }} }},'))
+
+
+def test_the_targets_of_a_service_are_endpoints_with_their_weights_and_priorities(service):
+    with two_on_one_port() as (a, b, port), serving_service(service) as gateway:
+        assert gateway.get("/").status == 503
+        service.restart(A, B, record(port, weight=7), record(port, "b.internal", priority=5))
+        wait_endpoints(gateway, a.address, b.address)
+        upstream, = gateway.ask_json("/upstreams")
+        assert {e["address"]: e["weight"] for e in upstream["endpoints"]} == {a.address: 7, b.address: 1}
+        assert upstream["discovery"] == {"srv": SERVICE}
+        wait_answers(gateway, "a")
+        service.restart(A, B, record(port, priority=9), record(port, "b.internal", priority=5))
+        wait_answers(gateway, "b")
+
+
+def test_targets_that_come_and_go_change_the_endpoints_when_their_time_is_over(service):
+    with two_on_one_port() as (a, b, port), serving_service(service) as gateway:
+        service.restart(A, record(port))
+        wait_endpoints(gateway, a.address)
+        service.restart(A, B, record(port), record(port, "b.internal"))
+        wait_endpoints(gateway, a.address, b.address)
+        wait_answers(gateway, "a", "b")
+        service.restart(A, "--host-record=b.internal,127.0.0.3,1", record(port, "b.internal"))
+        wait_endpoints(gateway, "127.0.0.3:" + port)
+
+
+def test_an_address_is_not_asked_for_again_before_its_time_is_over(service):
+    with two_on_one_port() as (a, _, port), serving_service(service) as gateway:
+        service.restart("--host-record=a.internal,127.0.0.1,300", record(port))
+        wait.until(lambda: service.asked("A") >= 2, "both workers asked for the address")
+        wait_answers(gateway, "a")
+        service.restart("--host-record=a.internal,127.0.0.2,300", record(port))
+        before = service.asked("SRV")
+        wait.until(lambda: service.asked("SRV") >= before + 6, "both workers asked for the records several times")
+        assert endpoints(gateway) == [a.address]
+
+
+def test_the_targets_stay_while_the_server_fails_or_does_not_know_the_service(service):
+    with two_on_one_port() as (a, b, port), serving_service(service) as gateway:
+        service.restart(A, record(port))
+        wait_answers(gateway, "a")
+        service.stop()
+        with failing_dns(service.address) as asked:
+            wait.until(lambda: len(asked) >= 8, "the failing server was asked several times")
+            assert endpoints(gateway) == [a.address]
+            assert who_answers(gateway) == {"a"}
+        assert "the endpoints stay as they are" in gateway.errors
+        service.restart(A)
+        before = service.asked("SRV")
+        wait.until(lambda: service.asked("SRV") >= before + 6, "the name does not exist")
+        assert who_answers(gateway) == {"a"}
+        service.restart(B, record(port, "b.internal"))
+        wait_endpoints(gateway, b.address)
+        wait.until(lambda: "the endpoints can be found again" in gateway.errors, "the log says so")
+
+
+def test_a_service_that_is_said_not_to_be_there_has_no_endpoints(service):
+    with two_on_one_port() as (a, _, port), serving_service(service) as gateway:
+        service.restart(A, record(port))
+        wait_answers(gateway, "a")
+        service.restart(f"--srv-host={SERVICE}")
+        wait.until(lambda: {gateway.get("/").status for _ in range(8)} == {503}, "nobody is asked")
 
 
 # ---- files

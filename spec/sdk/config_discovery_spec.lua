@@ -40,6 +40,65 @@ describe("endpoints that are discovered", function()
         assert.is_truthy(refuse({ file = "a\0b" }):find("upstreams.u.file: has a zero byte", 1, true))
     end)
 
+    it("are those of a service, and none until it was looked up", function()
+        local upstream = accept { srv = "_http._tcp.Orders.internal." }
+        assert.are.same({ srv = "_http._tcp.orders.internal" }, upstream.discovery)
+        assert.is_nil(upstream.endpoints)
+        for _, name in ipairs { "orders.internal", "_http.orders", "_http._tcp", "_http._tcp.", "_a._tcp.a:80", "" } do
+            assert.is_truthy(refuse({ srv = name }):find("expected the name of SRV records", 1, true), name)
+        end
+    end)
+
+    it("need a name to verify behind a service", function()
+        local message = "upstreams.u.tls: which name is to be verified?"
+        assert.is_truthy(refuse({ srv = "_a._tcp.b", tls = {} }):find(message, 1, true))
+        accept { srv = "_a._tcp.b", tls = { sni = "b" } }
+        accept { srv = "_a._tcp.b", tls = { san = { "b" } } }
+        accept { srv = "_a._tcp.b", tls = { verify = false } }
+    end)
+
+    it("are those that a server lists, which is asked as the URL says", function()
+        local upstream = accept { http = "http://Consul.internal/v1/health/service/users?passing" }
+        assert.are.same({
+            http = "http://consul.internal/v1/health/service/users",
+            poll = {
+                address = "consul.internal:80", url = "http://consul.internal/v1/health/service/users?passing",
+                interval_ms = 10000, timeout_ms = 5000,
+            },
+        }, upstream.discovery)
+        assert.is_nil(upstream.endpoints)
+        upstream = accept {
+            http = {
+                url = "https://[::1]:8501/a", interval = "1s", timeout = "2s", wait = "5m", tls = { ca = "ca.pem" },
+                headers = { ["X-Consul-Token"] = "t" },
+            },
+        }
+        assert.are.same({
+            http = "https://[::1]:8501/a",
+            poll = {
+                address = "[::1]:8501", url = "http://[::1]:8501/a",
+                interval_ms = 1000, timeout_ms = 2000, wait_ms = 300000,
+                tls = { ca = "ca.pem", verify = true, min_version = "1.2" }, headers = { ["X-Consul-Token"] = "t" },
+            },
+        }, upstream.discovery)
+        assert.is_true(accept({ http = "https://a/b" }).discovery.poll.tls.verify)
+        assert.are.equal("a:443", accept({ http = "https://a/b" }).discovery.poll.address)
+    end)
+
+    it("are asked for with a URL and headers that the runtime can send", function()
+        for _, url in ipairs { "", "a", "/a", "ftp://a/", "http://", "http://a b/", "http://user@a/", "http://a/#b" } do
+            local message = refuse { http = url }
+            assert.is_truthy(message:find("upstreams.u.http.url: ", 1, true), message)
+        end
+        local message = refuse { http = { url = "http://a/", headers = { Host = "b" } } }
+        assert.is_truthy(message:find("'host' is written by the proxy itself", 1, true), message)
+        message = refuse { http = { url = "http://a/", headers = { token = "secret\n" } } }
+        assert.is_truthy(message:find("no control characters", 1, true), message)
+        assert.is_nil(message:find("secret", 1, true))
+        message = refuse { http = { url = "http://a/", tls = {} } }
+        assert.are.equal('upstreams.u.http.tls: is for URLs that begin with "https:"', message)
+    end)
+
     it("leave the configured ones alone", function()
         assert.is_nil(accept({ endpoints = { "a:1" } }).discovery)
     end)

@@ -176,7 +176,7 @@ describe("a configuration", function()
 
     it("says of settings of later versions that they are not supported yet", function()
         for _, case in ipairs {
-            { { upstreams = { u = { srv = "_a._tcp.b" } } }, "upstreams.u.srv" },
+            { { upstreams = { u = { dns = "a:1", hedge = { after = "50ms" } } } }, "upstreams.u.hedge" },
         } do
             local message = refuse(case[1])
             assert.are.equal(case[2] .. ":", message:match("^%S+"))
@@ -354,7 +354,7 @@ describe("the upstreams", function()
 
     it("have exactly one source of endpoints", function()
         assert_refused({ upstreams = { u = {} } },
-            "upstreams.u: needs exactly one of 'endpoints', 'dns', 'file'; found none of them")
+            "upstreams.u: needs exactly one of 'endpoints', 'dns', 'srv', 'file', 'http'; found none of them")
         assert_refused({ upstreams = { u = { dns = "a:1", endpoints = { "a:1" } } } }, "found 'endpoints' and 'dns'")
     end)
 

@@ -198,7 +198,7 @@ end
 --- Has any endpoint of the upstream all of `labels`? True for endpoints that are not known yet.
 function balance.has_endpoint(upstream, labels)
     if not upstream.endpoints then
-        return upstream.dns == nil
+        return upstream.dns == nil and upstream.srv == nil
     end
     for _, endpoint in ipairs(upstream.endpoints) do
         local has_all = endpoint ~= false

@@ -163,6 +163,15 @@ function checks.dns(text)
     return nil
 end
 
+--- The name of a service in DNS: two labels that begin with "_", and a domain.
+function checks.srv(text)
+    local name = text:gsub("%.$", "")
+    if not address.is_name(name) or not name:find("^_[^.]+%._[^.]+%.") then
+        return 'expected the name of SRV records, such as "_http._tcp.orders.internal"'
+    end
+    return nil
+end
+
 --- A DNS server is asked for names, so it cannot be one.
 function checks.dns_server(text)
     local parts, message = address.parse_remote(text)
@@ -172,6 +181,24 @@ function checks.dns_server(text)
         return 'expected an IP address and a port, such as "10.0.0.2:53"'
     end
     return nil
+end
+
+--- A URL that is asked by the runtime itself.
+function checks.http_url(text)
+    local url = require("perigee.uri").parse(text)
+    if not url or url.scheme ~= "http" and url.scheme ~= "https" then
+        return 'expected a URL such as "http://127.0.0.1:8500/v1/health/service/users?passing"'
+    end
+    local port = url.port or 80
+    return select(2, address.parse_remote(url.host .. ":" .. string.format("%d", port)))
+end
+
+--- Header fields of a request that the runtime makes.
+function checks.fetch_header_name(text)
+    if FRAMING[text:lower()] or text:lower() == "host" or text:lower() == "expect" then
+        return "'" .. text:lower() .. "' is written by the proxy itself"
+    end
+    return checks.header_name(text)
 end
 
 function checks.file_path(text)

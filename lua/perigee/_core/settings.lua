@@ -7,6 +7,7 @@
 local address = require "perigee._core.address"
 local balance = require "perigee._core.balance"
 local check = require "perigee._core.checks"
+local discovery = require "perigee._core.discovery"
 local health = require "perigee._core.health"
 local percent = require "perigee._core.percent"
 local resilience = require "perigee._core.resilience"
@@ -185,13 +186,17 @@ local function upstream_fields()
             doc = "One `host:port`; all addresses of the name are servers, looked up again when their time (TTL) is "
                 .. "over.",
         },
-        srv = later "SRV record that names the servers.",
+        srv = {
+            type = "string", check = check.srv,
+            doc = "Name with SRV records, such as `_http._tcp.orders.internal`; all addresses of their targets are "
+                .. "servers, by priority and weight, looked up again when their time (TTL) is over.",
+        },
         file = {
             type = "string", min = 1, max = 1024, check = check.file_path,
             doc = "JSON file that lists the servers, read again when it changes. A relative path begins where "
                 .. "Perigee was started.",
         },
-        http = later "URL that lists the servers.",
+        http = discovery.http,
         protocol = {
             type = "string", enum = { "auto", "h1", "h2", "h2c" }, default = "auto",
             doc = "Protocol of the servers: HTTP/1.1, HTTP/2 over TLS, or HTTP/2 without TLS. `auto`: with TLS what "

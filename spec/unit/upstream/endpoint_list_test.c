@@ -101,14 +101,15 @@ static void refuses_what_is_no_list_or_too_long(void **state)
     assert_refuses("[\"a:1\", \"b:1\", \"a:1\"]", "a:1 is there twice");
 }
 
-static void makes_lists_of_addresses_that_are_there_once(void **state)
+static void makes_lists_of_addresses_that_are_there_once_where_they_are_asked_first(void **state)
 {
     (void)state;
-    char addresses[3][PERI_ENDPOINT_LIST_TEXT] = {"10.0.0.2:80", "10.0.0.1:80", "10.0.0.2:80"};
-    struct peri_json *list = peri_endpoint_list_make(addresses, 3);
+    struct peri_endpoint_item items[] = {
+        {"10.0.0.2:80", 1, 0}, {"10.0.0.1:80", 5, 1}, {"10.0.0.1:80", 9, 2}, {"10.0.0.1:80", 7, 1}};
+    struct peri_json *list = peri_endpoint_list_make(items, 4);
     char *written = peri_json_format(list, false);
-    assert_string_equal(written,
-                        "[{\"address\":\"10.0.0.1:80\",\"weight\":1},{\"address\":\"10.0.0.2:80\",\"weight\":1}]");
+    assert_string_equal(written, "[{\"address\":\"10.0.0.1:80\",\"weight\":7,\"priority\":1},"
+                                 "{\"address\":\"10.0.0.2:80\",\"weight\":1}]");
     free(written);
     peri_json_free(list);
 }
@@ -121,7 +122,7 @@ int main(void)
         cmocka_unit_test(refuses_the_whole_list_for_one_bad_item),
         cmocka_unit_test(says_which_member_is_wrong),
         cmocka_unit_test(refuses_what_is_no_list_or_too_long),
-        cmocka_unit_test(makes_lists_of_addresses_that_are_there_once),
+        cmocka_unit_test(makes_lists_of_addresses_that_are_there_once_where_they_are_asked_first),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -144,6 +144,7 @@
 ---@field endpoints? (perigee.Upstream.Endpoint|string)[] Addresses of the servers.
 ---@field file? string JSON file that lists the servers, read again when it changes. A relative path begins where Perigee was started.
 ---@field health? perigee.Upstream.Health Servers are asked in intervals how they are; those that are not well get no requests. One process of a host asks for all workers. Without it: nobody asks.
+---@field http? perigee.Upstream.Http|string A server that lists the servers: as a list in JSON, or as Consul's health API does.
 ---@field outlier? perigee.Upstream.Outlier Ejection of servers whose results are worse than allowed, counted over all workers. Without it: none. The names are Envoy's.
 ---@field panic_threshold? string When less of the endpoints are available, all are used. `0%`: never.
 ---@field pool? perigee.Upstream.Pool Idle connections kept for later requests.
@@ -151,6 +152,7 @@
 ---@field proxy_protocol? "v1"|"v2" Connections begin with a PROXY header of this version, which says who the client is. For tcp listeners only: those of requests are shared by clients.
 ---@field retries? perigee.Upstream.Retries Failed attempts are made again, on another server if there is one. Without it: only those that met a connection that was closing.
 ---@field slow_start? string|number Time in which an endpoint that is new or was away grows from 10 % to all of its weight. Without it: at once.
+---@field srv? string Name with SRV records, such as `_http._tcp.orders.internal`; all addresses of their targets are servers, by priority and weight, looked up again when their time (TTL) is over.
 ---@field timeouts? perigee.Upstream.Timeouts Timeouts towards the servers; `"0s"` switches one off.
 ---@field tls? perigee.Upstream.Tls TLS with the servers; `{}` is enough.
 ---@field zone? string Zone of this proxy, instead of the one at the top.
@@ -201,6 +203,23 @@
 ---@field timeout? string|number How long a check may take, the connection included.
 ---@field type? "http"|"tcp"|"grpc" What is asked: `GET` of a path; a connection; `grpc.health.v1.Health/Check`. Over TLS if the upstream has it.
 ---@field unhealthy? integer Failures in a row after which a server counts as such. The first check decides by itself.
+
+---@class perigee.Upstream.Http
+---@field headers? table<string, string> Header fields of the question, such as `X-Consul-Token`. Neither logged nor shown.
+---@field interval? string|number How long after an answer it is asked again, and up to a tenth more.
+---@field timeout? string|number For one answer.
+---@field tls? perigee.Upstream.Http.Tls TLS with the servers; `{}` is enough.
+---@field url string What is asked for, with GET: `http://` or `https://`, a host, a path, a query.
+---@field wait? string|number How long the server may keep a question until there is news (Consul's blocking queries). Without it, and while the answers have no `X-Consul-Index`: it is asked once an interval.
+
+---@class perigee.Upstream.Http.Tls
+---@field ca? string PEM file: whom the servers' certificates must come from. Without it: the system's authorities.
+---@field cert? string PEM file: the certificate to show when asked, then its chain.
+---@field key? string PEM file of its key.
+---@field min_version? "1.2"|"1.3" The oldest version that is spoken.
+---@field san? string[] Names (DNS or URI, such as a SPIFFE ID) of which the certificate must carry one, in place of `sni`.
+---@field sni? string Name that is asked for and expected. Without it: the host of the address.
+---@field verify? boolean `false`: believe any server. For tests only.
 
 ---@class perigee.Upstream.Outlier
 ---@field always_eject_one_host? boolean One server may be ejected whatever `max_ejection_percent` says.
