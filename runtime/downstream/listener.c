@@ -9,6 +9,7 @@
 #include "downstream/connection.h"
 #include "downstream/preamble.h"
 #include "downstream/tcp.h"
+#include "event/acceptor.h"
 #include "event/loop.h"
 #include "event/stream.h"
 #include "event/tls.h"
