@@ -346,16 +346,16 @@ static void pending_connect_to(struct pending_connection *p, const struct sockad
 {
     peri_debug_assert(!p->base.stream && !p->is_resolving);
     peri_err_t err;
-    struct peri_stream *lower = peri_stream_connect_tcp(
-        peri_pool_loop(p->base.pool), (const struct sockaddr *)address, p->events, &p->base, &err);
+    struct peri_stream *lower = peri_stream_connect_tcp(peri_pool_loop(p->base.pool), (const struct sockaddr *)address,
+                                                        p->events, &p->base, &err);
     pending_use(p, lower, err);
 }
 
 static void pending_connect_unix(struct pending_connection *p)
 {
     peri_err_t err;
-    struct peri_stream *lower = peri_stream_connect_unix(peri_pool_loop(p->base.pool), p->base.pool->host.ptr,
-                                                         p->events, &p->base, &err);
+    struct peri_stream *lower =
+        peri_stream_connect_unix(peri_pool_loop(p->base.pool), p->base.pool->host.ptr, p->events, &p->base, &err);
     pending_use(p, lower, err);
 }
 

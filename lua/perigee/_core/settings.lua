@@ -7,6 +7,7 @@
 local address = require "perigee._core.address"
 local balance = require "perigee._core.balance"
 local check = require "perigee._core.checks"
+local overload = require "perigee._core.overload"
 local percent = require "perigee._core.percent"
 local resilience = require "perigee._core.resilience"
 local tcp_settings = require "perigee._core.tcp_settings"
@@ -413,6 +414,7 @@ function settings.fields(role)
             type = "size", default = "256m", min = "8m", max = "64g",
             doc = "Largest Lua heap of a worker.",
         },
+        overload = overload.setting,
         keep_generations = {
             type = "integer", default = 5, min = 0, max = 100,
             doc = "Snapshots kept for `perigee rollback`.",
