@@ -288,6 +288,7 @@ void peri_overload_apply(struct peri_server *server, const struct peri_json *con
     o->is_open = true;
     count_base(server);
     read_limits(server, peri_json_get(config, "overload"));
+    look(server, false);
 }
 
 // ---- life ----
