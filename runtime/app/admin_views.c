@@ -31,6 +31,28 @@ static const struct peri_edition *current(const struct peri_supervisor *supervis
 
 // ---- status ----
 
+static struct peri_json *view_gauge(const struct peri_overload_gauge *gauge)
+{
+    struct peri_json *view = peri_json_new_object();
+    peri_json_set(view, "state", new_text(peri_overload_state_name((enum peri_overload_state)gauge->state)));
+    peri_json_set(view, "used", new_count(gauge->used));
+    peri_json_set(view, "limit", new_count(gauge->limit));
+    return view;
+}
+
+// By resource; those without a limit are left out.
+static struct peri_json *view_overload(const struct peri_shm *shm, uint32_t index)
+{
+    struct peri_json *view = peri_json_new_object();
+    for (unsigned i = 0; i < PERI_RESOURCES; i++) {
+        struct peri_overload_gauge gauge;
+        peri_overload_read(shm, index, (enum peri_resource)i, &gauge);
+        if (gauge.limit > 0)
+            peri_json_set(view, peri_resource_name((enum peri_resource)i), view_gauge(&gauge));
+    }
+    return view;
+}
+
 static struct peri_json *view_worker(const struct peri_shm *shm, uint32_t index)
 {
     struct peri_worker_info info;
@@ -42,6 +64,7 @@ static struct peri_json *view_worker(const struct peri_shm *shm, uint32_t index)
     peri_json_set(worker, "generation", new_count(info.generation));
     peri_json_set(worker, "connections", new_count(info.connections));
     peri_json_set(worker, "restarts", new_count(info.restarts));
+    peri_json_set(worker, "overload", view_overload(shm, index));
     return worker;
 }
 

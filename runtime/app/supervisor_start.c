@@ -12,6 +12,7 @@
 #include "app/listening.h"
 #include "app/supervisor_internal.h"
 #include "app/workers.h"
+#include "base/footprint.h"
 
 #define ADMIN_MODE 0600 ///< of an admin unix socket: whoever reaches it controls the proxy
 
@@ -68,8 +69,10 @@ static char *make_workers(struct peri_supervisor *supervisor, const struct peri_
     return supervisor->workers ? NULL : peri_errors_new(NULL, "out of memory");
 }
 
+// As many descriptors as the system allows: the soft limit is there for programs that use select().
 static char *open_all(struct peri_supervisor *supervisor, const struct peri_config *config)
 {
+    peri_footprint_raise_descriptor_limit();
     supervisor->listeners.workers = config->workers;
     char *errors = peri_listeners_open(&supervisor->listeners, config);
     if (!errors)

@@ -43,6 +43,7 @@
     X(PERI_ERR_REFUSED, "refused", 403, "RP", false, "A policy refused the connection.")                               \
     X(PERI_ERR_DRAINING, "draining", 503, "DR", false, "The proxy is shutting down.")                                  \
     X(PERI_ERR_LIMIT, "limit_reached", 503, "LR", false, "A limit of the proxy is reached.")                           \
+    X(PERI_ERR_OVERLOADED, "overloaded", 503, "OM", false, "The proxy has more to do than it can.")                    \
     X(PERI_ERR_SYSTEM, "system_error", 500, "SE", false, "The operating system refused an operation.")                 \
     X(PERI_ERR_INVALID, "invalid", 500, "", false, "An argument or a value is invalid.")                               \
     X(PERI_ERR_NOT_FOUND, "not_found", 404, "", false, "There is no such thing.")                                      \

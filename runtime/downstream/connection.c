@@ -18,7 +18,6 @@
 #include "base/assert.h"
 #include "base/buf.h"
 #include "codec/h1.h"
-#include "codec/url.h"
 #include "downstream/forwarded.h"
 #include "downstream/preface.h"
 #include "event/loop.h"
@@ -198,11 +197,11 @@ static void connection_refuse(struct h1_connection *c, peri_err_t err)
 static void connection_end_refused(struct h1_connection *c)
 {
     bool has_head = c->x && c->has_head;
-    if (c->x && c->x->state == PERI_X_IDLE && c->base.home->owner->on_refused) {
+    if (c->x && c->x->state == PERI_X_IDLE && c->base.owner->on_refused) {
         c->x->peer = c->peer;
         c->x->client_ip = peri_slice(c->x->peer.ip, c->x->peer.ip_len);
         c->x->owner_data = c->base.home->owner_data;
-        c->base.home->owner->on_refused(c->x, c->refusal);
+        c->base.owner->on_refused(c->x, c->refusal);
     }
     connection_drop_exchange(c);
     if (has_head && c->framing == PERI_H1_CLOSE && !c->is_response_done) {
@@ -232,7 +231,7 @@ static void connection_finish(struct h1_connection *c)
         return;
     bool is_whole = c->is_request_done;
     connection_drop_exchange(c);
-    if (!c->keep_alive || c->base.home->is_draining || connection_is_read_out(c)) {
+    if (!c->keep_alive || c->base.home->is_closing || connection_is_read_out(c)) {
         connection_close_gently(c, !is_whole);
         return;
     }
@@ -261,30 +260,6 @@ static bool on_begin(struct peri_h1 *h1)
 
 static const struct peri_client_ops client_ops;
 
-peri_err_t peri_connection_read_target(struct peri_exchange *x)
-{
-    struct peri_request *req = &x->req;
-    struct peri_url url;
-    uint16_t port;
-    peri_err_t err = peri_url_parse_target(&x->arena, req->target, &url);
-    if (err != PERI_OK)
-        return err;
-    if (url.path.len == 1 && url.path.ptr[0] == '*' && req->method != PERI_METHOD_OPTIONS)
-        return PERI_ERR_BAD_PATH;
-    req->path = url.path;
-    req->query = url.query;
-    if (url.authority.len >
-        0) { // absolute form wins over Host, which everybody behind us sees replaced (RFC 9112 3.2.2)
-        req->authority = url.authority;
-        err = peri_headers_set(&req->headers, PERI_SLICE("host"), url.authority);
-        if (err != PERI_OK)
-            return err;
-    }
-    if (req->authority.len == 0)
-        return req->version >= 11 ? PERI_ERR_BAD_HOST : PERI_OK;
-    return peri_url_parse_authority(&x->arena, req->authority, &req->host, &port);
-}
-
 static peri_err_t on_head(struct peri_h1 *h1)
 {
     struct h1_connection *c = h1->data;
@@ -297,10 +272,10 @@ static peri_err_t on_head(struct peri_h1 *h1)
         return err;
     if (x->req.content_length > 0 && (uint64_t)x->req.content_length > c->base.home->settings->body_bytes)
         return PERI_ERR_BODY_TOO_LARGE;
-    c->keep_alive = h1->keep_alive && !c->base.home->is_draining;
+    c->keep_alive = h1->keep_alive && !c->base.home->is_closing;
     x->client = &client_ops;
     x->client_data = c;
-    x->owner = c->base.home->owner;
+    x->owner = c->base.owner;
     x->owner_data = c->base.home->owner_data;
     x->peer = c->peer;
     if (x->req.content_length == 0)
@@ -621,7 +596,7 @@ static void client_send_head(struct peri_exchange *x, bool ends)
 {
     struct h1_connection *c = of(x);
     peri_debug_assert(c->x == x && !c->is_given_up && !c->has_head);
-    if (c->base.home->is_draining || connection_is_read_out(c) || !connection_request_ends_soon(c))
+    if (c->base.home->is_closing || connection_is_read_out(c) || !connection_request_ends_soon(c))
         c->keep_alive = false;
     struct peri_h1_head head = connection_frame(c, ends);
     head.close = !c->keep_alive && head.framing != PERI_H1_TUNNEL;
@@ -767,7 +742,16 @@ static void on_close_asked(struct peri_connection *base, peri_err_t err)
     connection_close(PERI_CONTAINER(base, struct h1_connection, base), err);
 }
 
-static const struct peri_connection_ops connection_ops = {.drain = on_drain_asked, .close = on_close_asked};
+// What was just opened has its first request on the way.
+static void on_leave_asked(struct peri_connection *base)
+{
+    struct h1_connection *c = PERI_CONTAINER(base, struct h1_connection, base);
+    if (!c->x && !c->is_closing && c->is_response_done && c->ahead.len == 0)
+        connection_close_gently(c, false);
+}
+
+static const struct peri_connection_ops connection_ops = {
+    .drain = on_drain_asked, .close = on_close_asked, .leave = on_leave_asked};
 
 bool peri_connection_open(struct peri_connection_home *home, struct peri_stream *stream, struct peri_tls_info *tls)
 {

@@ -23,7 +23,7 @@ struct peri_connection_home {
     struct peri_loop *loop;
     const struct peri_listener_settings *settings; ///< borrowed; may change between requests
     struct peri_h1_limits limits;                  ///< of heads, from the settings
-    const struct peri_owner_ops *owner;
+    const struct peri_owner_ops *owner;            ///< of the exchanges of connections that come
     void *owner_data;
     const struct peri_tcp_owner *tcp; ///< passes clients on as they are (downstream/tcp.h); NULL: HTTP
     void *tcp_data;                   ///< the TCP owner's
@@ -32,6 +32,7 @@ struct peri_connection_home {
     uint32_t count;
     struct peri_metrics_page *page; ///< counts connections; NULL for none
     bool is_draining;
+    bool is_closing; ///< connections end after their exchange: it drains, or the process has too much to do
     /// Serves the stream (taken) of a client whose preamble is over. Out of memory the stream is closed.
     void (*serve)(struct peri_connection_home *home, struct peri_stream *stream);
     /// A connection is gone; its memory is freed.
@@ -44,6 +45,8 @@ struct peri_connection_ops {
     void (*drain)(struct peri_connection *connection);
     /// Closes at once; exchanges under way are aborted.
     void (*close)(struct peri_connection *connection, peri_err_t err);
+    /// Closes when it is idle and was not just opened: others need the place. NULL: it never is.
+    void (*leave)(struct peri_connection *connection);
 };
 
 /// The part that all connections have; their first member.
@@ -51,6 +54,7 @@ struct peri_connection {
     struct peri_list link;
     struct peri_connection_home *home;
     const struct peri_connection_ops *ops;
+    const struct peri_owner_ops *owner; ///< of its exchanges
     struct peri_tls_info *tls; ///< owned by the kind of connection; NULL without TLS, and until the handshake is done
 };
 

@@ -121,6 +121,15 @@ static void connection_drain(struct peri_connection *link)
     peri_timer_start(loop_of(c), &c->timer, DRAIN_MS);
 }
 
+// Nothing is under way any more.
+static void connection_rest(struct h2_connection *c)
+{
+    if (c->link.home->is_closing)
+        connection_drain(&c->link);
+    else
+        connection_wait_idle(c);
+}
+
 static void on_timer(struct peri_timer *timer)
 {
     struct h2_connection *c = PERI_CONTAINER(timer, struct h2_connection, timer);
@@ -153,7 +162,7 @@ static void request_free(struct h2_request *r)
     peri_list_remove(&r->link);
     peri_exchange_free(x);
     if (--c->request_count == 0 && !c->is_closing)
-        connection_wait_idle(c);
+        connection_rest(c);
     connection_check_gone(c);
 }
 
@@ -237,7 +246,7 @@ static void request_dress(struct h2_request *r)
     struct peri_exchange *x = r->x;
     struct peri_connection_home *home = r->c->link.home;
     x->client = &client_ops;
-    x->owner = home->owner;
+    x->owner = r->c->link.owner;
     x->owner_data = home->owner_data;
     x->peer = r->c->peer;
     x->client_ip = peri_slice(x->peer.ip, x->peer.ip_len);
@@ -344,7 +353,7 @@ static void on_reset(struct peri_h2_stream *stream, peri_err_t err)
     struct h2_request *r = stream->data;
     r->stream = NULL;
     if (r->x->state == PERI_X_IDLE) { // the head was not complete, or cannot be read: nobody else knows this exchange
-        if (err != PERI_ERR_CLOSED && r->c->link.home->owner->on_refused) {
+        if (err != PERI_ERR_CLOSED && r->c->link.owner->on_refused) {
             request_dress(r);
             r->x->owner->on_refused(r->x, err);
         }
@@ -496,7 +505,15 @@ static const struct peri_client_ops client_ops = {
 
 // ---- opening ----
 
-static const struct peri_connection_ops connection_ops = {.drain = connection_drain, .close = connection_close};
+static void connection_leave(struct peri_connection *link)
+{
+    struct h2_connection *c = PERI_CONTAINER(link, struct h2_connection, link);
+    if (c->request_count == 0)
+        connection_drain(link); // a request that is on its way is still answered
+}
+
+static const struct peri_connection_ops connection_ops = {
+    .drain = connection_drain, .close = connection_close, .leave = connection_leave};
 
 static struct peri_h2 *session_new(struct h2_connection *c)
 {

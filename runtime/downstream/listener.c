@@ -9,6 +9,7 @@
 #include "downstream/connection.h"
 #include "downstream/preamble.h"
 #include "downstream/tcp.h"
+#include "event/acceptor.h"
 #include "event/loop.h"
 #include "event/stream.h"
 #include "event/tls.h"
@@ -20,6 +21,11 @@ struct peri_listener {
     struct peri_tls_server *tls;          ///< referenced; NULL: without TLS
     struct peri_trusted_proxies *proxies; ///< owned; NULL: nobody sends a PROXY header
     struct peri_acceptor *acceptor;       ///< NULL without a socket, or when accepting has ended
+    const struct peri_owner_ops *owner;   ///< named at construction
+    const struct peri_owner_ops *refuser; ///< in its place while there is too much to do; NULL: nobody is
+    enum peri_refused refused;
+    void (*on_count)(void *data);
+    void *count_data;
     struct peri_defer drained;
     void (*on_drained)(void *data);
     void *drained_data;
@@ -58,7 +64,10 @@ static void listener_check_end(struct peri_listener *listener)
 
 static void on_connection_closed(struct peri_connection_home *home)
 {
-    listener_check_end(PERI_CONTAINER(home, struct peri_listener, home));
+    struct peri_listener *listener = PERI_CONTAINER(home, struct peri_listener, home);
+    if (listener->on_count && !listener->is_closed)
+        listener->on_count(listener->count_data);
+    listener_check_end(listener);
 }
 
 static void on_drained_turn(struct peri_defer *defer)
@@ -92,6 +101,7 @@ struct peri_listener *peri_listener_open_memory(struct peri_loop *loop, const st
     struct peri_listener *listener = calloc(1, sizeof(*listener));
     if (!listener)
         return NULL;
+    listener->owner = owner;
     listener->home = (struct peri_connection_home){
         .loop = loop,
         .settings = &listener->settings,
@@ -140,6 +150,7 @@ void peri_connection_enter(struct peri_connection *connection, struct peri_conne
 {
     connection->home = home;
     connection->ops = ops;
+    connection->owner = home->owner;
     peri_list_append(&home->connections, &connection->link);
     home->count++;
     if (home->page)
@@ -155,10 +166,18 @@ void peri_connection_leave(struct peri_connection *connection)
         home->page->connections--;
 }
 
+// Is there no place for another one? Those who only pass bytes on cannot be told why not.
+static bool listener_is_full(const struct peri_listener *listener)
+{
+    const struct peri_connection_home *home = &listener->home;
+    return listener->is_closed || home->count >= listener->settings.connections ||
+           (home->tcp && home->owner == listener->refuser);
+}
+
 void peri_listener_adopt(struct peri_listener *listener, struct peri_stream *stream)
 {
     struct peri_metrics_page *page = listener->home.page;
-    if (listener->is_closed || listener->home.count >= listener->settings.connections) {
+    if (listener_is_full(listener)) {
         if (page)
             page->refused++;
         peri_connection_discard(stream);
@@ -170,6 +189,8 @@ void peri_listener_adopt(struct peri_listener *listener, struct peri_stream *str
         peri_preamble_open(&listener->home, stream);
     else
         listener_serve(&listener->home, stream);
+    if (listener->on_count)
+        listener->on_count(listener->count_data);
 }
 
 void peri_listener_set_proxies(struct peri_listener *listener, struct peri_trusted_proxies *proxies)
@@ -209,6 +230,56 @@ void peri_listener_set_metrics(struct peri_listener *listener, struct peri_metri
     listener->home.page = page;
 }
 
+void peri_listener_watch(struct peri_listener *listener, void (*on_count)(void *data), void *data)
+{
+    listener->on_count = on_count;
+    listener->count_data = data;
+}
+
+static void give_to(struct peri_listener *listener, const struct peri_owner_ops *owner)
+{
+    listener->home.owner = owner;
+    for (struct peri_list *link = listener->home.connections.next; link != &listener->home.connections;
+         link = link->next)
+        peri_connection_from(link)->owner = owner;
+}
+
+static void close_idle(struct peri_listener *listener)
+{
+    struct peri_list *link = listener->home.connections.next;
+    while (link != &listener->home.connections) {
+        struct peri_connection *connection = peri_connection_from(link);
+        link = link->next;
+        if (connection->ops->leave)
+            connection->ops->leave(connection);
+    }
+}
+
+void peri_listener_refuse(struct peri_listener *listener, enum peri_refused refused,
+                          const struct peri_owner_ops *refuser)
+{
+    bool was_closing = listener->home.is_closing;
+    if (refused == listener->refused)
+        return;
+    if (refused == PERI_REFUSED_ALL)
+        give_to(listener, refuser);
+    else if (listener->refused != PERI_REFUSED_NONE)
+        give_to(listener, listener->owner);
+    if (refused == PERI_REFUSED_NEWCOMERS)
+        listener->home.owner = refuser;
+    listener->refused = refused;
+    listener->refuser = refused != PERI_REFUSED_NONE ? refuser : NULL;
+    listener->home.is_closing = listener->home.is_draining || listener->refuser;
+    if (listener->home.is_closing && !was_closing)
+        close_idle(listener);
+}
+
+void peri_listener_pause(struct peri_listener *listener, bool paused)
+{
+    if (listener->acceptor)
+        peri_acceptor_pause(listener->acceptor, paused);
+}
+
 const struct peri_listener_settings *peri_listener_get(const struct peri_listener *listener)
 {
     return &listener->settings;
@@ -225,7 +296,7 @@ void peri_listener_drain(struct peri_listener *listener, void (*on_drained)(void
 {
     peri_debug_assert(!listener->is_closed);
     listener_stop_accepting(listener);
-    listener->home.is_draining = true;
+    listener->home.is_draining = listener->home.is_closing = true;
     listener->on_drained = on_drained;
     listener->drained_data = data;
     struct peri_list *link = listener->home.connections.next;
@@ -243,7 +314,7 @@ void peri_listener_close(struct peri_listener *listener)
     peri_debug_assert(!listener->is_closed);
     listener_stop_accepting(listener);
     listener->on_drained = NULL;
-    listener->home.is_draining = true;
+    listener->home.is_draining = listener->home.is_closing = true;
     struct peri_list *link = listener->home.connections.next;
     while (link != &listener->home.connections) {
         struct peri_list *next = link->next;

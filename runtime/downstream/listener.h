@@ -67,6 +67,21 @@ void peri_listener_set_tcp(struct peri_listener *listener, const struct peri_tcp
 /// Counts this listener's connections in `page` (borrowed); before the first of them.
 void peri_listener_set_metrics(struct peri_listener *listener, struct peri_metrics_page *page);
 
+/// Whose requests are refused while the process has too much to do.
+enum peri_refused { PERI_REFUSED_NONE, PERI_REFUSED_NEWCOMERS, PERI_REFUSED_ALL };
+
+/// Calls on_count(data) from the loop whenever a connection came or went, before the listener is closed.
+void peri_listener_watch(struct peri_listener *listener, void (*on_count)(void *data), void *data);
+
+/// Gives requests of all connections, or of those that come from now on, to `refuser` (borrowed) in the place of the owner named at
+/// construction, and closes connections after their exchange; idle ones close now. Clients that come to be passed on as they are
+/// are closed. PERI_REFUSED_NONE ends it.
+void peri_listener_refuse(struct peri_listener *listener, enum peri_refused refused,
+                          const struct peri_owner_ops *refuser);
+
+/// Stops / resumes accepting; clients wait in the kernel's queue. No-op without a socket.
+void peri_listener_pause(struct peri_listener *listener, bool paused);
+
 /// The settings in force.
 const struct peri_listener_settings *peri_listener_get(const struct peri_listener *listener);
 

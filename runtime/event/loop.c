@@ -86,6 +86,7 @@ struct peri_loop *peri_loop_new(bool is_virtual)
         return NULL;
     }
     loop->is_virtual = is_virtual;
+    loop->sockets.limit = UINT32_MAX;
     if (is_virtual)
         loop_set_clock(loop, PERI_VIRTUAL_START_NS);
     loop->wall_start_ns = PERI_VIRTUAL_START_NS;
@@ -204,6 +205,21 @@ uint32_t peri_loop_timers(const struct peri_loop *loop)
 uint32_t peri_loop_streams(const struct peri_loop *loop)
 {
     return loop->stream_count;
+}
+
+uint32_t peri_loop_sockets(const struct peri_loop *loop)
+{
+    return loop->sockets.open;
+}
+
+void peri_loop_limit_sockets(struct peri_loop *loop, uint32_t limit)
+{
+    loop->sockets.limit = limit;
+}
+
+uint64_t peri_loop_refused_sockets(const struct peri_loop *loop)
+{
+    return loop->sockets.refused;
 }
 
 void peri_loop_read_clock(struct peri_loop *loop)

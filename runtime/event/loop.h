@@ -55,6 +55,16 @@ void peri_loop_set_wall(struct peri_loop *loop, uint64_t ms);
 uint32_t peri_loop_timers(const struct peri_loop *loop);
 uint32_t peri_loop_streams(const struct peri_loop *loop);
 
+/// Sockets of the streams that are open: all descriptors but those that a process has anyway.
+uint32_t peri_loop_sockets(const struct peri_loop *loop);
+
+/// Begins no connection while `limit` sockets are open: the rest of the process's descriptors is for others. UINT32_MAX: no limit, as
+/// at the start.
+void peri_loop_limit_sockets(struct peri_loop *loop, uint32_t limit);
+
+/// How many times the system had no descriptor or no memory to accept a connection with.
+uint64_t peri_loop_refused_sockets(const struct peri_loop *loop);
+
 /// The time of this turn; the first member of the loop. Both are 0 until somebody asks.
 struct peri_loop_time {
     uint64_t ns;

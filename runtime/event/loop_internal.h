@@ -21,6 +21,13 @@ struct peri_wheel {
     uint64_t armed_ms;                    ///< when the libuv timer fires; UINT64_MAX for never
 };
 
+/// Sockets of streams.
+struct peri_sockets {
+    uint32_t open;
+    uint32_t limit;   ///< from here on no connection is begun
+    uint64_t refused; ///< times the system had none to accept a connection with
+};
+
 struct peri_loop {
     struct peri_loop_time now; ///< first: peri_loop_now_ns reads it
     uv_loop_t uv;
@@ -32,6 +39,7 @@ struct peri_loop {
     uint64_t wall_start_ns; ///< virtual mode: now_ns when the wall clock was last set
     uint64_t wall_start_ms; ///< virtual mode: what it was set to
     uint32_t stream_count;  ///< open
+    struct peri_sockets sockets;
     struct peri_wheel wheel;
     struct peri_list deferred;
     struct peri_list dirty; ///< streams with corked bytes

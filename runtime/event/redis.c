@@ -397,9 +397,10 @@ static peri_err_t client_connect_memory(struct redis_client *client)
 
 static peri_err_t client_connect_to(struct redis_client *client, const struct sockaddr_storage *address)
 {
-    client->stream =
-        peri_stream_connect_tcp(client->redis->options.loop, (const struct sockaddr *)address, &redis_events, client);
-    return client->stream ? PERI_OK : PERI_ERR_CONNECT;
+    peri_err_t err;
+    client->stream = peri_stream_connect_tcp(client->redis->options.loop, (const struct sockaddr *)address,
+                                             &redis_events, client, &err);
+    return client->stream ? PERI_OK : err;
 }
 
 static void on_unresolved(struct peri_defer *defer)
@@ -431,8 +432,9 @@ static peri_err_t client_connect_socket(struct redis_client *client)
     const struct peri_redis_options *options = &client->redis->options;
     struct sockaddr_storage literal;
     if (client->target.port == 0) {
-        client->stream = peri_stream_connect_unix(options->loop, client->target.host.ptr, &redis_events, client);
-        return client->stream ? PERI_OK : PERI_ERR_CONNECT;
+        peri_err_t err;
+        client->stream = peri_stream_connect_unix(options->loop, client->target.host.ptr, &redis_events, client, &err);
+        return client->stream ? PERI_OK : err;
     }
     if (peri_dns_parse_literal(client->target.host, client->target.port, &literal))
         return client_connect_to(client, &literal);

@@ -22,7 +22,7 @@ struct sockaddr;
 
 /// What a stream tells its owner; all run from the loop, never from inside a call of this module.
 struct peri_stream_events {
-    /// The connection is established (PERI_OK) or failed; only after a connect.
+    /// The connection is established (PERI_OK) or failed (PERI_ERR_CONNECT, PERI_ERR_OVERLOADED); only after a connect.
     void (*on_connect)(struct peri_stream *stream, peri_err_t err);
     /// Bytes arrived, borrowed for the call.
     void (*on_read)(struct peri_stream *stream, struct peri_slice data);
@@ -35,13 +35,14 @@ struct peri_stream_events {
     void (*on_close)(struct peri_stream *stream);
 };
 
-/// A TCP connection to `address`. on_connect tells the outcome. NULL when out of memory or descriptors.
+/// A TCP connection to `address`. on_connect tells the outcome. NULL with *err when it cannot even begin: PERI_ERR_OVERLOADED without
+/// memory or descriptors of our own, PERI_ERR_CONNECT.
 struct peri_stream *peri_stream_connect_tcp(struct peri_loop *loop, const struct sockaddr *address,
-                                            const struct peri_stream_events *events, void *data);
+                                            const struct peri_stream_events *events, void *data, peri_err_t *err);
 
-/// A connection to the unix socket at `path` (NUL-terminated).
+/// A connection to the unix socket at `path` (NUL-terminated); as peri_stream_connect_tcp.
 struct peri_stream *peri_stream_connect_unix(struct peri_loop *loop, const char *path,
-                                             const struct peri_stream_events *events, void *data);
+                                             const struct peri_stream_events *events, void *data, peri_err_t *err);
 
 /// What a function that connects in memory gives for a peer that neither accepts nor refuses. No stream.
 #define PERI_STREAM_SILENCE ((struct peri_stream *)(uintptr_t)1)
@@ -112,19 +113,4 @@ peri_err_t peri_stream_set_peer(struct peri_stream *stream, struct peri_slice ip
 
 /// What peri_stream_local says from now on: the address that the peer asked for was the proxy's. The rest as peri_stream_set_peer.
 peri_err_t peri_stream_set_local(struct peri_stream *stream, struct peri_slice ip, uint16_t port);
-
-/// A listening socket that hands out streams.
-struct peri_acceptor;
-
-/// Listens on the bound socket `fd` (taken). Each connection is given to on_accept, without an owner yet. NULL on failure
-/// (fd closed).
-struct peri_acceptor *peri_acceptor_open(struct peri_loop *loop, int fd,
-                                         void (*on_accept)(void *data, struct peri_stream *stream), void *data);
-
-/// Pauses / resumes accepting; connections wait in the kernel's queue.
-void peri_acceptor_pause(struct peri_acceptor *acceptor, bool paused);
-
-/// Closes the listening socket. The acceptor frees itself.
-void peri_acceptor_close(struct peri_acceptor *acceptor);
-
 #endif

@@ -57,6 +57,10 @@ struct peri_stream {
 /// Prepares the part that all backends have.
 void peri_stream_init(struct peri_stream *stream, struct peri_loop *loop, const struct peri_stream_ops *ops);
 
+/// A stream over the connected socket `fd` (taken), without an owner yet. NULL when out of memory (fd not
+/// taken).
+struct peri_stream *peri_stream_open_fd(struct peri_loop *loop, int fd, bool is_pipe);
+
 /// The backend took `len` bytes of the queue (all that send_queue was given), or broke.
 void peri_stream_sent(struct peri_stream *stream, size_t len, bool is_broken);
 

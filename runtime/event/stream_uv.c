@@ -12,8 +12,6 @@
 #include "base/assert.h"
 #include "event/stream_internal.h"
 
-#define PERI_ACCEPT_RETRY_MS 100 ///< how long accepting rests when memory is out
-
 struct uv_stream_backend {
     struct peri_stream base;
     union {
@@ -28,22 +26,7 @@ struct uv_stream_backend {
     } req;
     size_t writing; ///< bytes given to uv_write
     bool is_pipe;
-};
-
-struct peri_acceptor {
-    union {
-        uv_handle_t any;
-        uv_stream_t stream;
-        uv_tcp_t tcp;
-        uv_pipe_t pipe;
-    } handle;
-    struct peri_loop *loop;
-    void (*on_accept)(void *data, struct peri_stream *stream);
-    void *data;
-    bool is_pipe;
-    bool is_paused;
-    bool has_waiting; ///< a connection arrived while paused
-    struct peri_timer retry;
+    bool has_socket; ///< counted in loop->sockets
 };
 
 static struct uv_stream_backend *backend(struct peri_stream *stream)
@@ -133,6 +116,7 @@ static void uv_backend_shutdown(struct peri_stream *stream)
 static void on_uv_close(uv_handle_t *handle)
 {
     struct uv_stream_backend *self = handle->data;
+    self->base.loop->sockets.open -= self->has_socket;
     peri_stream_closed(&self->base);
 }
 
@@ -206,7 +190,26 @@ static struct uv_stream_backend *backend_new(struct peri_loop *loop, bool is_pip
     }
     self->handle.any.data = self;
     self->is_pipe = is_pipe;
+    self->has_socket = false;
     return self;
+}
+
+static void backend_count(struct uv_stream_backend *self)
+{
+    self->has_socket = true;
+    self->base.loop->sockets.open++;
+}
+
+// ---- connecting ----
+
+static bool is_exhausted(int status)
+{
+    return status == UV_EMFILE || status == UV_ENFILE || status == UV_ENOBUFS || status == UV_ENOMEM;
+}
+
+static bool may_connect(struct peri_loop *loop)
+{
+    return loop->sockets.open < loop->sockets.limit;
 }
 
 static void on_uv_connect(uv_connect_t *req, int status)
@@ -217,14 +220,15 @@ static void on_uv_connect(uv_connect_t *req, int status)
         return;
     if (status == 0 && !self->is_pipe)
         uv_tcp_nodelay(&self->handle.tcp, 1);
-    self->base.events->on_connect(&self->base, status == 0 ? PERI_OK : PERI_ERR_CONNECT);
+    peri_err_t err = is_exhausted(status) ? PERI_ERR_OVERLOADED : PERI_ERR_CONNECT;
+    self->base.events->on_connect(&self->base, status == 0 ? PERI_OK : err);
 }
 
-// A stream that is about to connect; `*req` is freed by on_uv_connect. NULL when out of memory.
+// A stream that is about to connect; `*req` is freed by on_uv_connect. NULL when out of memory or descriptors.
 static struct uv_stream_backend *connector_new(struct peri_loop *loop, bool is_pipe, uv_connect_t **req)
 {
     *req = malloc(sizeof(**req));
-    struct uv_stream_backend *self = *req ? backend_new(loop, is_pipe) : NULL;
+    struct uv_stream_backend *self = *req && may_connect(loop) ? backend_new(loop, is_pipe) : NULL;
     if (self)
         (*req)->data = self;
     else
@@ -233,115 +237,53 @@ static struct uv_stream_backend *connector_new(struct peri_loop *loop, bool is_p
 }
 
 struct peri_stream *peri_stream_connect_tcp(struct peri_loop *loop, const struct sockaddr *address,
-                                            const struct peri_stream_events *events, void *data)
+                                            const struct peri_stream_events *events, void *data, peri_err_t *err)
 {
     uv_connect_t *req;
     struct uv_stream_backend *self = connector_new(loop, false, &req);
+    *err = PERI_ERR_OVERLOADED;
     if (!self)
         return NULL;
-    if (uv_tcp_connect(req, &self->handle.tcp, address, on_uv_connect) < 0) {
+    int status = uv_tcp_connect(req, &self->handle.tcp, address, on_uv_connect);
+    if (status < 0) {
         free(req);
+        *err = is_exhausted(status) ? PERI_ERR_OVERLOADED : PERI_ERR_CONNECT;
         peri_stream_close(&self->base);
         return NULL;
     }
+    backend_count(self);
     peri_stream_set_owner(&self->base, events, data);
     return &self->base;
 }
 
 struct peri_stream *peri_stream_connect_unix(struct peri_loop *loop, const char *path,
-                                             const struct peri_stream_events *events, void *data)
+                                             const struct peri_stream_events *events, void *data, peri_err_t *err)
 {
     uv_connect_t *req;
     struct uv_stream_backend *self = connector_new(loop, true, &req);
+    *err = PERI_ERR_OVERLOADED;
     if (!self)
         return NULL;
+    backend_count(self);
     peri_stream_set_owner(&self->base, events, data);
     uv_pipe_connect(req, &self->handle.pipe, path, on_uv_connect);
     return &self->base;
 }
 
-static void acceptor_take(struct peri_acceptor *acceptor)
-{
-    struct uv_stream_backend *self = backend_new(acceptor->loop, acceptor->is_pipe);
-    if (!self) { // libuv tells of no connection before this one is accepted
-        peri_timer_start(acceptor->loop, &acceptor->retry, PERI_ACCEPT_RETRY_MS);
-        return;
-    }
-    if (uv_accept(&acceptor->handle.stream, &self->handle.stream) < 0) {
-        peri_stream_close(&self->base);
-        return;
-    }
-    if (!acceptor->is_pipe)
-        uv_tcp_nodelay(&self->handle.tcp, 1);
-    acceptor->on_accept(acceptor->data, &self->base);
-}
+// ---- accepted ----
 
-// A connection waits to be accepted.
-static void acceptor_offer(struct peri_acceptor *acceptor)
+struct peri_stream *peri_stream_open_fd(struct peri_loop *loop, int fd, bool is_pipe)
 {
-    if (acceptor->is_paused)
-        acceptor->has_waiting = true;
-    else
-        acceptor_take(acceptor);
-}
-
-static void on_retry(struct peri_timer *timer)
-{
-    acceptor_offer(PERI_CONTAINER(timer, struct peri_acceptor, retry));
-}
-
-static void on_uv_connection(uv_stream_t *handle, int status)
-{
-    if (status == 0)
-        acceptor_offer(handle->data);
-}
-
-static void on_acceptor_closed(uv_handle_t *handle)
-{
-    free(handle->data);
-}
-
-struct peri_acceptor *peri_acceptor_open(struct peri_loop *loop, int fd,
-                                         void (*on_accept)(void *data, struct peri_stream *stream), void *data)
-{
-    struct peri_acceptor *acceptor = calloc(1, sizeof(*acceptor));
-    struct sockaddr_storage address;
-    socklen_t len = sizeof(address);
-    if (!acceptor || getsockname(fd, (struct sockaddr *)&address, &len) < 0) {
-        free(acceptor);
-        close(fd);
+    struct uv_stream_backend *self = backend_new(loop, is_pipe);
+    if (!self)
         return NULL;
-    }
-    *acceptor = (struct peri_acceptor){.loop = loop, .on_accept = on_accept, .data = data};
-    peri_timer_init(&acceptor->retry, on_retry);
-    acceptor->is_pipe = address.ss_family == AF_UNIX;
-    if (acceptor->is_pipe)
-        uv_pipe_init(&loop->uv, &acceptor->handle.pipe, 0);
-    else
-        uv_tcp_init(&loop->uv, &acceptor->handle.tcp);
-    acceptor->handle.any.data = acceptor;
-    int err = acceptor->is_pipe ? uv_pipe_open(&acceptor->handle.pipe, fd) : uv_tcp_open(&acceptor->handle.tcp, fd);
-    if (err == 0)
-        err = uv_listen(&acceptor->handle.stream, 4096, on_uv_connection);
+    int err = is_pipe ? uv_pipe_open(&self->handle.pipe, fd) : uv_tcp_open(&self->handle.tcp, fd);
     if (err < 0) {
-        uv_close(&acceptor->handle.any, on_acceptor_closed);
+        peri_stream_close(&self->base);
         return NULL;
     }
-    return acceptor;
-}
-
-void peri_acceptor_pause(struct peri_acceptor *acceptor, bool paused)
-{
-    peri_assert(!uv_is_closing(&acceptor->handle.any));
-    acceptor->is_paused = paused;
-    if (!paused && acceptor->has_waiting) {
-        acceptor->has_waiting = false;
-        acceptor_take(acceptor);
-    }
-}
-
-void peri_acceptor_close(struct peri_acceptor *acceptor)
-{
-    peri_timer_stop(&acceptor->retry);
-    uv_close(&acceptor->handle.any, on_acceptor_closed);
+    backend_count(self);
+    if (!is_pipe)
+        uv_tcp_nodelay(&self->handle.tcp, 1);
+    return &self->base;
 }

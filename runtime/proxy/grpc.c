@@ -45,22 +45,32 @@ static void start_deadline(struct peri_exchange *x)
     peri_timer_start(loop, &x->facts.grpc->timer, left / NS_PER_MS + 1);
 }
 
-bool peri_grpc_begin(struct peri_exchange *x)
+peri_err_t peri_grpc_attach(struct peri_exchange *x)
 {
     const struct peri_header *type = peri_headers_find(&x->req.headers, PERI_H_CONTENT_TYPE);
     enum peri_grpc_kind kind = type ? peri_grpc_kind(peri_slice(type->value, type->value_len)) : PERI_GRPC_NONE;
     if (kind == PERI_GRPC_NONE)
-        return true;
+        return PERI_OK;
     struct peri_grpc *grpc = peri_arena_zalloc(&x->arena, sizeof(*grpc));
-    if (!grpc) {
-        peri_pipeline_fail(x, PERI_ERR_NOMEM);
-        return false;
-    }
+    if (!grpc)
+        return PERI_ERR_NOMEM;
     grpc->x = x;
     grpc->type = peri_grpc_type(kind);
     grpc->status = -1;
     peri_timer_init(&grpc->timer, on_deadline);
     x->facts.grpc = grpc;
+    return PERI_OK;
+}
+
+bool peri_grpc_begin(struct peri_exchange *x)
+{
+    peri_err_t err = peri_grpc_attach(x);
+    if (err != PERI_OK) {
+        peri_pipeline_fail(x, err);
+        return false;
+    }
+    if (!x->facts.grpc)
+        return true;
     x->req.wants_trailers = true; // servers may ask for it: without trailers there is no status
     start_deadline(x);
     return true;

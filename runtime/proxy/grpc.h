@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/err.h"
 #include "base/slice.h"
 #include "event/timer.h"
 
@@ -19,6 +20,9 @@ struct peri_grpc {
     struct peri_timer timer; ///< the deadline
     int status;              ///< of the call; -1 while none is known
 };
+
+/// Attaches a struct peri_grpc (x->facts.grpc) when the content type of the request is gRPC's or gRPC-Web's. PERI_ERR_NOMEM.
+peri_err_t peri_grpc_attach(struct peri_exchange *x);
 
 /// The exchange has begun: when its content type is gRPC's or gRPC-Web's, attaches a struct peri_grpc and starts the deadline. False
 /// when there was no memory for it: the exchange has failed.

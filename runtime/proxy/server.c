@@ -75,6 +75,7 @@ struct peri_server *peri_server_new(const struct peri_server_options *options)
     server->dev = options->dev;
     server->page = peri_shm_metrics(options->shm, (uint32_t)options->worker);
     peri_listeners_init(server);
+    peri_overload_init(server);
     peri_list_init(&server->exchanges);
     server->is_quiet = options->is_quiet;
     if (!server_open_pools(server, options) || !server_open_keeper(server) || !server_open_vm(server, options)) {
@@ -166,6 +167,7 @@ void peri_server_switch(struct peri_server *server)
         server_switch_log(server, config);
     peri_server_set_resolver(server);
     peri_listeners_apply(server, config);
+    peri_overload_apply(server, config);
     peri_json_free(config);
     peri_keeper_set(server->keeper, server->current->upstreams, server->current->upstream_count);
     if (!old)
@@ -184,6 +186,7 @@ uint64_t peri_server_lua_bytes(const struct peri_server *server)
 void peri_server_free(struct peri_server *server)
 {
     peri_timer_stop(&server->drain_timer);
+    peri_overload_close(server);
     peri_server_tap(server, NULL);
     server->on_drained = NULL; // whoever waited for the end of the drain has it now
     peri_keeper_free(server->keeper);

@@ -7,6 +7,7 @@
 #include "event/timer.h"
 #include "proxy/canary.h"
 #include "proxy/generation.h"
+#include "proxy/overload.h"
 #include "proxy/server.h"
 
 struct peri_accesslog;
@@ -49,6 +50,7 @@ struct peri_server {
     struct peri_generation *candidate;
     struct peri_canary canary; ///< of the candidate
     struct peri_list listeners;
+    struct peri_overload overload;
     struct peri_list exchanges; ///< under way: peri_forward.link
     struct peri_timer drain_timer;
     void (*on_drained)(void *data);

@@ -135,6 +135,8 @@ static peri_err_t server_add_listener(struct peri_server *server, int fd, struct
     set_tcp(l);
     apply_proxies(l, config);
     peri_list_append(&server->listeners, &l->link);
+    if (l->has_socket)
+        peri_overload_add(server, l->listener);
     peri_json_free(config);
     return PERI_OK;
 fail:

@@ -13,6 +13,7 @@
 #include "base/slice.h"
 #include "shared/canary.h"
 #include "shared/endpoints.h"
+#include "shared/overload.h"
 
 #define PERI_METRICS_ROUTES 1024   // row 0 is "other": names beyond the table count there
 #define PERI_METRICS_UPSTREAMS 256 // the same
@@ -114,7 +115,8 @@ struct peri_metrics_page {
     struct peri_metrics_heap heap;
     uint64_t calls; ///< gRPC calls: without one nobody reads their rows
     struct peri_canary_page canary;
-    uint64_t unused[500 - sizeof(struct peri_canary_page) / sizeof(uint64_t)];
+    struct peri_overload_page overload;
+    uint64_t unused[500 - (sizeof(struct peri_canary_page) + sizeof(struct peri_overload_page)) / sizeof(uint64_t)];
     struct peri_metrics_latency routes[PERI_METRICS_ROUTES];
     struct peri_metrics_latency upstreams[PERI_METRICS_UPSTREAMS];
     struct peri_metrics_upstream upstream_connections[PERI_METRICS_UPSTREAMS];

@@ -625,6 +625,11 @@ static void write_workers(struct writer *w)
     write_lua(w);
 }
 
+static void write_overload(struct writer *w)
+{
+    peri_overload_write(w->shm, w->out);
+}
+
 static void write_shared(struct writer *w)
 {
     struct peri_dict_stats stats;
@@ -711,8 +716,8 @@ static void write_families(struct writer *w)
 peri_err_t peri_metrics_write(const struct peri_shm *shm, struct peri_text *out)
 {
     static void (*const sections[])(struct writer *) = {
-        write_routes,   write_upstreams, write_watched, write_listeners, write_policies,
-        write_dry_runs, write_process,   write_workers, write_shared,    write_families,
+        write_routes,  write_upstreams, write_watched,  write_listeners, write_policies, write_dry_runs,
+        write_process, write_workers,   write_overload, write_shared,    write_families,
     };
     struct writer w = {shm, out, false};
     for (size_t i = 0; i < PERI_COUNT(sections); i++)

@@ -17,6 +17,10 @@ static struct peri_shm_slot *shm_slot(const struct peri_shm *shm, uint32_t worke
 static void page_clear_gauges(struct peri_metrics_page *page, uint32_t upstreams)
 {
     __atomic_store_n(&page->connections, 0, __ATOMIC_RELAXED);
+    for (unsigned i = 0; i < PERI_RESOURCES; i++) {
+        __atomic_store_n(&page->overload.gauges[i].used, 0, __ATOMIC_RELAXED);
+        __atomic_store_n(&page->overload.gauges[i].state, 0, __ATOMIC_RELAXED);
+    }
     for (uint32_t i = 0; i < upstreams; i++)
         __atomic_store_n(&page->upstream_connections[i].connections, 0, __ATOMIC_RELAXED);
     for (uint32_t i = 0; i < PERI_METRICS_LISTENERS; i++)

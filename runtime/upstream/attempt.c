@@ -265,7 +265,7 @@ static void on_stream_connect(struct peri_stream *stream, peri_err_t err)
     if (!c->attempt)
         return;
     if (err != PERI_OK) {
-        connect_failed(c, err == PERI_ERR_TLS ? err : PERI_ERR_CONNECT);
+        connect_failed(c, err == PERI_ERR_TLS || err == PERI_ERR_OVERLOADED ? err : PERI_ERR_CONNECT);
         return;
     }
     bool is_session = peri_pool_speaks_h2(c);

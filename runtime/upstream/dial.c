@@ -34,7 +34,7 @@ static void on_connect(struct peri_stream *stream, peri_err_t err)
     if (!dial)
         return;
     if (err != PERI_OK) {
-        dial_fail(c, PERI_ERR_CONNECT);
+        dial_fail(c, err == PERI_ERR_OVERLOADED ? err : PERI_ERR_CONNECT);
         return;
     }
     c->is_connected = true;

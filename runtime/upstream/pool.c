@@ -337,8 +337,8 @@ static struct peri_slice bare_host(const struct peri_pool *pool)
     return host;
 }
 
-// The stream of a connection over a lower stream (taken, NULL when there is none) that is connecting.
-static void pending_use(struct pending_connection *p, struct peri_stream *lower)
+// The stream of a connection over a lower stream (taken) that is connecting; NULL when there is none, because of `err`.
+static void pending_use(struct pending_connection *p, struct peri_stream *lower, peri_err_t err)
 {
     struct peri_pool *pool = p->base.pool;
     p->base.stream = lower;
@@ -346,14 +346,24 @@ static void pending_use(struct pending_connection *p, struct peri_stream *lower)
         p->base.stream =
             peri_stream_connect_tls(lower, pool->settings.tls, bare_host(pool), &pool->resumes, p->events, &p->base);
     if (!p->base.stream)
-        pending_fail(p, lower ? PERI_ERR_TLS : PERI_ERR_CONNECT);
+        pending_fail(p, lower ? PERI_ERR_TLS : err);
 }
 
 static void pending_connect_to(struct pending_connection *p, const struct sockaddr_storage *address)
 {
     peri_debug_assert(!p->base.stream && !p->is_resolving);
-    pending_use(p, peri_stream_connect_tcp(peri_pool_loop(p->base.pool), (const struct sockaddr *)address, p->events,
-                                           &p->base));
+    peri_err_t err;
+    struct peri_stream *lower = peri_stream_connect_tcp(peri_pool_loop(p->base.pool), (const struct sockaddr *)address,
+                                                        p->events, &p->base, &err);
+    pending_use(p, lower, err);
+}
+
+static void pending_connect_unix(struct pending_connection *p)
+{
+    peri_err_t err;
+    struct peri_stream *lower =
+        peri_stream_connect_unix(peri_pool_loop(p->base.pool), p->base.pool->host.ptr, p->events, &p->base, &err);
+    pending_use(p, lower, err);
 }
 
 static void set_port(struct sockaddr_storage *address, uint16_t port)
@@ -412,9 +422,7 @@ static void pending_connect(struct pending_connection *p)
         p->query.on_done = on_resolved;
         peri_dns_resolve(pools->options.dns, pool->host, &p->query);
         return;
-    case POOL_UNIX:
-        pending_use(p, peri_stream_connect_unix(pools->options.loop, pool->host.ptr, p->events, &p->base));
-        return;
+    case POOL_UNIX: pending_connect_unix(p); return;
     }
 }
 

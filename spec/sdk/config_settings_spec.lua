@@ -35,7 +35,8 @@ describe("a configuration", function()
     it("has every default filled in, times in milliseconds and sizes in bytes", function()
         assert.are.same({
             role = "gateway", workers = "auto", watch = false, watchdog_ms = 2000, drain_ms = 30000,
-            shared_memory = 33554432, lua_memory = 268435456, keep_generations = 5, access_log = { path = "stdout" },
+            shared_memory = 33554432, lua_memory = 268435456, keep_generations = 5,
+            overload = { fds_share = 900000 }, access_log = { path = "stdout" },
             reload = {
                 test = false, test_timeout_ms = 30000, window_ms = 30000, max_errors = 20000, max_slowdown = 2,
             },
@@ -196,6 +197,19 @@ describe("a configuration", function()
             assert_refused({ reload = { canary = text } }, 'reload.canary: expected a share such as "5%"')
         end
         assert_refused({ reload = { canary = "51%" } }, "reload.canary: must be 0.1% to 50%")
+    end)
+
+    it("takes the limits of a worker as numbers and as shares", function()
+        local function overload(settings)
+            return accept({ overload = settings }).overload
+        end
+        assert.are.same({ memory = 536870912, connections = 20000, fds_share = 800000 },
+            overload { memory = "512m", connections = 20000, fds = "80%" })
+        assert.are.same({ memory = 0, connections = 0, fds = 0 }, overload { memory = 0, connections = 0, fds = 0 })
+        assert_refused({ overload = { memory = "1m" } }, 'overload.memory: must be at least "16m", or 0 for no limit')
+        assert_refused({ overload = { fds = "101%" } }, "overload.fds: expected a share")
+        assert_refused({ overload = { fds = "0.5%" } }, "overload.fds: must be 1% to 100%")
+        assert_refused({ overload = { conections = 1 } }, "did you mean 'connections'?")
     end)
 
     it("turns the access log off", function()

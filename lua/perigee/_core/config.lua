@@ -11,6 +11,7 @@ local discovery = require "perigee._core.discovery"
 local duration = require "perigee._core.duration"
 local health = require "perigee._core.health"
 local locate = require "perigee._core.locate"
+local overload = require "perigee._core.overload"
 local percent = require "perigee._core.percent"
 local readable = require "perigee._core.readable"
 local references = require "perigee._core.references"
@@ -301,6 +302,7 @@ local function normalize(conf, route_list, connects)
         drain_ms = duration.milliseconds(conf.drain),
         shared_memory = conf.shared_memory,
         lua_memory = conf.lua_memory,
+        overload = overload.write(conf.overload),
         keep_generations = conf.keep_generations,
         reload = write_reload(conf.reload),
         access_log = log ~= "off" and { path = log } or nil,

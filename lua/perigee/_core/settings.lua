@@ -9,6 +9,7 @@ local balance = require "perigee._core.balance"
 local check = require "perigee._core.checks"
 local discovery = require "perigee._core.discovery"
 local health = require "perigee._core.health"
+local overload = require "perigee._core.overload"
 local percent = require "perigee._core.percent"
 local resilience = require "perigee._core.resilience"
 local tcp_settings = require "perigee._core.tcp_settings"
@@ -420,6 +421,7 @@ function settings.fields(role)
             type = "size", default = "256m", min = "8m", max = "64g",
             doc = "Largest Lua heap of a worker.",
         },
+        overload = overload.setting,
         keep_generations = {
             type = "integer", default = 5, min = 0, max = 100,
             doc = "Snapshots kept for `perigee rollback`.",

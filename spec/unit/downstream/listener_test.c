@@ -122,6 +122,107 @@ static void forwards(const char *headers, uint32_t hops, const char *client, con
     peri_exchange_free(x);
 }
 
+// ---- while there is too much to do
+
+static unsigned refused;
+
+static void on_refused_request(struct peri_exchange *x)
+{
+    refused++;
+    world_owner.on_request(x);
+}
+
+static struct peri_owner_ops refuser;
+
+static void refuse(enum peri_refused whom)
+{
+    refuser = world_owner;
+    refuser.on_request = on_refused_request;
+    peri_listener_refuse(world.listener, whom, &refuser);
+    settle(world.loop);
+}
+
+// How many of the requests of this client are refused: 0 or 1. It must be answered.
+static unsigned ask(struct memory_peer *client)
+{
+    unsigned before = refused;
+    world.on_body_end = answer_ok;
+    memory_peer_send(client, GET);
+    assert_non_null(strstr(memory_peer_text(client), "200"));
+    return refused - before;
+}
+
+static void refuses_newcomers_and_serves_those_who_are_there(void **state)
+{
+    (void)state;
+    struct memory_peer second, third;
+    refuse(PERI_REFUSED_NEWCOMERS);
+    world_connect(&second);
+    refuse(PERI_REFUSED_NEWCOMERS); // said again, it changes nothing
+    assert_int_equal(ask(&second), 1);
+    assert_int_equal(ask(&world.client), 0);
+    assert_true(second.is_ended && world.client.is_ended); // keep-alive is off
+    world_connect(&third);
+    refuse(PERI_REFUSED_NONE);
+    assert_int_equal(ask(&third), 0);
+    assert_false(third.is_ended);
+    memory_peer_free(&second);
+    memory_peer_free(&third);
+}
+
+static void refuses_all_and_serves_all_again(void **state)
+{
+    (void)state;
+    struct memory_peer second;
+    world_connect(&second);
+    refuse(PERI_REFUSED_ALL);
+    assert_int_equal(ask(&second), 1);
+    refuse(PERI_REFUSED_NEWCOMERS);
+    assert_int_equal(ask(&world.client), 0);
+    memory_peer_free(&second);
+    world_connect(&second);
+    refuse(PERI_REFUSED_NONE);
+    assert_int_equal(ask(&second), 0);
+    assert_int_equal(ask(&second), 0);
+    memory_peer_free(&second);
+}
+
+static void closes_idle_connections_but_not_those_that_just_came(void **state)
+{
+    (void)state;
+    struct memory_peer fresh;
+    assert_int_equal(ask(&world.client), 0);
+    assert_false(world.client.is_ended);
+    world_connect(&fresh);
+    refuse(PERI_REFUSED_NEWCOMERS);
+    assert_true(world.client.is_ended);
+    assert_false(fresh.is_ended);
+    assert_int_equal(ask(&fresh), 0);
+    memory_peer_free(&fresh);
+}
+
+static unsigned changes;
+
+static void on_count(void *data)
+{
+    assert_ptr_equal(data, &changes);
+    changes++;
+}
+
+static void tells_of_connections_that_come_and_go(void **state)
+{
+    (void)state;
+    struct memory_peer second;
+    peri_listener_watch(world.listener, on_count, &changes);
+    world_connect(&second);
+    assert_int_equal(changes, 1);
+    memory_peer_close(&second);
+    assert_int_equal(changes, 2);
+    memory_peer_free(&second);
+}
+
+// ---- X-Forwarded-For
+
 static void believes_nobody_by_default(void **state)
 {
     (void)state;
@@ -200,6 +301,10 @@ int main(void)
         TEST(keeps_its_connections_apart),
         TEST(frees_itself_when_it_is_closed_without_connections),
         TEST(survives_an_allocation_that_fails_for_a_connection),
+        TEST(refuses_newcomers_and_serves_those_who_are_there),
+        TEST(refuses_all_and_serves_all_again),
+        TEST(closes_idle_connections_but_not_those_that_just_came),
+        TEST(tells_of_connections_that_come_and_go),
         TEST(believes_nobody_by_default),
         TEST(believes_as_many_hops_as_told),
         TEST(takes_the_leftmost_when_there_are_fewer_hops),

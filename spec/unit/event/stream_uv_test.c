@@ -12,11 +12,13 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "base/slice.h"
+#include "event/acceptor.h"
 #include "event/loop.h"
 #include "event/stream.h"
 #include "fail_alloc.h"
@@ -41,6 +43,7 @@ static struct peri_loop *loop;
 static struct peri_acceptor *acceptor;
 static struct seen seen[4];
 static unsigned accepted;
+static peri_err_t begun; ///< what stood against a connection
 
 static void on_read(struct peri_stream *stream, struct peri_slice data)
 {
@@ -272,14 +275,14 @@ static void connects_or_says_why_not(void **state)
     (void)state;
     struct sockaddr_in address = listen_tcp();
     struct seen *client = &seen[3];
-    client->stream = peri_stream_connect_tcp(loop, (struct sockaddr *)&address, &events, client);
+    client->stream = peri_stream_connect_tcp(loop, (struct sockaddr *)&address, &events, client, &begun);
     RUN_UNTIL(client->connects == 1 && accepted == 1);
     assert_int_equal(client->connected, PERI_OK);
     peri_acceptor_close(acceptor);
     acceptor = NULL;
     RUN_UNTIL(!peri_loop_turn(loop));
     struct seen *refused = &seen[2];
-    refused->stream = peri_stream_connect_tcp(loop, (struct sockaddr *)&address, &events, refused);
+    refused->stream = peri_stream_connect_tcp(loop, (struct sockaddr *)&address, &events, refused, &begun);
     RUN_UNTIL(refused->connects == 1);
     assert_int_equal(refused->connected, PERI_ERR_CONNECT);
 }
@@ -289,7 +292,7 @@ static void is_not_told_of_a_connection_that_it_closed_meanwhile(void **state)
     (void)state;
     struct sockaddr_in address = listen_tcp();
     struct seen *client = &seen[3];
-    client->stream = peri_stream_connect_tcp(loop, (struct sockaddr *)&address, &events, client);
+    client->stream = peri_stream_connect_tcp(loop, (struct sockaddr *)&address, &events, client, &begun);
     peri_stream_close(client->stream);
     RUN_UNTIL(client->is_closed);
     assert_int_equal(client->connects, 0);
@@ -306,7 +309,7 @@ static void speaks_over_unix_sockets(void **state)
     assert_int_equal(bind(fd, (struct sockaddr *)&un, sizeof(un)), 0);
     acceptor = peri_acceptor_open(loop, fd, on_accept, &accepted);
     struct seen *client = &seen[3];
-    client->stream = peri_stream_connect_unix(loop, un.sun_path, &events, client);
+    client->stream = peri_stream_connect_unix(loop, un.sun_path, &events, client, &begun);
     RUN_UNTIL(client->connects == 1 && accepted == 1);
     peri_stream_write(client->stream, PERI_SLICE("hello"));
     RUN_UNTIL(seen[0].len == 5);
@@ -363,6 +366,72 @@ static void closes_while_it_rests_for_want_of_memory(void **state)
     close(first);
 }
 
+// From now on the process has no descriptor left. Returns how many it might have had.
+static rlim_t take_descriptors(void)
+{
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    int next = dup(0);
+    rlim_t soft = limit.rlim_cur;
+    close(next);
+    limit.rlim_cur = (rlim_t)next;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    return soft;
+}
+
+static void give_descriptors(rlim_t soft)
+{
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = soft;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
+static void rests_while_there_are_no_descriptors(void **state)
+{
+    (void)state;
+    struct sockaddr_in address = listen_tcp();
+    int first = connect_to(&address), second = connect_to(&address);
+    rlim_t soft = take_descriptors();
+    RUN_UNTIL(peri_loop_refused_sockets(loop) == 1);
+    for (int i = 0; i < 20; i++)
+        peri_loop_turn(loop);
+    assert_int_equal(peri_loop_refused_sockets(loop), 1); // it is not told again and again
+    assert_int_equal(accepted, 0);
+    give_descriptors(soft);
+    RUN_UNTIL(accepted == 2);
+    assert_int_equal(peri_loop_sockets(loop), 2);
+    close(first);
+    close(second);
+}
+
+static void says_that_it_has_no_descriptor_to_connect_with(void **state)
+{
+    (void)state;
+    struct sockaddr_in address = listen_tcp();
+    struct seen *client = &seen[3];
+    rlim_t soft = take_descriptors();
+    assert_null(peri_stream_connect_tcp(loop, (struct sockaddr *)&address, &events, client, &begun));
+    give_descriptors(soft);
+    assert_int_equal(begun, PERI_ERR_OVERLOADED);
+    RUN_UNTIL(peri_loop_streams(loop) == 0);
+    assert_int_equal(peri_loop_sockets(loop), 0);
+}
+
+static void begins_no_connection_beyond_the_limit_of_sockets(void **state)
+{
+    (void)state;
+    struct sockaddr_in address = listen_tcp();
+    struct seen *client = &seen[3];
+    peri_loop_limit_sockets(loop, 1);
+    client->stream = peri_stream_connect_tcp(loop, (struct sockaddr *)&address, &events, client, &begun);
+    assert_non_null(client->stream);
+    assert_null(peri_stream_connect_unix(loop, "/nowhere", &events, &seen[2], &begun));
+    assert_int_equal(begun, PERI_ERR_OVERLOADED);
+    RUN_UNTIL(accepted == 1); // others decide how many of those there are
+    assert_int_equal(peri_loop_sockets(loop), 2);
+}
+
 static void closes_a_descriptor_that_it_cannot_listen_on(void **state)
 {
     (void)state;
@@ -390,6 +459,9 @@ int main(void)
         TEST(accepts_what_waited_when_it_goes_on),
         TEST(goes_on_accepting_after_memory_was_out),
         TEST(closes_while_it_rests_for_want_of_memory),
+        TEST(rests_while_there_are_no_descriptors),
+        TEST(says_that_it_has_no_descriptor_to_connect_with),
+        TEST(begins_no_connection_beyond_the_limit_of_sockets),
         TEST(closes_a_descriptor_that_it_cannot_listen_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

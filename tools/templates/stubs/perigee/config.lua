@@ -16,6 +16,7 @@
 ---@field keep_generations? integer Snapshots kept for `perigee rollback`.
 ---@field listeners? (perigee.Listener|string)[] Addresses that are served.
 ---@field lua_memory? string|integer Largest Lua heap of a worker.
+---@field overload? perigee.Overload Limits of a worker. From 90 % of one on requests are answered 503 with `Retry-After`, at the limit no connection is accepted. 0: no limit.
 ---@field policies? (string|perigee.Use)[] Policies that run on every route, in order.
 ---@field reload? perigee.Reload What a change of the configuration must pass before it serves.
 ---@field role? "gateway"|"sidecar" What the proxy is used as: changes defaults, nothing else.
@@ -81,6 +82,11 @@
 ---@field hosts? string[] Server names it is shown for, exact or `"*.suffix"`. Without it: the DNS names in it.
 ---@field key string PEM file of its key.
 ---@field ocsp? string DER file of an OCSP response to staple.
+
+---@class perigee.Overload
+---@field connections? integer Open client connections of all listeners. Without it: half of the descriptors, at most 50000.
+---@field fds? integer|string Open descriptors; a share is of those that the system allows (RLIMIT_NOFILE).
+---@field memory? string|integer Memory of its own. Without it: 95 % of the cgroup's limit for the whole cgroup, if it has one.
 
 ---@class perigee.Reload
 ---@field canary? string Share of the exchanges that uses the new generation first, such as `"5%"`. Without it: all at once.
