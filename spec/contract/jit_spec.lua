@@ -35,6 +35,9 @@ local CASES = {
     },
     key_auth = { policies = { { "key_auth", keys = { k = "ada" } } }, headers = { ["x-api-key"] = "k" } },
     rate_limit = { policies = { { "rate_limit", limit = 1000000, window = "1s" } } },
+    ["rate_limit with a sliding window"] = {
+        policies = { { "rate_limit", algorithm = "sliding_window", limit = 1000000, window = "1s" } },
+    },
     mirror = { policies = { { "mirror", upstream = "api", percent = 0.0001 } } },
     request_id = { policies = { "request_id" } },
     retry = { policies = { "retry" } },

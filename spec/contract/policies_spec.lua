@@ -25,7 +25,7 @@ local AGREED = {
     },
     key_auth = { "keys", "header", "query", "hide" },
     mirror = { "upstream", "percent", "header", "max_body", "timeout" },
-    rate_limit = { "limit", "window", "burst", "by", "headers", "redis" },
+    rate_limit = { "limit", "window", "algorithm", "burst", "by", "headers", "redis" },
     request_id = { "header", "trust" },
     retry = { "attempts", "on" },
     traffic_split = { "upstreams", "by" },
