@@ -34,6 +34,7 @@ local CASES = {
         headers = { authorization = "Bearer " .. TOKEN },
     },
     key_auth = { policies = { { "key_auth", keys = { k = "ada" } } }, headers = { ["x-api-key"] = "k" } },
+    quota = { policies = { { "quota", limit = 1000000, period = "month" } } },
     rate_limit = { policies = { { "rate_limit", limit = 1000000, window = "1s" } } },
     ["rate_limit with a sliding window"] = {
         policies = { { "rate_limit", algorithm = "sliding_window", limit = 1000000, window = "1s" } },
