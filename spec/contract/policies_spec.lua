@@ -11,6 +11,7 @@ local test = require "perigee.test"
 -- The settings that users, examples and specs agree on; more are the policy's own.
 local AGREED = {
     acl = { "allow", "deny", "claim" },
+    adaptive_concurrency = { "max_limit", "min_concurrency", "update_interval", "percentile", "min_rtt" },
     basic_auth = { "users", "realm" },
     body_limit = { "max" },
     concurrency_limit = { "limit", "by", "queue", "wait" },
