@@ -92,10 +92,15 @@ function settings(fields)
 end
 
 local chunk = assert(loadfile(path))
-local environment = setmetatable({
-    bit = rawget(_G, "bit") or stub,
-    require = function(name) return name == "perigee" and perigee or stub end,
-}, { __index = _G })
+local environment = setmetatable({ bit = rawget(_G, "bit") or stub }, { __index = _G })
+
+--- Parts of a schema may come from what policies share.
+function environment.require(name)
+    local shared = name:match("^perigee%.algo%.[%w_]+$")
+    local module = shared and loadfile("lua/" .. shared:gsub("%.", "/") .. ".lua")
+    return name == "perigee" and perigee or module and setfenv(module, environment)() or stub
+end
+
 setfenv(chunk, environment)()
 assert(declared, path .. ": does not call perigee.policy")
 print(object {

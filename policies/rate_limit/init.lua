@@ -1,23 +1,25 @@
 -- SPDX-License-Identifier: MIT
 --
--- Token buckets, shared by all workers: `limit` requests a `window` on average, `burst` at once. Each use of the policy has
--- its own buckets, which outlive reloads. With `redis` several machines share them; this one's take over while Redis is away.
+-- `limit` requests a `window`, counted by all workers together, as token buckets or as a sliding window. Each use of the policy
+-- counts for itself, and a reload does not reset it. With `redis` several machines count together; this one counts alone while
+-- Redis is away.
 
 local perigee = require "perigee"
+local bucket = require "policies.rate_limit.bucket"
 local by = require "perigee.algo.by"
-local remote = require "policies.rate_limit.remote"
+local limit_headers = require "perigee.algo.limit_headers"
+local remote = require "perigee.algo.remote"
+local window = require "policies.rate_limit.window"
 
-local ceil, floor, max = math.ceil, math.floor, math.max
-local KEY_MAX = 256 -- bytes of a key in shared memory
+local KEY_MAX = 240 -- bytes of a key in shared memory, without the number of its window
 -- Refusals are many when they matter: the document is ready.
 local PROBLEM = '{"type":"urn:perigee:rate_limited","title":"Too Many Requests","status":429,'
     .. '"detail":"There were too many requests; try again later."'
 
-local function check_name(name)
-    if not name:find("^[%w ._:/-]+$") then
-        return "a name has letters, digits, spaces and ._:/-"
-    end
-end
+local ALGORITHMS = { token_bucket = bucket, sliding_window = window }
+
+local counted_locally = perigee.metrics.counter("rate_limit_local_total",
+    "Requests of limits with Redis that were counted on this machine, because Redis was away.", { "limit" })
 
 local function check_by(text)
     if not by.is_known(text) then
@@ -31,7 +33,14 @@ local RateLimit = perigee.policy {
     schema = {
         limit = { type = "integer", min = 1, max = 1e9, required = true, doc = "Requests per window." },
         window = { type = "duration", min = "10ms", default = "1s", doc = "Time in which `limit` requests are fine." },
-        burst = { type = "integer", min = 1, max = 1e9, doc = "Requests that may come at once. Without it: `limit`." },
+        algorithm = {
+            type = "string", enum = { "token_bucket", "sliding_window" }, default = "token_bucket",
+            doc = "How they are counted: a bucket that fills steadily, or a window that moves (README).",
+        },
+        burst = {
+            type = "integer", min = 1, max = 1e9,
+            doc = "Requests that may come at once, for token buckets. Without it: `limit`.",
+        },
         by = {
             type = "one_of", of = { { type = "string", check = check_by }, "function" }, default = "client",
             doc = "Whose requests are counted together: `client` (address), `consumer`, `route`, `header:NAME`, or a "
@@ -41,79 +50,61 @@ local RateLimit = perigee.policy {
             type = "string", enum = { "ietf", "x", "off" }, default = "ietf",
             doc = "What the client is told: `RateLimit`, `X-RateLimit-*` or nothing.",
         },
-        name = { type = "string", default = "default", check = check_name, doc = "Name of the limit in `RateLimit`." },
+        name = {
+            type = "string", default = "default", check = limit_headers.check_name,
+            doc = "Name of the limit in `RateLimit`.",
+        },
         redis = {
-            type = "table", short = "address",
+            type = "table", short = "address", fields = remote.fields(),
             doc = "Redis that counts for several machines. Without it each counts for itself.",
-            fields = {
-                address = {
-                    type = "string", required = true, check = remote.check,
-                    doc = "`\"host:port\"` or `\"unix:/path\"`.",
-                },
-                user = { type = "string", min = 1, max = 1024, doc = "Name for `AUTH`. Without it: the default user." },
-                password = { type = "string", min = 1, max = 1024, secret = true, doc = "For `AUTH`." },
-                database = { type = "integer", min = 0, max = 65535, default = 0, doc = "Number of the database." },
-                timeout = {
-                    type = "duration", min = "1ms", max = "10s", default = "100ms",
-                    doc = "How long a request waits for Redis before it is counted here.",
-                },
-                prefix = { type = "string", default = "perigee:", max = 100, doc = "What keys in Redis begin with." },
-            },
         },
     },
+    check = function(conf)
+        if conf.burst and conf.algorithm ~= "token_bucket" then
+            return "is for token buckets: a sliding window has no burst", "burst"
+        end
+    end,
 }
 
 function RateLimit:init()
     local conf = self.conf
-    self.buckets = perigee.shared "rate_limit"
+    local algorithm = ALGORITHMS[conf.algorithm]
+    local rule = algorithm.new(conf)
     self.address, self.other, self.digest = self.id .. "\1@", self.id .. "\1=", self.id .. "\1#"
     self.key_of, self.choose, self.header = by.find(conf.by)
-    self.rate, self.burst, self.style = conf.limit / conf.window, conf.burst or conf.limit, conf.headers
-    self.quota = { rate = self.rate, burst = self.burst }
-    self.remote = conf.redis and remote.new(conf, self.rate, self.burst)
-    self.limit = conf.limit .. ""
-    self.item = '"' .. conf.name .. '";r='
-    self.policy = '"' .. conf.name .. '";q=' .. conf.limit .. (conf.window % 1 == 0 and ";w=" .. conf.window or "")
+    self.rule, self.take, self.tell = rule, algorithm.take, algorithm.tell
+    self.told = limit_headers.new(conf.headers, conf.name, conf.limit, conf.window)
+    self.is_told = conf.headers ~= "off"
+    self.remote = conf.redis and remote.new {
+        settings = conf.redis, prefix = rule.prefix, script = rule.script, read = rule.read, limit = conf.name,
+        without = counted_locally, meanwhile = "requests are counted on this machine",
+    }
 end
 
--- Seconds until the bucket is full again.
-local function reset_of(self, remaining)
-    return ceil((self.burst - remaining) / self.rate)
-end
-
-local function refuse(self, req, remaining, wait)
-    local headers = { ["content-type"] = "application/problem+json", ["retry-after"] = max(1, ceil(wait)) }
-    if self.style == "ietf" then
-        headers["ratelimit-policy"] = self.policy
-        headers["ratelimit"] = self.item .. "0;t=" .. reset_of(self, remaining)
-    elseif self.style == "x" then
-        headers["x-ratelimit-limit"], headers["x-ratelimit-remaining"] = self.limit, 0
-        headers["x-ratelimit-reset"] = reset_of(self, remaining)
-    end
+local function refuse(self, req, remaining, reset, wait)
     local id = req.id and ',"request_id":' .. (perigee.json.encode(req.id) or "null") or ""
-    return perigee.reply(429, PROBLEM .. id .. "}\n", headers)
+    return perigee.reply(429, PROBLEM .. id .. "}\n", limit_headers.refusal(self.told, remaining, reset, wait))
 end
 
 function RateLimit:on_request(req)
-    local key = self.key_of(self, req)
+    local key, rule = self.key_of(self, req), self.rule
     if #key > KEY_MAX then
         key = self.digest .. perigee.crypto.hash("sha256", key)
     end
-    local is_admitted, remaining, wait
+    local is_admitted, a, b, c
     if self.remote then
-        is_admitted, remaining, wait = remote.take(self.remote, key)
+        is_admitted, a, b, c = remote.ask(self.remote, key, rule.arguments)
     end
     if is_admitted == nil then
-        is_admitted, remaining, wait = self.buckets:take(key, self.quota)
+        is_admitted, a, b, c = self.take(rule, key)
     end
-    if is_admitted then
-        if self.style ~= "off" then
-            req.ctx[self] = remaining
-        end
-    elseif is_admitted == nil then
-        return nil, "the limit cannot be checked: " .. remaining
-    else
-        return refuse(self, req, remaining, wait)
+    if is_admitted == nil then
+        return nil, "the limit cannot be checked: " .. a
+    elseif not is_admitted then
+        return refuse(self, req, self.tell(rule, a, b, c))
+    elseif self.is_told then
+        local ctx = req.ctx
+        ctx[self], ctx[rule] = self.tell(rule, a, b, c)
     end
 end
 
@@ -122,16 +113,10 @@ function RateLimit:unused(conf)
 end
 
 function RateLimit:on_response(req, res)
-    local remaining = req.ctx[self]
-    if not remaining then
-        return
-    elseif self.style == "ietf" then
-        res.headers:add("ratelimit-policy", self.policy)
-        res.headers:add("ratelimit", self.item .. floor(remaining) .. ";t=" .. reset_of(self, remaining))
-    else
-        res.headers:set("x-ratelimit-limit", self.limit)
-        res.headers:set("x-ratelimit-remaining", floor(remaining))
-        res.headers:set("x-ratelimit-reset", reset_of(self, remaining))
+    local ctx = req.ctx
+    local remaining = ctx[self]
+    if remaining then
+        limit_headers.add(self.told, res.headers, remaining, ctx[self.rule])
     end
 end
 

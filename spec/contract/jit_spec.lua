@@ -15,6 +15,7 @@ local CASES = {
         policies = { { "key_auth", keys = { k = "ada" } }, { "acl", deny = { "guests" } } },
         headers = { ["x-api-key"] = "k" },
     },
+    adaptive_concurrency = { policies = { "adaptive_concurrency" } },
     body_limit = { policies = { { "body_limit", max = "1k" } }, method = "POST", body = "text" },
     concurrency_limit = { policies = { { "concurrency_limit", limit = 10, by = "client" } } },
     cors = {
@@ -34,7 +35,11 @@ local CASES = {
         headers = { authorization = "Bearer " .. TOKEN },
     },
     key_auth = { policies = { { "key_auth", keys = { k = "ada" } } }, headers = { ["x-api-key"] = "k" } },
+    quota = { policies = { { "quota", limit = 1000000, period = "month" } } },
     rate_limit = { policies = { { "rate_limit", limit = 1000000, window = "1s" } } },
+    ["rate_limit with a sliding window"] = {
+        policies = { { "rate_limit", algorithm = "sliding_window", limit = 1000000, window = "1s" } },
+    },
     mirror = { policies = { { "mirror", upstream = "api", percent = 0.0001 } } },
     request_id = { policies = { "request_id" } },
     retry = { policies = { "retry" } },

@@ -11,6 +11,7 @@ local test = require "perigee.test"
 -- The settings that users, examples and specs agree on; more are the policy's own.
 local AGREED = {
     acl = { "allow", "deny", "claim" },
+    adaptive_concurrency = { "max_limit", "min_concurrency", "update_interval", "percentile", "min_rtt" },
     basic_auth = { "users", "realm" },
     body_limit = { "max" },
     concurrency_limit = { "limit", "by", "queue", "wait" },
@@ -25,7 +26,8 @@ local AGREED = {
     },
     key_auth = { "keys", "header", "query", "hide" },
     mirror = { "upstream", "percent", "header", "max_body", "timeout" },
-    rate_limit = { "limit", "window", "burst", "by", "headers", "redis" },
+    quota = { "limit", "period", "by", "cost", "on_unavailable", "headers", "redis" },
+    rate_limit = { "limit", "window", "algorithm", "burst", "by", "headers", "redis" },
     request_id = { "header", "trust" },
     retry = { "attempts", "on" },
     traffic_split = { "upstreams", "by" },
@@ -243,6 +245,7 @@ local REFUSING = {
     ip_restriction = { { "ip_restriction", deny = { "0.0.0.0/0" } }, 403 },
     jwt = { { "jwt", secret = ("s"):rep(32) }, 401 },
     key_auth = { { "key_auth", keys = { k = "ada" } }, 401 },
+    quota = { { "quota", limit = 1, period = "month" }, 429 },
     rate_limit = { { "rate_limit", limit = 1, window = "1h" }, 429 },
 }
 
@@ -278,7 +281,7 @@ for name, case in pairs(REFUSING) do
 
         local function refuse(policies)
             local gw = test.gateway({ policies = policies }, { files = { ["policies/odd_id/init.lua"] = ODD_ID } })
-            if name == "rate_limit" then
+            if status == 429 then
                 gw:request(REQUEST)
                 gw.upstreams.api:reset()
             end

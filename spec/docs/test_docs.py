@@ -172,19 +172,19 @@ def test_the_ten_minutes_of_the_policy_guide_work_as_they_say(tmp_path):
 
     for command in commands[:3]:
         carry_out(*command)
-    write(tmp_path, {"spec/quota_spec.lua": files["spec/quota_spec.lua"]})
+    write(tmp_path, {"spec/share_spec.lua": files["spec/share_spec.lua"]})
     result = subprocess.run([PERIGEE, "test"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode == 1  # the spec comes first
-    write(tmp_path, {"policies/quota/init.lua": files["policies/quota/init.lua"]})
+    write(tmp_path, {"policies/share/init.lua": files["policies/share/init.lua"]})
     assert "5 successes / 0 failures / 0 errors" in carry_out("test")
     write(tmp_path, {"gateway.lua": files["gateway.lua"].replace("127.0.0.1:8080", f"127.0.0.1:{port}")})
     assert "1 route" in carry_out(*commands[3])
     assert "nothing keeps LuaJIT from compiling them" in carry_out(*commands[4])
-    assert "res.headers.x-quota-left = 2" in carry_out(*commands[5])
+    assert "res.headers.x-share-left = 2" in carry_out(*commands[5])
     path = tmp_path / "gateway.lua"
     with Gateway(path, "dev"):
         response, body = get(port, "/hello", **{"x-tenant": "acme"})
-        assert (response.status, body, response.headers["x-quota-left"]) == (200, "hello\n", "2")
+        assert (response.status, body, response.headers["x-share-left"]) == (200, "hello\n", "2")
     path.write_text(path.read_text().replace("requests = 3", "requests = 3, dry_run = true"))
     with Gateway(path):
         assert [get(port, "/hello", **{"x-tenant": "acme"})[0].status for _ in range(5)] == [200] * 5

@@ -24,6 +24,12 @@ return {
   routes = {
     { name = "limited", match = { path = "/limited" }, reply = { status = 200, body = "in" },
       policies = { { "rate_limit", limit = $limit, window = "1h", by = "route", redis = { address = "$redis", password = $password, timeout = "200ms" } } } },
+    { name = "sliding", match = { path = "/sliding" }, reply = { status = 200, body = "in" },
+      policies = { { "rate_limit", algorithm = "sliding_window", limit = $limit, window = "1h", by = "route",
+        redis = { address = "$redis", password = $password, timeout = "200ms" } } } },
+    { name = "quota", match = { path = "/quota" }, reply = { status = 200, body = "in" },
+      policies = { { "quota", limit = $limit, period = "month", by = "route",
+        redis = { address = "$redis", password = $password, timeout = "200ms" } } } },
     { name = "call", match = { path = "/call" }, handler = function(req)
         local args = {}
         for word in req.query:get("c"):gmatch("%S+") do args[#args + 1] = word end
@@ -61,9 +67,9 @@ def call(gateway, command):
     return json.loads(gateway.get("/call?c=" + command.replace(" ", "+")).body)
 
 
-def statuses(gateway, requests):
+def statuses(gateway, requests, path="/limited"):
     with gateway.connect() as client:
-        return [client.get("/limited").status for _ in range(requests)]
+        return [client.get(path).status for _ in range(requests)]
 
 
 def log_count(gateway, text):
@@ -95,9 +101,10 @@ def test_a_thousand_commands_at_once_get_their_own_replies(launch, redis):
     assert [gateway.get("/many").body for _ in range(3)] == [b"0"] * 3
 
 
-def test_two_gateways_with_two_workers_each_admit_exactly_the_limit(launch, redis):
+@pytest.mark.parametrize("path", ["/limited", "/sliding", "/quota"])
+def test_two_gateways_with_two_workers_each_admit_exactly_the_limit(launch, redis, path):
     gateways = [start(launch, redis, workers=2) for _ in range(2)]
-    answers = [status for _ in range(10) for gateway in gateways for status in statuses(gateway, LIMIT // 10)]
+    answers = [status for _ in range(10) for gateway in gateways for status in statuses(gateway, LIMIT // 10, path)]
     assert len(answers) == 2 * LIMIT
     assert set(answers) == {200, 429}
     assert LIMIT <= answers.count(200) <= LIMIT * 1.01
@@ -127,6 +134,18 @@ def test_limits_hold_locally_while_redis_is_away_and_the_log_says_so_once(launch
     redis.start()
     wait.until(lambda: statuses(gateway, 1) == [200], "Redis counts again")
     assert is_logged_once(gateway, "Redis is back")
+
+
+def test_a_quota_outlives_reloads_and_redis_and_who_used_it_up_stays_refused(launch, redis):
+    gateway = start(launch, redis, limit=5)
+    assert statuses(gateway, 3, "/quota") == [200] * 3
+    gateway.reload()
+    assert statuses(gateway, 3, "/quota") == [200, 200, 429]
+    redis.kill()
+    assert statuses(gateway, 3, "/quota") == [429] * 3
+    gateway.reload()
+    assert statuses(gateway, 3, "/quota") == [429] * 3
+    assert log_count(gateway, "Redis is away") >= 1
 
 
 def test_a_redis_that_hangs_is_waited_for_once(launch, redis):

@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: MIT
 
+local perigee = require "perigee"
 local shared = require "perigee.shared"
 local test = require "perigee.test"
 
@@ -466,6 +467,182 @@ describe("rate_limit", function()
         end)
     end)
 
+    describe("with a sliding window", function()
+        local WHERE = "limits.internal:6379"
+
+        local function sliding(settings, around)
+            settings[1], settings.algorithm = "rate_limit", "sliding_window"
+            settings.window, settings.by = settings.window or "1m", settings.by or "route"
+            return gateway(settings, around)
+        end
+
+        -- Goes on to the beginning of the next window, as `clock` counts them.
+        local function to_window(gw, clock, window)
+            gw:advance(window - clock() % window)
+        end
+
+        it("lets the limit in at once and refuses the next", function()
+            local gw = sliding { limit = 3 }
+            assert.equal("200 200 200 429", statuses(gw, 4))
+            assert.equal(3, #gw.upstreams.api.requests)
+        end)
+
+        local places = {
+            ["here"] = function(settings)
+                return sliding(settings), perigee.time.monotonic
+            end,
+            ["in Redis"] = function(settings)
+                settings.redis = WHERE
+                local gw = sliding(settings)
+                gw:redis(WHERE)
+                return gw, perigee.time.now
+            end,
+        }
+        for where, open in pairs(places) do
+            it("weighs the window before with the part that still counts, " .. where, function()
+                local gw, clock = open { limit = 10 }
+                to_window(gw, clock, 60)
+                assert.equal(("200 "):rep(8) .. "200", statuses(gw, 9))
+                gw:advance(60.01) -- 9 weigh 8
+                assert.equal("200 200 429", statuses(gw, 3))
+                gw:advance(29.99) -- 9 weigh 4.5
+                assert.equal("200 200 200 200 429", statuses(gw, 5))
+                gw:advance(30.01) -- 6 weigh 5.99
+                assert.equal("200 200 200 200 200 429", statuses(gw, 6))
+                gw:advance(120)
+                assert.equal(("200 "):rep(10) .. "429", statuses(gw, 11))
+            end)
+
+            it("tells what may come, when it is all again and when to come back, " .. where, function()
+                local gw, clock = open { limit = 4 }
+                to_window(gw, clock, 60)
+                gw:advance(15)
+                local res = gw:get "/"
+                assert.response(res).has.headers { ["ratelimit-policy"] = '"default";q=4;w=60' }
+                assert.response(res).has.headers { ratelimit = '"default";r=3;t=46' }
+                statuses(gw, 3)
+                res = gw:get "/"
+                assert.response(res).is.problem(429)
+                assert.response(res).has.headers { ratelimit = '"default";r=0;t=91', ["retry-after"] = "46" }
+                gw:advance(45.5) -- 4 weigh 3
+                assert.equal("200 429", statuses(gw, 2))
+            end)
+
+            it("is let in when it comes back as told, and not a second before, " .. where, function()
+                for _, limit in ipairs { 1, 2, 7 } do
+                    local gw = open { limit = limit, name = "n" .. limit }
+                    for _ = 1, 5 do
+                        repeat local res = gw:get "/" until res.status == 429
+                        local seconds = tonumber(gw:get("/").headers["retry-after"])
+                        gw:advance(seconds - 1.002)
+                        assert.equal("429", statuses(gw, 1))
+                        gw:advance(1.002)
+                        assert.equal("200", statuses(gw, 1))
+                    end
+                    gw:close()
+                    shared "rate_limit":flush()
+                end
+            end)
+        end
+
+        it("tells in X-RateLimit headers too", function()
+            local gw = sliding { limit = 2, headers = "x" }
+            to_window(gw, perigee.time.monotonic, 60)
+            assert.response(gw:get "/").has.headers {
+                ["x-ratelimit-limit"] = "2", ["x-ratelimit-remaining"] = "1", ["x-ratelimit-reset"] = "61",
+            }
+            statuses(gw, 1)
+            assert.response(gw:get "/").has.headers {
+                ["x-ratelimit-remaining"] = "0", ["x-ratelimit-reset"] = "91", ["retry-after"] = "61",
+            }
+        end)
+
+        it("counts clients apart, by keys of any length", function()
+            local gw = sliding({ limit = 1, by = "header:x-tenant" }, hop())
+            for length = 235, 260 do
+                assert.equal("200 429", statuses(gw, 2, "/", from("x-tenant", ("z"):rep(length))))
+            end
+            assert.equal("200 429", statuses(gw, 2, "/", client "192.0.2.1"))
+        end)
+
+        it("goes on counting through a reload, and takes a lower limit at once", function()
+            local gw = sliding { limit = 3 }
+            statuses(gw, 2)
+            local function reload(limit)
+                assert.is_true(gw:reload { policies = {
+                    { "rate_limit", algorithm = "sliding_window", limit = limit, window = "1m", by = "route" },
+                } })
+            end
+            reload(3)
+            assert.equal("200 429", statuses(gw, 2))
+            reload(1)
+            local res = gw:get "/"
+            assert.response(res).has.status(429)
+            assert.equal("0", res.headers.ratelimit:match "r=(%d+)")
+        end)
+
+        it("keeps two counters per client, no longer than they count", function()
+            shared "rate_limit":flush()
+            local gw = sliding { limit = 10, window = "10s" }
+            for _ = 1, 5 do
+                statuses(gw, 3)
+                gw:advance(10)
+                assert.is_true(#shared "rate_limit":keys() <= 2)
+            end
+            gw:advance(20)
+            assert.equal(0, #shared "rate_limit":keys())
+        end)
+
+        it("fails closed when the count cannot be had", function()
+            local gw = sliding { limit = 5 }
+            statuses(gw, 1)
+            local key = shared "rate_limit":keys()[1]
+            assert.is_true(shared "rate_limit":set(key, "no number"))
+            assert.equal("503", statuses(gw, 1))
+        end)
+
+        it("is shared among gateways by Redis, in one key that goes by itself", function()
+            local function remote()
+                return sliding { limit = 3, redis = WHERE }
+            end
+            local a, b = remote(), remote()
+            local server = a:redis(WHERE)
+            b:redis(WHERE, { share = server })
+            to_window(a, perigee.time.now, 60)
+            assert.equal("200 200", statuses(a, 2))
+            assert.equal("200 429", statuses(b, 2))
+            assert.equal(0, #shared "rate_limit":keys())
+            local key = server.commands[#server.commands][4]
+            assert.equal("perigee:rate_limit:60000000:", key:sub(1, 28))
+            assert.near(120, server:call("PTTL", key) / 1000, 0.1)
+            a:advance(120)
+            assert.equal(0, server:call("EXISTS", key))
+        end)
+
+        it("counts here while Redis is away", function()
+            local gw = sliding { limit = 3, redis = WHERE }
+            local server = gw:redis(WHERE)
+            statuses(gw, 3)
+            server:stop()
+            to_window(gw, perigee.time.monotonic, 60)
+            assert.equal("200 200 200 429", statuses(gw, 4))
+            assert.equal(4, gw:metrics()['rate_limit_local_total{limit="default"}'])
+        end)
+
+        it("stands still when the clock of Redis goes back a little, and begins anew when much", function()
+            local gw = sliding { limit = 2, redis = WHERE }
+            local server = gw:redis(WHERE)
+            to_window(gw, perigee.time.now, 60)
+            statuses(gw, 2)
+            local key = server.commands[#server.commands][4]
+            local number = tonumber(server:call("GET", key):match "^%d+")
+            server:call("SET", key, (number + 1) .. " 0 2")
+            assert.equal("429", statuses(gw, 1))
+            server:call("SET", key, (number + 100) .. " 0 2")
+            assert.equal("200", statuses(gw, 1))
+        end)
+    end)
+
     for what, settings in pairs {
         ["without a limit"] = {}, ["with a limit of 0"] = { limit = 0 }, ["with half a request"] = { limit = 1.5 },
         ["with a negative limit"] = { limit = -1 }, ["with a window of 0"] = { limit = 1, window = "0s" },
@@ -474,6 +651,8 @@ describe("rate_limit", function()
         ["by something unknown"] = { limit = 1, by = "ip" },
         ["by a header without a name"] = { limit = 1, by = "header:" },
         ["by a header that is no name"] = { limit = 1, by = "header:a b" }, ["by a table"] = { limit = 1, by = {} },
+        ["with an unknown algorithm"] = { limit = 1, algorithm = "leaky" },
+        ["with a burst of a sliding window"] = { limit = 1, algorithm = "sliding_window", burst = 2 },
         ["with unknown headers"] = { limit = 1, headers = "on" },
         ["with a name in quotes"] = { limit = 1, name = 'a"b' },
     } do

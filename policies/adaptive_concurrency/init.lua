@@ -1,0 +1,125 @@
+-- SPDX-License-Identifier: MIT
+--
+-- Limits how many requests are under way to what the service can do without queues, found from how long it takes to answer:
+-- Envoy's gradient controller (perigee.algo.gradient). Each worker has a controller of its own.
+
+local perigee = require "perigee"
+local gradient = require "perigee.algo.gradient"
+
+local enter, leave, sample = gradient.enter, gradient.leave, gradient.sample
+local now, random = perigee.time.monotonic, math.random
+local HEADERS = { ["content-type"] = "application/problem+json", ["retry-after"] = 1 }
+local LABELS = { "use", "worker" }
+
+local metrics = perigee.metrics
+local limits = metrics.gauge("adaptive_concurrency_limit", "Requests that may be under way.", LABELS)
+local min_rtts = metrics.gauge("adaptive_concurrency_min_rtt_seconds", "Time of requests without queues.", LABELS)
+local blocked = metrics.counter("adaptive_concurrency_blocked_total", "Requests refused.", { "use" })
+
+local AdaptiveConcurrency = perigee.policy {
+    name = "adaptive_concurrency",
+    stage = "traffic",
+    schema = {
+        max_limit = { type = "integer", min = 1, max = 1000000, default = 1000, doc = "The limit is never higher." },
+        min_concurrency = {
+            type = "integer", min = 1, max = 10000, default = 3,
+            doc = "The limit is never lower, and is this while the time without queues is measured.",
+        },
+        update_interval = {
+            type = "duration", min = "10ms", max = "10s", default = "100ms", doc = "How often there is a new limit.",
+        },
+        percentile = {
+            type = "number", min = 1, max = 100, default = 50,
+            doc = "Which of the times of an interval counts: 50 is the median.",
+        },
+        min_rtt = {
+            type = "table", default = {}, doc = "How the time without queues is measured.",
+            fields = {
+                interval = { type = "duration", min = "1s", default = "1m", doc = "How long a measurement holds." },
+                samples = { type = "integer", min = 1, max = 100000, default = 50, doc = "Requests that it takes." },
+                jitter = {
+                    type = "number", min = 0, max = 100, default = 15,
+                    doc = "By how many percent of `interval` it comes later at most, so that not all measure at once.",
+                },
+                buffer = {
+                    type = "number", min = 0, max = 1000, default = 25,
+                    doc = "By how many percent requests may take longer before the limit falls.",
+                },
+            },
+        },
+    },
+    check = function(conf)
+        if conf.min_concurrency > conf.max_limit then
+            return "is above 'max_limit'", "min_concurrency"
+        end
+    end,
+}
+
+local function show(self)
+    local controller = self.controller
+    if controller.limit ~= self.shown_limit then
+        self.shown_limit = controller.limit
+        limits:set(controller.limit, self.labels)
+    end
+    if controller.min_rtt ~= self.shown_min_rtt then
+        self.shown_min_rtt = controller.min_rtt
+        min_rtts:set(controller.min_rtt, self.labels)
+    end
+end
+
+function AdaptiveConcurrency:restore(state)
+    self.before = state
+end
+
+function AdaptiveConcurrency:save()
+    return gradient.save(self.controller)
+end
+
+function AdaptiveConcurrency:init()
+    local conf = self.conf
+    local measuring = conf.min_rtt
+    self.controller = gradient.new({
+        min_concurrency = conf.min_concurrency, max_limit = conf.max_limit, update_interval = conf.update_interval,
+        percentile = conf.percentile / 100,
+        min_rtt = {
+            interval = measuring.interval, samples = measuring.samples, jitter = measuring.jitter / 100,
+            buffer = measuring.buffer / 100,
+        },
+    }, now(), random)
+    if self.before then
+        gradient.restore(self.controller, self.before, now())
+    end
+    self.use, self.labels = { self.id }, { self.id, perigee.worker }
+    show(self)
+end
+
+function AdaptiveConcurrency:on_request(req)
+    local time = now()
+    local is_admitted = enter(self.controller, time)
+    show(self)
+    if not is_admitted then
+        blocked:inc(1, self.use)
+        return perigee.reply(503, {
+            type = "urn:perigee:concurrency_limited", title = "Service Unavailable", status = 503,
+            detail = "Too many requests are under way; try again later.", request_id = req.id,
+        }, HEADERS)
+    end
+    req.ctx[self] = time
+end
+
+function AdaptiveConcurrency:on_response(req, res)
+    local began = req.ctx[self]
+    if began then
+        sample(self.controller, began, now(), res.status >= 500)
+        show(self)
+    end
+end
+
+-- Comes at the end of every exchange, whatever ended it.
+function AdaptiveConcurrency:on_log(req)
+    if req.ctx[self] then
+        leave(self.controller)
+    end
+end
+
+return AdaptiveConcurrency
