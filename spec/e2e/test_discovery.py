@@ -123,6 +123,7 @@ def test_records_that_come_and_go_change_the_endpoints_when_their_time_is_over(d
 def test_the_endpoints_stay_while_the_server_fails_and_change_again_afterwards(dns):
     with two_on_one_port() as (a, b, port), serving_dns(dns, port) as gateway:
         wait_endpoints(gateway, a.address)
+        assert who_answers(gateway, 30) == {"a"}  # each worker has asked for itself
         dns.stop()
         with failing_dns(dns.address) as asked:
             wait.until(lambda: len(asked) >= 8, "the failing server was asked several times")
@@ -136,6 +137,7 @@ def test_the_endpoints_stay_while_the_server_fails_and_change_again_afterwards(d
 def test_endpoints_that_were_found_are_there_after_a_reload_without_the_server(dns):
     with two_on_one_port() as (a, _, port), serving_dns(dns, port) as gateway:
         wait_endpoints(gateway, a.address)
+        assert who_answers(gateway, 30) == {"a"}  # each worker has asked for itself
         dns.stop()
         gateway.reload()
         assert endpoints(gateway) == [a.address]

@@ -149,12 +149,12 @@ def test_checks_that_cannot_be_answered_say_why():
         loud.check = lambda wire: wire.send(b"220 hello\r\n")
         text = f'endpoints = {{ "{nobody}", "{mute.address}", "{loud.address}" }}, health = {{ path = "/healthz", timeout = "50ms", {OFTEN} }}'
         gateway.reload(config(text))
-        assert wait_state(gateway, nobody, "unhealthy")["reason"] == "connect failed"
-        assert wait_state(gateway, mute.address, "unhealthy")["reason"] == "timeout"
-        assert wait_state(gateway, loud.address, "unhealthy")["reason"] == "broken answer"
+        for address, reason in ((nobody, "connect failed"), (mute.address, "timeout"), (loud.address, "broken answer")):
+            wait.until(lambda: endpoints(gateway)[address].get("reason") == reason, f"{address}: {reason}")
+            assert endpoints(gateway)[address]["state"] == "unhealthy"
         metrics = Metrics(gateway.ask("GET", "/metrics").body.decode())
         for result in ("connect", "timeout", "protocol"):
-            assert metrics.sum("perigee_upstream_health_checks_total", upstream="origin", result=result) >= 3
+            assert metrics.sum("perigee_upstream_health_checks_total", upstream="origin", result=result) >= 1
         assert metrics.sum("perigee_upstream_endpoints", upstream="origin", state="unhealthy") == 3
         assert statuses(gateway, 3) != [503] * 3  # panic: better some requests fail than all
 
