@@ -174,17 +174,32 @@ static bool listener_is_full(const struct peri_listener *listener)
            (home->tcp && home->owner == listener->refuser);
 }
 
-void peri_listener_adopt(struct peri_listener *listener, struct peri_stream *stream)
+// Counts a connection that came; discards it when there is no place.
+static bool listener_takes(struct peri_listener *listener, struct peri_stream *stream)
 {
     struct peri_metrics_page *page = listener->home.page;
-    if (listener_is_full(listener)) {
-        if (page)
-            page->refused++;
-        peri_connection_discard(stream);
-        return;
-    }
+    bool is_refused = listener_is_full(listener);
     if (page)
-        page->accepted++;
+        *(is_refused ? &page->refused : &page->accepted) += 1;
+    if (is_refused)
+        peri_connection_discard(stream);
+    return !is_refused;
+}
+
+void peri_listener_adopt_agreed(struct peri_listener *listener, struct peri_stream *stream, struct peri_tls_info *tls)
+{
+    if (!listener_takes(listener, stream))
+        free(tls);
+    else if (listener->home.tcp)
+        peri_tcp_open(&listener->home, stream, tls);
+    else
+        peri_connection_open(&listener->home, stream, tls);
+}
+
+void peri_listener_adopt(struct peri_listener *listener, struct peri_stream *stream)
+{
+    if (!listener_takes(listener, stream))
+        return;
     if (listener->proxies && peri_trusted_proxies_have(listener->proxies, stream))
         peri_preamble_open(&listener->home, stream);
     else

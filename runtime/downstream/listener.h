@@ -15,6 +15,7 @@ struct peri_metrics_page;
 struct peri_owner_ops;
 struct peri_stream;
 struct peri_tcp_owner;
+struct peri_tls_info;
 struct peri_tls_server;
 struct peri_trusted_proxies;
 
@@ -48,6 +49,9 @@ struct peri_listener *peri_listener_open_memory(struct peri_loop *loop, const st
 
 /// Serves a stream as if it had been accepted (taken).
 void peri_listener_adopt(struct peri_listener *listener, struct peri_stream *stream);
+
+/// The same behind a handshake that agreed on `tls` (taken), whatever the listener speaks; in HTTP/1.1. For tests.
+void peri_listener_adopt_agreed(struct peri_listener *listener, struct peri_stream *stream, struct peri_tls_info *tls);
 
 /// Applies new settings to connections that come from now on; limits of open ones follow with their next request.
 void peri_listener_set(struct peri_listener *listener, const struct peri_listener_settings *settings);

@@ -18,6 +18,7 @@ struct peri_server;
 struct peri_shm;
 struct peri_source;
 struct peri_stream;
+struct peri_tls_info;
 struct peri_tap_options;
 struct peri_vm;
 
@@ -90,9 +91,10 @@ peri_err_t peri_server_listen(struct peri_server *server, int fd, struct peri_sl
 /// As peri_server_listen, but without a socket: for peri_server_connect. PERI_ERR_NOMEM.
 peri_err_t peri_server_listen_memory(struct peri_server *server, struct peri_slice address);
 
-/// A client's memory stream to the listener `address`, which sees the client at `ip`. NULL when there is no such listener, or
-/// out of memory.
-struct peri_stream *peri_server_connect(struct peri_server *server, struct peri_slice address, struct peri_slice ip);
+/// A client's memory stream to the listener `address`, which sees the client at `ip`, behind a handshake that agreed on `tls` (taken; NULL:
+/// without TLS). NULL when there is no such listener, or out of memory.
+struct peri_stream *peri_server_connect(struct peri_server *server, struct peri_slice address, struct peri_slice ip,
+                                        struct peri_tls_info *tls);
 
 /// Stops accepting on `address` and drains its connections; others are not touched.
 void peri_server_unlisten(struct peri_server *server, struct peri_slice address);

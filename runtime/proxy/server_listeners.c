@@ -167,18 +167,25 @@ static struct peri_server_listener *find_listener(struct peri_server *server, st
     return NULL;
 }
 
-struct peri_stream *peri_server_connect(struct peri_server *server, struct peri_slice address, struct peri_slice ip)
+struct peri_stream *peri_server_connect(struct peri_server *server, struct peri_slice address, struct peri_slice ip,
+                                        struct peri_tls_info *tls)
 {
     struct peri_server_listener *l = find_listener(server, address);
     struct peri_stream *pair[2];
-    if (!l || !peri_stream_open_pair(server->loop, pair))
+    if (!l || !peri_stream_open_pair(server->loop, pair)) {
+        free(tls);
         return NULL;
+    }
     if (peri_stream_set_peer(pair[1], ip, 0) != PERI_OK) {
+        free(tls);
         peri_stream_close(pair[0]);
         peri_stream_close(pair[1]);
         return NULL;
     }
-    peri_listener_adopt(l->listener, pair[1]);
+    if (tls)
+        peri_listener_adopt_agreed(l->listener, pair[1], tls);
+    else
+        peri_listener_adopt(l->listener, pair[1]);
     return pair[0];
 }
 

@@ -13,6 +13,7 @@
 struct peri_server;
 struct peri_source;
 struct peri_stream;
+struct peri_tls_info;
 struct peri_vm;
 
 /// How the specs of a configuration are run before it may serve. Strings are borrowed for the call.
@@ -38,8 +39,9 @@ struct peri_testing_host {
     void (*activate)(struct peri_server *server);
     /// Serves memory connections under the settings of the listener `address`.
     bool (*listen)(struct peri_server *server, struct peri_slice address);
-    /// A client's end of a connection to that listener, from `ip`.
-    struct peri_stream *(*connect)(struct peri_server *server, struct peri_slice address, struct peri_slice ip);
+    /// A client's end of a connection to that listener, from `ip`; `tls` (taken) is what its handshake agreed on, NULL without TLS.
+    struct peri_stream *(*connect)(struct peri_server *server, struct peri_slice address, struct peri_slice ip,
+                                   struct peri_tls_info *tls);
     /// Lets the server end: no connection outlives its exchange. `on_drained` is called once, not later than `ms` from now.
     void (*drain)(struct peri_server *server, uint64_t ms, void (*on_drained)(void *data), void *data);
     /// Normalised configuration of what was made current, as JSON; borrowed until the next build.

@@ -7,6 +7,7 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "event/stream.h"
+#include "event/tls.h"
 #include "script/script_types.h"
 #include "script/testing.h"
 #include "script/testing_types.h"
@@ -144,12 +145,43 @@ static int server_listen(lua_State *L)
     return 0;
 }
 
-// connect(address, ip): a client's connection.
+// What a handshake agreed on, of texts with their zero bytes (perigee/test/tls.lua); one block.
+static struct peri_tls_info *read_tls(struct peri_slice texts)
+{
+    struct peri_tls_info *info = malloc(sizeof(*info) + texts.len + 1);
+    if (!info)
+        return NULL;
+    char *at = memcpy(info + 1, texts.ptr, texts.len);
+    at[texts.len] = '\0';
+    const char *end = at + texts.len, *fields[9];
+    for (size_t i = 0; i < PERI_COUNT(fields); i++) {
+        fields[i] = at < end ? at : end;
+        at += at < end ? strlen(at) + 1 : 0;
+    }
+    *info = (struct peri_tls_info){
+        .version = fields[0],
+        .cipher = fields[1],
+        .alpn = fields[2],
+        .server_name = fields[3],
+        .subject = fields[4],
+        .issuer = fields[5],
+        .spiffe_id = fields[6],
+        .fingerprint = fields[7],
+        .sans = fields[8],
+        .is_peer_verified = fields[7][0] != '\0',
+    };
+    return info;
+}
+
+// connect(address, ip, tls): a client's connection; without the texts of its TLS it has none.
 static int server_connect(lua_State *L)
 {
     struct test_server *self = check(L);
-    struct peri_stream *stream =
-        peri_testing_current()->host->connect(self->server, check_slice(L, 2), check_slice(L, 3));
+    struct peri_tls_info *tls = NULL;
+    struct peri_slice address = check_slice(L, 2), ip = check_slice(L, 3);
+    if (!lua_isnoneornil(L, 4) && !(tls = read_tls(check_slice(L, 4))))
+        return luaL_error(L, "out of memory");
+    struct peri_stream *stream = peri_testing_current()->host->connect(self->server, address, ip, tls);
     struct peri_test_conn *conn = stream ? peri_test_conn_new(stream) : NULL;
     if (!conn)
         return luaL_error(L, "no connection to listener '%s'", lua_tostring(L, 2));

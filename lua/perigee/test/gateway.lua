@@ -13,6 +13,7 @@ local misuse = require "perigee.test._core.misuse"
 local project = require "perigee.test.project"
 local redis = require "perigee.test.redis"
 local testing = require "perigee._core.testing"
+local tls = require "perigee.test.tls"
 local upstream = require "perigee.test.upstream"
 local world = require "perigee.test.world"
 
@@ -149,12 +150,20 @@ local function answer_ok()
     return upstream.reply(200, "ok")
 end
 
--- The first listener is the one that requests come to.
-function Gateway:_find_listener(listeners)
-    local first = listeners[1]
-    local text = type(first) == "table" and (first.address or first[1]) or first
+-- The normal form of a listener's address; nil for none.
+local function listener_address(text)
     local parts = type(text) == "string" and address.parse_local(text)
-    self.address = parts and address.format(parts) or DEFAULT_LISTENER
+    return parts and address.format(parts) or nil
+end
+
+-- The first listener is the one that requests come to.
+function Gateway:_find_listeners(listeners)
+    self.addresses = {}
+    for i, listener in ipairs(listeners) do
+        local text = type(listener) == "table" and (listener.address or listener[1]) or listener
+        self.addresses[i] = listener_address(text)
+    end
+    self.address = self.addresses[1] or DEFAULT_LISTENER
 end
 
 -- What every configuration gets: fakes in the place of servers, and nothing written to the terminal.
@@ -171,7 +180,7 @@ function Gateway:_adapt(value)
         value.upstreams = self:_adapt_upstreams(value.upstreams)
     end
     if type(value.listeners) == "table" then
-        self:_find_listener(value.listeners)
+        self:_find_listeners(value.listeners)
     end
     return value
 end
@@ -289,9 +298,13 @@ function Gateway:_build(plan)
         return assert(json.decode(errors))
     end
     self.server:activate()
-    if not self.listeners[self.address] then
-        self.server:listen(self.address)
-        self.listeners[self.address] = true
+    self:_listen(self.address)
+end
+
+function Gateway:_listen(where)
+    if not self.listeners[where] then
+        self.server:listen(where)
+        self.listeners[where] = true
     end
 end
 
@@ -316,7 +329,7 @@ local function new(plan)
     world.begin()
     local self = setmetatable({
         server = testing.server(), number = 0, listeners = {}, upstreams = {}, hosts = {}, doors = {},
-        clients = {}, connections = {},
+        clients = {}, connections = {}, addresses = { DEFAULT_LISTENER },
     }, Gateway)
     local ok, errors = pcall(self._build, self, plan)
     if ok and not errors then
@@ -372,6 +385,7 @@ local KNOWN = {
     method = "string", path = "string", headers = "table", chunks = "table", trailers = "table", timeout = "number",
     client = "string",
 }
+local CONNECT = { listener = "string", client = "string", hello = "table" }
 
 local function check_chunks(chunks)
     for i, part in ipairs(chunks) do
@@ -384,13 +398,15 @@ end
 
 local function check_request(request)
     for name, value in pairs(request) do
-        if name == "body" then
+        if name == "tls" then
+            tls.pack(value)
+        elseif name == "body" then
             if type(value) ~= "string" and type(value) ~= "table" then
                 misuse.raise("request: the body is a string or a table, not a " .. type(value))
             end
         elseif not KNOWN[name] then
             misuse.raise("request: '" .. tostring(name) .. "' is no option; there are body, "
-                .. table.concat(sorted_names(KNOWN), ", "))
+                .. table.concat(sorted_names(KNOWN), ", ") .. " and tls")
         else
             misuse.check("request: '" .. name .. "' is a " .. KNOWN[name], value, KNOWN[name])
         end
@@ -425,6 +441,7 @@ end
 ---@field trailers? table<string, string> behind the chunks
 ---@field timeout? number virtual seconds to wait for the response; 60
 ---@field client? string IP address that the gateway sees; "127.0.0.1"
+---@field tls? perigee.test.Tls|true what the client's TLS agreed on; without it there is none
 
 --- Sends a request without waiting for the response.
 ---@param options perigee.test.Request
@@ -433,7 +450,8 @@ function Gateway:send(options)
     check(self, "send")
     misuse.check("gw:send and gw:request expect a table such as { path = \"/\" }", options, "table")
     local request = complete_request(options)
-    return self:_add(client.send(self.server:connect(self.address, request.client or DEFAULT_CLIENT), request))
+    local facts = request.tls and tls.pack(request.tls) or nil
+    return self:_add(client.send(self.server:connect(self.address, request.client or DEFAULT_CLIENT, facts), request))
 end
 
 --- Sends a request and runs the gateway until the response is complete.
@@ -464,6 +482,42 @@ function Gateway:raw(bytes)
     misuse.check("gw:raw expects bytes", bytes or "", "string")
     local connection = self:_add(client.raw(self.server:connect(self.address, DEFAULT_CLIENT)))
     return bytes and connection:write(bytes) or connection
+end
+
+---@class perigee.test.Connect
+---@field listener? string address of the listener; the first one's
+---@field client? string IP address that the gateway sees; "127.0.0.1"
+---@field tls? perigee.test.Tls|true what the client's TLS agreed on, where the listener ends it
+---@field hello? perigee.test.Hello a ClientHello is sent at once, for listeners that look at it and pass TLS on
+
+-- The listener that a connection is for.
+function Gateway:_choose_listener(text)
+    local wanted = text and listener_address(text) or self.address
+    for _, known in ipairs(self.addresses) do
+        if known == wanted then
+            return wanted
+        end
+    end
+    misuse.raise("gw:connect: there is no listener '" .. text .. "'; there are " .. table.concat(self.addresses, ", "))
+end
+
+--- A connection to any of the listeners, for bytes: to those that pass TCP on, policies with `on_connect` are asked.
+---@param options? perigee.test.Connect
+---@return perigee.test.Connection
+function Gateway:connect(options)
+    check(self, "connect")
+    options = copy(options or {})
+    local facts = options.tls and tls.pack(options.tls) or nil
+    options.tls = nil
+    check_options(options, CONNECT)
+    local where = self:_choose_listener(options.listener)
+    self:_listen(where)
+    local connection = self:_add(client.raw(self.server:connect(where, options.client or DEFAULT_CLIENT, facts)))
+    if options.hello then
+        return connection:write(tls.hello(options.hello))
+    end
+    world.settle()
+    return connection
 end
 
 -- ---------------------------------------------------------------- what a test sees

@@ -41,6 +41,14 @@ function test.answers(list)
     return upstream.answers(list)
 end
 
+--- A server without HTTP, for listeners that pass TCP on: `answer` gets what has arrived, and what it returns is sent
+--- back. Without it nothing is.
+---@param answer? fun(bytes: string): string|perigee.test.Failure|nil
+---@return perigee.test.Bytes
+function test.bytes(answer)
+    return upstream.bytes(answer)
+end
+
 local function or_raise(found, errors)
     return found or misuse.raise("the configuration is refused:\n" .. gateway.format_errors(errors))
 end

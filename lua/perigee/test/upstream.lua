@@ -20,8 +20,10 @@ local Reply = {}
 local Stream = {}
 local Failure = {}
 local Script = {}
+local Bytes = {}
 
----@alias perigee.test.Answer perigee.test.Failure|perigee.test.Script|fun(req: perigee.test.Seen): any
+---@alias perigee.test.Stand perigee.test.Failure|perigee.test.Script|perigee.test.Bytes
+---@alias perigee.test.Answer perigee.test.Stand|fun(req: perigee.test.Seen): any
 
 ---@class perigee.test.Failure
 
@@ -94,11 +96,23 @@ local function next_answer(fake, script)
     return answer
 end
 
+---@class perigee.test.Bytes
+
+--- A server without HTTP, for listeners that pass TCP on: `answer` gets what has arrived, and what it returns is sent
+--- back. Without it nothing is.
+---@param answer? fun(bytes: string): string|perigee.test.Failure|nil
+---@return perigee.test.Bytes
+function upstream.bytes(answer)
+    misuse.check("test.bytes expects a function", answer or print, "function")
+    return setmetatable({ answer = answer }, Bytes)
+end
+
 --- Is the value something that answers in the place of a server?
 ---@param value any
 ---@return boolean
 function upstream.is_fake(value)
-    return type(value) == "function" or getmetatable(value) == Failure or getmetatable(value) == Script
+    local kind = getmetatable(value)
+    return type(value) == "function" or kind == Failure or kind == Script or kind == Bytes
 end
 
 local NO_CONNECTION = { [upstream.fail.refuse] = true, [upstream.fail.timeout] = true }
@@ -130,12 +144,13 @@ end
 ---@class perigee.test.Fake
 ---@field name string
 ---@field requests perigee.test.Seen[] what it has been asked
+---@field connections perigee.test.Received[] to test.bytes: what each connection has brought
 local Fake = {}
 Fake.__index = Fake
 
---- Forgets the requests.
+--- Forgets the requests and connections.
 function Fake:reset()
-    self.requests = {}
+    self.requests, self.connections = {}, {}
 end
 
 --- The test fails at its end unless the fake was asked this by then.
@@ -174,7 +189,8 @@ end
 ---@param name string
 ---@return perigee.test.Fake
 function upstream.new(name)
-    return setmetatable({ name = name, requests = {}, seen = {}, expectations = {}, scripts = {} }, Fake)
+    local self = { name = name, requests = {}, connections = {}, seen = {}, expectations = {}, scripts = {} }
+    return setmetatable(self, Fake)
 end
 
 ---@class perigee.test.Door an address of a fake
@@ -185,10 +201,69 @@ end
 local Connection = {}
 Connection.__index = Connection
 
+--- A connection to a server without HTTP.
+---@class perigee.test.Received
+---@field bytes string
+---@field endpoint integer which of the upstream's endpoints it came to, from 1
+
+local Pipe = {}
+Pipe.__index = Pipe
+
+function Pipe:_answer(bytes)
+    self.received.bytes = self.received.bytes .. bytes
+    local answer = self.door.answer.answer
+    local ok, value = true, nil
+    if answer then
+        ok, value = xpcall(answer, debug.traceback, bytes)
+    end
+    if not ok then
+        world.fail(value)
+    elseif type(value) == "string" then
+        self.raw:write(value)
+    elseif value == upstream.fail.reset then
+        self.raw:reset()
+    elseif value ~= nil then
+        world.fail("test.bytes: the answer is a " .. type(value) .. ", not a string or test.fail.reset")
+    end
+end
+
+function Pipe:serve()
+    local bytes = self.raw:take()
+    if bytes then
+        self:_answer(bytes)
+    elseif self.raw:is_ended() then
+        self:close()
+        return true, false
+    end
+    return bytes ~= nil, true
+end
+
+function Pipe:unread()
+    return self.raw:unread()
+end
+
+function Pipe.unanswered()
+    return nil
+end
+
+function Pipe:close()
+    self.raw:close()
+end
+
+local function new_pipe(raw, door)
+    local self = setmetatable({ raw = raw, fake = door.fake, door = door }, Pipe)
+    self.received = { bytes = "", endpoint = door.endpoint }
+    door.fake.connections[#door.fake.connections + 1] = self.received
+    return self
+end
+
 --- A connection of the gateway to a fake.
 ---@param raw table connection of the runtime
 ---@param door perigee.test.Door
 function upstream.connection(raw, door)
+    if getmetatable(door.answer) == Bytes then
+        return new_pipe(raw, door)
+    end
     local self = setmetatable({ raw = raw, fake = door.fake, door = door }, Connection)
     self:_listen("")
     return self

@@ -92,7 +92,7 @@ static void load(uint64_t number)
 static void connect_client(struct memory_peer *client)
 {
     struct peri_stream *stream =
-        peri_server_connect(world.server, PERI_SLICE("127.0.0.1:8080"), PERI_SLICE("192.0.2.9"));
+        peri_server_connect(world.server, PERI_SLICE("127.0.0.1:8080"), PERI_SLICE("192.0.2.9"), NULL);
     assert_non_null(stream);
     memory_peer_open(client, world.loop, stream);
     settle(world.loop);

@@ -77,7 +77,7 @@ static void tap(double sample, uint64_t body_limit)
 static void connect_client(void)
 {
     struct peri_stream *stream =
-        peri_server_connect(world.server, PERI_SLICE("127.0.0.1:8080"), PERI_SLICE("192.0.2.9"));
+        peri_server_connect(world.server, PERI_SLICE("127.0.0.1:8080"), PERI_SLICE("192.0.2.9"), NULL);
     assert_non_null(stream);
     memory_peer_open(&world.client, world.loop, stream);
     settle(world.loop);

@@ -130,7 +130,8 @@ static void open_world(void)
     assert_non_null(world.server);
     load(1);
     assert_int_equal(peri_server_listen_memory(world.server, ADDRESS), PERI_OK);
-    memory_peer_open(&world.client, world.loop, peri_server_connect(world.server, ADDRESS, PERI_SLICE("192.0.2.9")));
+    memory_peer_open(&world.client, world.loop,
+                     peri_server_connect(world.server, ADDRESS, PERI_SLICE("192.0.2.9"), NULL));
 }
 
 static void close_world(void)

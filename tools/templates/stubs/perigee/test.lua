@@ -107,6 +107,11 @@ function test_Gateway:request(options) end
 ---@return perigee.test.Connection
 function test_Gateway:raw(bytes) end
 
+--- A connection to any of the listeners, for bytes: to those that pass TCP on, policies with `on_connect` are asked.
+---@param options? perigee.test.Connect
+---@return perigee.test.Connection
+function test_Gateway:connect(options) end
+
 --- Moves time on, and does what falls due.
 ---@param span number|string seconds, or a duration such as "90s"
 function test_Gateway:advance(span) end
@@ -172,7 +177,15 @@ local test_Error = {}
 ---@field trailers? table<string, string> behind the chunks
 ---@field timeout? number virtual seconds to wait for the response; 60
 ---@field client? string IP address that the gateway sees; "127.0.0.1"
+---@field tls? perigee.test.Tls|true what the client's TLS agreed on; without it there is none
 local test_Request = {}
+
+---@class perigee.test.Connect
+---@field listener? string address of the listener; the first one's
+---@field client? string IP address that the gateway sees; "127.0.0.1"
+---@field tls? perigee.test.Tls|true what the client's TLS agreed on, where the listener ends it
+---@field hello? perigee.test.Hello a ClientHello is sent at once, for listeners that look at it and pass TLS on
+local test_Connect = {}
 
 ---@class perigee.test.LogLine
 ---@field level "debug"|"info"|"warn"|"error"
@@ -211,6 +224,27 @@ function test_Redis:reset() end
 ---@field share? perigee.test.Redis the same server at one more address, or for one more gateway
 local test_RedisOptions = {}
 
+---@class perigee.test.Tls
+---@field version? string "TLSv1.3"
+---@field cipher? string "TLS_AES_128_GCM_SHA256"
+---@field server_name? string what the client asked for
+---@field alpn? string the protocol that both chose; requests are HTTP/1.1 all the same
+---@field peer? perigee.test.Peer the client's certificate
+local test_Tls = {}
+
+---@class perigee.test.Peer
+---@field subject? string "CN=client"
+---@field issuer? string "CN=authority"
+---@field san? string[] its names
+---@field spiffe_id? string also put into `san`
+---@field fingerprint? string 64 hex digits
+local test_Peer = {}
+
+---@class perigee.test.Hello
+---@field server_name? string
+---@field alpn? string[]
+local test_Hello = {}
+
 ---@class perigee.test.Failure
 local test_Failure = {}
 
@@ -228,6 +262,9 @@ local test_Stream = {}
 ---@class perigee.test.Script
 local test_Script = {}
 
+---@class perigee.test.Bytes
+local test_Bytes = {}
+
 --- A request that a fake has got.
 ---@class perigee.test.Seen
 ---@field method string
@@ -243,16 +280,27 @@ local test_Seen = {}
 ---@class perigee.test.Fake
 ---@field name string
 ---@field requests perigee.test.Seen[] what it has been asked
+---@field connections perigee.test.Received[] to test.bytes: what each connection has brought
 local test_Fake = {}
 
---- Forgets the requests.
+--- Forgets the requests and connections.
 function test_Fake:reset() end
 
 --- The test fails at its end unless the fake was asked this by then.
 ---@param wanted perigee.test.Wanted
 function test_Fake:expect(wanted) end
 
----@alias perigee.test.Answer perigee.test.Failure|perigee.test.Script|fun(req: perigee.test.Seen): any
+--- A connection to a server without HTTP.
+---@class perigee.test.Received
+---@field bytes string
+---@field endpoint integer which of the upstream's endpoints it came to, from 1
+local test_Received = {}
+
+---@alias perigee.test.Stand perigee.test.Failure|perigee.test.Script|perigee.test.Bytes
+---@alias perigee.test.Answer perigee.test.Stand|fun(req: perigee.test.Seen): any
+
+---@alias perigee.test.Stand perigee.test.Failure|perigee.test.Script|perigee.test.Bytes
+---@alias perigee.test.Answer perigee.test.Stand|fun(req: perigee.test.Seen): any
 
 ---@class perigee.test
 ---@field fail perigee.test.Failures what can go wrong at an upstream
@@ -276,6 +324,12 @@ function test.stream(parts) end
 ---@param list any[] what a fake may return, or functions
 ---@return perigee.test.Script
 function test.answers(list) end
+
+--- A server without HTTP, for listeners that pass TCP on: `answer` gets what has arrived, and what it returns is sent
+--- back. Without it nothing is.
+---@param answer? fun(bytes: string): string|perigee.test.Failure|nil
+---@return perigee.test.Bytes
+function test.bytes(answer) end
 
 --- A gateway in memory. Raises an error that lists what is wrong with the configuration.
 ---@param config perigee.test.Config as a configuration file returns it; upstreams may be functions
