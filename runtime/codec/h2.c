@@ -130,6 +130,7 @@ static int begin_request(struct peri_h2 *h2, int32_t id)
 static void begin_block(struct peri_h2_stream *stream)
 {
     stream->block.bytes = stream->block.count = 0;
+    stream->block.excess = 0;
     stream->block.cookie = peri_slice(NULL, 0);
     stream->block.status = 0;
     if (!stream->data)

@@ -64,8 +64,9 @@ struct peri_h2_block {
     struct peri_slice protocol;   ///< :protocol of an extended CONNECT (RFC 8441)
     uint32_t bytes;
     uint32_t count;
-    int status;     ///< client
-    peri_err_t err; ///< why it is not acceptable
+    uint64_t excess; ///< bytes above the limit
+    int status;      ///< client
+    peri_err_t err;  ///< why it is not acceptable
 };
 
 /// What a stream has to send.

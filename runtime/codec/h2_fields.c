@@ -111,7 +111,7 @@ peri_err_t peri_h2_take_field(struct peri_h2_stream *stream, struct peri_slice n
     if (cost > limits->header_bytes - stream->block.bytes || stream->block.count > limits->headers) {
         stream->block.bytes = limits->header_bytes;
         spoil(stream, PERI_ERR_HEADERS_TOO_LARGE);
-        return PERI_OK;
+        return peri_h2_guard_excess(stream, cost);
     }
     stream->block.bytes += (uint32_t)cost;
     if (!stream->block.headers || stream->block.err != PERI_OK)

@@ -10,6 +10,7 @@
 #define RESETS_FREE 500   // streams after which the share of early resets counts
 #define PREMATURE_MS 1000 // a reset within this time is early
 #define EMPTY_IN_A_ROW 1
+#define EXCESS 3 // times the limit of a head that may come above it
 
 static peri_err_t refuse(struct peri_h2 *h2, uint32_t code, peri_err_t err)
 {
@@ -110,6 +111,15 @@ peri_err_t peri_h2_guard_refused(struct peri_h2 *h2)
 {
     h2->guard.opened++;
     return count_premature(h2);
+}
+
+// Few bytes on the wire can stand for many (HPACK), and each is work: a client that means no harm was told the limit.
+peri_err_t peri_h2_guard_excess(struct peri_h2_stream *stream, size_t cost)
+{
+    struct peri_h2 *h2 = stream->h2;
+    stream->block.excess += cost;
+    bool is_flood = h2->role == PERI_H2_SERVER && stream->block.excess > (uint64_t)EXCESS * h2->limits.header_bytes;
+    return is_flood ? flood(h2) : PERI_OK;
 }
 
 void peri_h2_guard_closed(struct peri_h2 *h2, int32_t id, bool by_us)

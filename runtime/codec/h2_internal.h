@@ -59,6 +59,10 @@ peri_err_t peri_h2_guard_reset(struct peri_h2 *h2, const struct peri_h2_stream *
 /// The peer opened a stream above the limit; does it do that too often?
 peri_err_t peri_h2_guard_refused(struct peri_h2 *h2);
 
+/// A field of `cost` bytes came above the limits of its block, which is decoded to its end all the same, as the table must stay right:
+/// is it worth more of that?
+peri_err_t peri_h2_guard_excess(struct peri_h2_stream *stream, size_t cost);
+
 /// Remembers how a stream ended.
 void peri_h2_guard_closed(struct peri_h2 *h2, int32_t id, bool by_us);
 

@@ -278,19 +278,33 @@ def test_a_head_that_does_not_end_ends_the_connection(flood, size):
 # ---------------------------------------------------------------- heads that grow
 
 
-def test_a_table_entry_that_is_repeated_is_counted_each_time(flood):
+def make_bomb(times):
     name = b"x" * 8
     stored = b"\x40" + bytes([len(name)]) + name + hpack.hpack.encode_integer(3900, 7) + b"v" * 3900
-    bomb = BLOCK + stored + b"\xbe" * 12000
+    return BLOCK + stored + b"\xbe" * times
+
+
+def crumbs(count, size):
+    return BLOCK + http2.literal([("cookie", "c" * size)] * count)
+
+
+@pytest.mark.parametrize("block", [make_bomb(12000), crumbs(10000, 0)], ids=["a bomb", "crumbs"])
+def test_a_head_that_is_many_times_too_large_ends_the_connection(flood, block):
+    flood.send(headers(1, block[:16000], http2.END_STREAM))
+    for at in range(16000, len(block), 16000):
+        flood.send(http2.frame(http2.CONTINUATION, 0, 1, block[at:at + 16000]))
+    assert flood.code() == http2.ENHANCE_YOUR_CALM
+
+
+def test_a_table_entry_that_is_repeated_is_counted_each_time(flood):
     for n in (1, 3, 5):
-        flood.send(headers(n, bomb))
+        flood.send(headers(n, make_bomb(50)))  # 200 KiB each
     wait.until(lambda: {stream for kind, stream, _ in flood.frames() if kind == http2.RST_STREAM} == {1, 3, 5}, "each was reset")
 
 
-@pytest.mark.parametrize("count, size", [(10000, 0), (90, 500), (99, 1)])
+@pytest.mark.parametrize("count, size", [(2000, 0), (90, 500), (99, 1)])
 def test_crumbs_of_a_cookie_are_counted_before_they_are_joined(flood, count, size):
-    crumbs = http2.literal([("cookie", "c" * size)] * count)
-    bomb = BLOCK + crumbs
+    bomb = crumbs(count, size)
     for n, _ in zip(streams(), range(20)):
         parts = [bomb[at:at + 16000] for at in range(0, len(bomb), 16000)]
         flood.send(headers(n, parts[0], http2.END_STREAM | (http2.END_HEADERS if len(parts) == 1 else 0)))
