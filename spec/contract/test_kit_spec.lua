@@ -641,10 +641,10 @@ describe("perigee test", function()
             file:close()
             made = made + 1
         end
-        assert.equal(6, made)
+        assert.equal(8, made)
         local output, status = run("", "-C docs")
         assert.equal(0, status, output)
-        assert.truthy(output:find("9 successes / 0 failures / 0 errors / 0 pending", 1, true), output)
+        assert.truthy(output:find("13 successes / 0 failures / 0 errors / 0 pending", 1, true), output)
     end)
 
     it("uses policies beside and above the spec", function()
