@@ -45,6 +45,7 @@ return {
               { "fault", delay = { time = "2s" }, when = is_on "slow" },
               { "fault", abort = { status = 503 }, when = is_on "errors" },
           } },
+        { name = "health", match = { path = "/healthz" }, reply = "well\n" },
         { name = "chaos", match = { path = "/chaos", methods = { "POST" } }, handler = switch },
     },
 }

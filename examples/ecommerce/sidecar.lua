@@ -23,7 +23,14 @@ if instance == "order" then
         -- A charge is sent again only when it was not made: without a connection there was none, and with 503 an instance, or the
         -- sidecar in front of it, says so.
         retries = { attempts = 1, on = { "connect-failure", "refused-stream", 503 } },
-        outlier = { consecutive_5xx = 3, base_ejection_time = "10s", interval = "1s" },
+        -- An instance may be well as far as its health check knows, and fail charges: that it is well does not end an ejection.
+        health = { path = "/healthz", interval = "1s" },
+        outlier = {
+            consecutive_5xx = 3,
+            base_ejection_time = "10s",
+            interval = "1s",
+            successful_active_health_check_uneject_host = false,
+        },
         breaker = { max_requests = 100 },
     }
     table.insert(config.routes, { name = "product", match = { host = "product", path = "/*" }, upstream = "product" })
