@@ -25,6 +25,7 @@ struct uv_stream_backend {
         uv_shutdown_t shutdown; ///< when nothing is written any more
     } req;
     size_t writing; ///< bytes given to uv_write
+    bool is_filled; ///< the last read took a whole buffer
     bool is_pipe;
     bool has_socket; ///< counted in loop->sockets
 };
@@ -72,24 +73,29 @@ static void uv_backend_send_queue(struct peri_stream *stream)
         peri_stream_sent(stream, 0, true);
 }
 
+// libuv reads up to 32 buffers of one socket in a turn. One is enough: others wait for that work. Without a buffer it goes on to
+// them, and what is still there is told in the next turn.
 static void on_uv_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
     PERI_UNUSED(suggested);
     struct uv_stream_backend *self = handle->data;
-    *buf = uv_buf_init(self->base.loop->read_buffer, PERI_READ_BUFFER);
+    *buf = uv_buf_init(self->base.loop->read_buffer, self->is_filled ? 0 : PERI_READ_BUFFER);
+    self->is_filled = false;
 }
 
 static void on_uv_read(uv_stream_t *handle, ssize_t n, const uv_buf_t *buf)
 {
     struct uv_stream_backend *self = handle->data;
+    self->is_filled = n == PERI_READ_BUFFER;
     if (n > 0)
         peri_stream_received(&self->base, peri_slice(buf->base, (size_t)n));
-    else if (n < 0)
+    else if (n < 0 && n != UV_ENOBUFS)
         peri_stream_ended(&self->base, n == UV_EOF ? PERI_OK : PERI_ERR_CLOSED);
 }
 
 static void uv_backend_read_start(struct peri_stream *stream)
 {
+    backend(stream)->is_filled = false;
     uv_read_start(&backend(stream)->handle.stream, on_uv_alloc, on_uv_read);
 }
 

@@ -20,6 +20,7 @@
 #include "base/slice.h"
 #include "event/acceptor.h"
 #include "event/loop.h"
+#include "event/loop_internal.h"
 #include "event/stream.h"
 #include "fail_alloc.h"
 
@@ -298,16 +299,23 @@ static void is_not_told_of_a_connection_that_it_closed_meanwhile(void **state)
     assert_int_equal(client->connects, 0);
 }
 
-static void speaks_over_unix_sockets(void **state)
+// A listening unix socket below `folder`, whose path it fills.
+static struct sockaddr_un listen_unix(char *folder)
 {
-    (void)state;
-    char folder[] = "/tmp/perigee-stream-XXXXXX";
     struct sockaddr_un un = {.sun_family = AF_UNIX};
     assert_non_null(mkdtemp(folder));
     snprintf(un.sun_path, sizeof(un.sun_path), "%s/socket", folder);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     assert_int_equal(bind(fd, (struct sockaddr *)&un, sizeof(un)), 0);
     acceptor = peri_acceptor_open(loop, fd, on_accept, &accepted);
+    return un;
+}
+
+static void speaks_over_unix_sockets(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/perigee-stream-XXXXXX";
+    struct sockaddr_un un = listen_unix(folder);
     struct seen *client = &seen[3];
     client->stream = peri_stream_connect_unix(loop, un.sun_path, &events, client, &begun);
     RUN_UNTIL(client->connects == 1 && accepted == 1);
@@ -317,6 +325,34 @@ static void speaks_over_unix_sockets(void **state)
     uint16_t port;
     peri_stream_peer(seen[0].stream, ip, &port);
     assert_string_equal(ip, "unix");
+    unlink(un.sun_path);
+    rmdir(folder);
+}
+
+static void reads_one_buffer_of_a_stream_in_a_turn(void **state)
+{
+    static char block[65536];
+    (void)state;
+    char folder[] = "/tmp/perigee-stream-XXXXXX";
+    struct sockaddr_un un = listen_unix(folder);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), size = 1 << 20;
+    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+    assert_int_equal(connect(fd, (struct sockaddr *)&un, sizeof(un)), 0);
+    fcntl(fd, F_SETFL, O_NONBLOCK);
+    size_t sent = 0;
+    for (ssize_t n; (n = write(fd, block, sizeof(block))) > 0;)
+        sent += (size_t)n;
+    assert_true(sent > (size_t)PERI_READ_BUFFER);
+    size_t turns = 0;
+    while (seen[0].total < sent) {
+        size_t before = seen[0].total;
+        peri_loop_wait(loop, 10);
+        assert_true(seen[0].total - before <= PERI_READ_BUFFER);
+        assert_true(turns++ < TURNS);
+    }
+    close(fd);
+    RUN_UNTIL(seen[0].ends == 1);
+    assert_int_equal(seen[0].total, sent);
     unlink(un.sun_path);
     rmdir(folder);
 }
@@ -456,6 +492,7 @@ int main(void)
         TEST(connects_or_says_why_not),
         TEST(is_not_told_of_a_connection_that_it_closed_meanwhile),
         TEST(speaks_over_unix_sockets),
+        TEST(reads_one_buffer_of_a_stream_in_a_turn),
         TEST(accepts_what_waited_when_it_goes_on),
         TEST(goes_on_accepting_after_memory_was_out),
         TEST(closes_while_it_rests_for_want_of_memory),
