@@ -15,6 +15,7 @@ local CASES = {
         policies = { { "key_auth", keys = { k = "ada" } }, { "acl", deny = { "guests" } } },
         headers = { ["x-api-key"] = "k" },
     },
+    admission_control = { policies = { "admission_control" } },
     adaptive_concurrency = { policies = { "adaptive_concurrency" } },
     body_limit = { policies = { { "body_limit", max = "1k" } }, method = "POST", body = "text" },
     concurrency_limit = { policies = { { "concurrency_limit", limit = 10, by = "client" } } },

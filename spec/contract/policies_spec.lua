@@ -11,6 +11,7 @@ local test = require "perigee.test"
 -- The settings that users, examples and specs agree on; more are the policy's own.
 local AGREED = {
     acl = { "allow", "deny", "claim" },
+    admission_control = { "window", "threshold", "aggression", "max_rejection", "min_rate", "failures" },
     adaptive_concurrency = { "max_limit", "min_concurrency", "update_interval", "percentile", "min_rtt" },
     basic_auth = { "users", "realm" },
     body_limit = { "max" },
