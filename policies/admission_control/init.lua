@@ -13,8 +13,9 @@ local GRPC = "application/grpc"
 -- What fewer requests could help against: DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, ABORTED, INTERNAL, UNAVAILABLE, DATA_LOSS.
 local GRPC_FAILURES = { ["4"] = true, ["8"] = true, ["10"] = true, ["13"] = true, ["14"] = true, ["15"] = true }
 
-local requests = perigee.metrics.counter("admission_control_requests_total",
-    "Requests that were refused, or sent and went well or not.", { "use", "result" })
+local refused = perigee.metrics.counter("admission_control_refused_total", "Requests refused.", { "use" })
+local chances = perigee.metrics.gauge("admission_control_rejection_probability",
+    "With which probability the last request was to be refused.", { "use", "worker" })
 
 local AdmissionControl = perigee.policy {
     name = "admission_control",
@@ -63,24 +64,23 @@ function AdmissionControl:init()
     if self.before then
         admission.restore(self.window, self.before)
     end
-    self.success, self.failure, self.refusal = { self.id, "success" }, { self.id, "failure" }, { self.id, "refused" }
+    self.use, self.labels = { self.id }, { self.id, perigee.worker }
 end
 
 function AdmissionControl:on_request(req)
     local chance = probability(self.window, now())
+    if chance ~= self.shown then
+        self.shown = chance
+        chances:set(chance, self.labels)
+    end
     if chance > 0 and random() < chance then
-        requests:inc(1, self.refusal)
+        refused:inc(1, self.use)
         return perigee.reply(503, {
             type = "urn:perigee:admission_refused", title = "Service Unavailable", status = 503,
             detail = "Too many requests to this service fail; try again later.", request_id = req.id,
         }, HEADERS)
     end
     req.ctx[self] = "sent"
-end
-
-local function note(self, is_success)
-    requests:inc(1, is_success and self.success or self.failure)
-    record(self.window, is_success, now())
 end
 
 -- A gRPC response with status 200 says only at its end how it went.
@@ -97,9 +97,9 @@ function AdmissionControl:on_response(req, res)
     end
     ctx[self] = "noted"
     if failures then
-        note(self, not failures[status])
+        record(self.window, not failures[status], now())
     else
-        note(self, status < 500)
+        record(self.window, status < 500, now())
     end
 end
 
@@ -107,7 +107,7 @@ function AdmissionControl:on_log(req, res)
     if req.ctx[self] == "grpc" then
         local status = res.headers:get "grpc-status" or res.trailers:get "grpc-status"
         if status then
-            note(self, not GRPC_FAILURES[status])
+            record(self.window, not GRPC_FAILURES[status], now())
         end
     end
 end

@@ -4,8 +4,14 @@
 -- `X-RateLimit-*`, or nothing, and with a refusal always `Retry-After`.
 
 local ceil, floor, max = math.ceil, math.floor, math.max
+local tobit = bit.tobit
 
 local limit_headers = {}
+
+-- A whole number as LuaJIT writes it quickly: most of them are small.
+local function whole(number)
+    return number < 2147483648 and tobit(number) or number
+end
 
 --- What is wrong with the name of a limit; nil when nothing is.
 ---@param name string
@@ -37,11 +43,11 @@ end
 function limit_headers.add(self, headers, remaining, reset)
     if self.style == "ietf" then
         headers:add("ratelimit-policy", self.policy)
-        headers:add("ratelimit", self.item .. floor(remaining) .. ";t=" .. ceil(reset))
+        headers:add("ratelimit", self.item .. whole(floor(remaining)) .. ";t=" .. whole(ceil(reset)))
     elseif self.style == "x" then
         headers:set("x-ratelimit-limit", self.limit)
-        headers:set("x-ratelimit-remaining", floor(remaining))
-        headers:set("x-ratelimit-reset", ceil(reset))
+        headers:set("x-ratelimit-remaining", whole(floor(remaining)))
+        headers:set("x-ratelimit-reset", whole(ceil(reset)))
     end
 end
 
