@@ -19,6 +19,12 @@ local function check_by(text)
     end
 end
 
+local function check_period(text)
+    if text ~= "day" and text ~= "month" then
+        return "expected \"day\", \"month\" or a duration of at least a second such as \"1h\""
+    end
+end
+
 local Quota = perigee.policy {
     name = "quota",
     stage = "traffic",
@@ -26,7 +32,7 @@ local Quota = perigee.policy {
         limit = { type = "integer", min = 1, max = 1e12, required = true, doc = "What may be used in a period." },
         period = {
             type = "one_of", required = true,
-            of = { { type = "string", enum = { "day", "month" } }, { type = "duration", min = "1s" } },
+            of = { { type = "string", check = check_period }, { type = "duration", min = "1s" } },
             doc = "`\"day\"` or `\"month\"` of the calendar in UTC, or a duration such as `\"1h\"`.",
         },
         by = {

@@ -312,6 +312,12 @@ describe("quota", function()
         assert.equal("200 200", statuses(gateway { limit = 1, dry_run = true }, 2))
     end)
 
+    it("says which periods there are", function()
+        local errors = test.errors { policies = { { "quota", limit = 1, period = "year" } } }
+        assert.equal("policies[1].period", errors[1].path)
+        assert.truthy(errors[1].message:find('expected "day", "month" or a duration', 1, true))
+    end)
+
     for what, settings in pairs {
         ["without a limit"] = { period = "day" }, ["without a period"] = { limit = 1 },
         ["with a limit of 0"] = { limit = 0, period = "day" },
