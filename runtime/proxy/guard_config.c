@@ -84,6 +84,8 @@ static void read_limits(const struct peri_json *json, struct peri_breaker *break
         strcpy(name + 4, peri_endpoints_gauge_name((enum peri_breaker_gauge)i));
         breaker->limits[i] = (uint32_t)peri_json_get_integer(json, name, breaker->limits[i]);
     }
+    const struct peri_json *queue = peri_json_get(json, "queue");
+    breaker->limits[PERI_BREAKER_QUEUE] = (uint32_t)peri_json_get_integer(queue, "max", 0);
 }
 
 static double get_number(const struct peri_json *json, const char *name, double fallback)
@@ -142,6 +144,7 @@ peri_err_t peri_guard_config_read(struct peri_upstream *upstream, const struct p
     if (breaker_json) {
         read_limits(breaker_json, &breaker);
         settings.limits = breaker.limits;
+        settings.queue_ms = (uint64_t)peri_json_get_integer(peri_json_get(breaker_json, "queue"), "timeout_ms", 0);
     }
     if (retries_json) {
         read_retries(retries_json, &retries);

@@ -290,7 +290,7 @@ static void limit_attempt(struct peri_exchange *x, bool is_anew)
         start_timer(f, request_ms(x));
 }
 
-// Does the upstream's breaker let the attempt begin? Otherwise the exchange has failed.
+// Does the upstream's breaker let the attempt begin? Otherwise the exchange waits, or has failed.
 static bool enter_guard(struct peri_exchange *x, bool wants_fresh)
 {
     struct peri_forward *f = x->forward;
@@ -299,7 +299,10 @@ static bool enter_guard(struct peri_exchange *x, bool wants_fresh)
         peri_retry_begin(x);
     if (f->tries.ticket.guard != f->upstream->guard) // a hook sent it elsewhere
         peri_guard_leave(&f->tries.ticket);
-    peri_guard_pause(&f->tries.ticket);
+    if (!wants_fresh) // what replaces a connection that was closing keeps its place
+        peri_guard_pause(&f->tries.ticket);
+    if (!wants_fresh && f->upstream->guard->queue && peri_target_wait(x))
+        return false;
     peri_err_t err = peri_guard_enter(f->upstream->guard, is_connected, &f->tries.ticket);
     if (err != PERI_OK)
         peri_pipeline_fail(x, err);
@@ -344,6 +347,11 @@ static void begin_attempt(struct peri_exchange *x, bool wants_fresh)
     x->facts.upstream_ns = peri_loop_now_ns(f->server->loop);
     limit_attempt(x, false);
     peri_attempt_start(&f->attempt);
+}
+
+void peri_pipeline_begin_attempt(struct peri_exchange *x)
+{
+    begin_attempt(x, false);
 }
 
 static void on_ready(struct peri_attempt *attempt)

@@ -29,6 +29,9 @@ void peri_pipeline_note_failure(struct peri_exchange *x, struct peri_slice text)
 /// it ends the scripts that wait for fetches, and with them the fetches, before anything else of it goes.
 void peri_pipeline_fetch(struct peri_server *server, struct peri_exchange *x, struct peri_upstream *upstream);
 
+/// The exchange, whose endpoint is chosen, has waited long enough: its attempt begins, or waits on (peri_target_wait).
+void peri_pipeline_begin_attempt(struct peri_exchange *x);
+
 /// Answers with the problem document of `err`, or breaks the response off when it has begun.
 void peri_pipeline_fail(struct peri_exchange *x, peri_err_t err);
 

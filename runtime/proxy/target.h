@@ -28,6 +28,10 @@ struct peri_endpoint *peri_target_pick_other(struct peri_exchange *x, struct per
 /// The exchange counts as one of the endpoint's for as long as it holds it. NULL lets go.
 void peri_target_hold(struct peri_forward *f, struct peri_endpoint *endpoint);
 
+/// The attempt wants to begin, and the upstream has a queue. True when it has to wait, or has failed because too many do;
+/// peri_pipeline_begin_attempt is called when it is its turn. False: it has its place, or need not ask for one.
+bool peri_target_wait(struct peri_exchange *x);
+
 /// Gives the request the path that the upstream sees, once; the route has a rewrite. Errors as peri_rewrite_apply.
 peri_err_t peri_target_rewrite(struct peri_exchange *x);
 

@@ -335,6 +335,32 @@ uint64_t peri_endpoints_overflows(const struct peri_shm *shm, int32_t upstream, 
     return sum;
 }
 
+uint64_t peri_endpoints_queued(const struct peri_shm *shm, int32_t upstream, enum peri_queue_result result)
+{
+    peri_assert(upstream >= 0 && upstream < PERI_ENDPOINT_UPSTREAMS);
+    uint64_t sum = 0;
+    for (uint32_t worker = 0; worker < shm->workers; worker++) {
+        const struct peri_metrics_page *page = peri_shm_page(shm, worker);
+        if (page)
+            sum += __atomic_load_n(&page->breakers[upstream].queued[result], __ATOMIC_RELAXED);
+    }
+    return sum;
+}
+
+uint64_t peri_endpoints_waiting_since(const struct peri_shm *shm, int32_t upstream, const struct peri_breaker_cell *own)
+{
+    peri_assert(upstream >= 0 && upstream < PERI_ENDPOINT_UPSTREAMS);
+    uint64_t first = UINT64_MAX;
+    for (uint32_t worker = 0; worker < shm->workers; worker++) {
+        const struct peri_metrics_page *page = peri_shm_page(shm, worker);
+        const struct peri_breaker_cell *cell = page ? &page->breakers[upstream] : own;
+        uint64_t since = __atomic_load_n(&cell->waiting_since_ms, __ATOMIC_RELAXED);
+        if (cell != own && since != 0 && since < first)
+            first = since;
+    }
+    return first;
+}
+
 // ---- for those who look
 
 uint32_t peri_endpoints_upstream_count(const struct peri_shm *shm)
@@ -391,9 +417,16 @@ const char *peri_endpoints_result_name(uint32_t result)
 
 const char *peri_endpoints_gauge_name(enum peri_breaker_gauge gauge)
 {
-    static const char *const names[] = {"connections", "pending", "requests", "retries"};
+    static const char *const names[] = {"connections", "pending", "requests", "retries", "queue"};
     peri_assert((unsigned)gauge < PERI_COUNT(names));
     return names[gauge];
+}
+
+const char *peri_endpoints_queue_name(enum peri_queue_result result)
+{
+    static const char *const names[] = {"served", "timeout", "gone"};
+    peri_assert((unsigned)result < PERI_COUNT(names));
+    return names[result];
 }
 
 // ---- life
@@ -417,6 +450,7 @@ void peri_endpoints_end_worker(struct peri_shm *shm, uint32_t worker)
     for (uint32_t row = 0; row < rows_used(shm, &upstream_kind); row++) {
         for (unsigned gauge = 0; gauge < PERI_BREAKER_GAUGES; gauge++)
             __atomic_store_n(&page->breakers[row].gauges[gauge], 0, __ATOMIC_RELAXED);
+        __atomic_store_n(&page->breakers[row].waiting_since_ms, 0, __ATOMIC_RELAXED);
         __atomic_store_n(&page->breakers[row].holders, 0, __ATOMIC_RELEASE);
     }
     for (uint32_t row = 0; row < rows_used(shm, &endpoint_kind); row++) {

@@ -132,15 +132,26 @@ enum peri_breaker_gauge {
     PERI_BREAKER_PENDING,     ///< attempts that wait for a connection
     PERI_BREAKER_REQUESTS,    ///< attempts under way
     PERI_BREAKER_RETRIES,     ///< of those: beyond the first
+    PERI_BREAKER_QUEUE,       ///< attempts that wait for a place among the requests (upstream/queue.h)
     PERI_BREAKER_GAUGES,
+};
+
+/// What became of an attempt that waited in the queue.
+enum peri_queue_result {
+    PERI_QUEUE_SERVED,  ///< it got its place
+    PERI_QUEUE_TIMEOUT, ///< it waited for too long
+    PERI_QUEUE_GONE,    ///< its exchange ended: the client went away, or its deadline passed
+    PERI_QUEUE_RESULTS,
 };
 
 /// What one worker counts of an upstream; two cache lines.
 struct peri_breaker_cell {
     int64_t gauges[PERI_BREAKER_GAUGES];
     uint64_t overflows[PERI_BREAKER_GAUGES]; ///< refusals, by the limit that refused
-    uint32_t holders;                        ///< generations of this worker that have the upstream
-    uint32_t unused[15];
+    uint64_t queued[PERI_QUEUE_RESULTS];
+    uint64_t waiting_since_ms; ///< monotonic; the first of the queue came; 0: nobody waits
+    uint32_t holders;          ///< generations of this worker that have the upstream
+    uint32_t unused[3];
 };
 
 /// One worker works for all: a word in shared memory that says which, and until when. Zero: nobody.
@@ -197,6 +208,13 @@ int64_t peri_endpoints_gauge(const struct peri_shm *shm, int32_t upstream, enum 
 /// Sums the refusals of a limit over all workers.
 uint64_t peri_endpoints_overflows(const struct peri_shm *shm, int32_t upstream, enum peri_breaker_gauge gauge);
 
+/// Sums what became of those that waited over all workers.
+uint64_t peri_endpoints_queued(const struct peri_shm *shm, int32_t upstream, enum peri_queue_result result);
+
+/// When the attempt that has waited longest came, among those of all workers but the one of `own`; UINT64_MAX: nobody waits.
+uint64_t peri_endpoints_waiting_since(const struct peri_shm *shm, int32_t upstream,
+                                      const struct peri_breaker_cell *own);
+
 /// Rows of upstreams that were used at some time: 0 to count - 1 may have names.
 uint32_t peri_endpoints_upstream_count(const struct peri_shm *shm);
 
@@ -220,6 +238,9 @@ const char *peri_endpoints_result_name(uint32_t result);
 
 /// Name of a gauge: "connections", "pending", "requests", "retries".
 const char *peri_endpoints_gauge_name(enum peri_breaker_gauge gauge);
+
+/// Name of what became of a wait: "served", "timeout", "gone".
+const char *peri_endpoints_queue_name(enum peri_queue_result result);
 
 /// Holds what only one process at a time may change (who is ejected). A process that dies inside leaves nothing half-done that
 /// counts.

@@ -340,6 +340,22 @@ static uint64_t read_overflows(const struct peri_shm *shm, uint32_t upstream, ui
     return peri_endpoints_overflows(shm, (int32_t)upstream, (enum peri_breaker_gauge)gauge);
 }
 
+static uint64_t read_active(const struct peri_shm *shm, uint32_t upstream, uint32_t gauge)
+{
+    int64_t active = peri_endpoints_gauge(shm, (int32_t)upstream, (enum peri_breaker_gauge)gauge);
+    return active > 0 ? (uint64_t)active : 0;
+}
+
+static const char *queue_name(uint32_t result)
+{
+    return peri_endpoints_queue_name((enum peri_queue_result)result);
+}
+
+static uint64_t read_queued(const struct peri_shm *shm, uint32_t upstream, uint32_t result)
+{
+    return peri_endpoints_queued(shm, (int32_t)upstream, (enum peri_queue_result)result);
+}
+
 static const struct watched_metric watched_metrics[] = {
     {"perigee_upstream_endpoints", "gauge", "Endpoints of upstreams that are watched, by state.", "state", 0,
      PERI_ENDPOINT_STATES, peri_endpoints_state_name, read_state},
@@ -351,6 +367,10 @@ static const struct watched_metric watched_metrics[] = {
      peri_endpoints_result_name, read_checks},
     {"perigee_upstream_overflows_total", "counter", "Attempts refused by the breaker.", "limit", 0, PERI_BREAKER_GAUGES,
      gauge_name, read_overflows},
+    {"perigee_upstream_active", "gauge", "What the breaker counts now.", "limit", PERI_BREAKER_PENDING,
+     PERI_BREAKER_GAUGES, gauge_name, read_active},
+    {"perigee_upstream_queued_total", "counter", "Requests that waited for a place.", "result", 0, PERI_QUEUE_RESULTS,
+     queue_name, read_queued},
 };
 
 static void write_watched_metric(struct writer *w, const struct watched_metric *metric)

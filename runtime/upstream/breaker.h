@@ -24,6 +24,9 @@ void peri_breaker_defaults(struct peri_breaker *breaker);
 /// the last place at the same moment may both be refused.
 bool peri_breaker_enter(struct peri_breaker *breaker, enum peri_breaker_gauge gauge);
 
+/// Counts one more, if the limit allows; a refusal is not counted, since whoever asks will ask again.
+bool peri_breaker_try(struct peri_breaker *breaker, enum peri_breaker_gauge gauge);
+
 /// Counts one less.
 void peri_breaker_leave(struct peri_breaker *breaker, enum peri_breaker_gauge gauge);
 

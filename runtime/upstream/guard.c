@@ -11,7 +11,9 @@
 #include "codec/message.h"
 #include "shared/metrics.h"
 #include "shared/shm.h"
+#include "upstream/connection.h"
 #include "upstream/health.h"
+#include "upstream/queue.h"
 #include "upstream/upstream.h"
 
 // ---- life
@@ -45,6 +47,15 @@ static peri_err_t hold_rows(struct peri_guard *guard)
     return err;
 }
 
+static peri_err_t open_queue(struct peri_guard *guard, uint64_t timeout_ms)
+{
+    if (timeout_ms == 0 || guard->count == 0)
+        return PERI_OK;
+    struct peri_loop *loop = peri_pool_loop(guard->upstream->endpoints[0].pool);
+    guard->queue = peri_queue_new(guard, loop, timeout_ms);
+    return guard->queue ? PERI_OK : PERI_ERR_NOMEM;
+}
+
 static void read_settings(struct peri_guard *guard, const struct peri_guard_settings *settings)
 {
     if (settings->outlier) {
@@ -76,9 +87,10 @@ peri_err_t peri_guard_new(struct peri_upstream *upstream, const struct peri_guar
     *guard = (struct peri_guard){.shm = shm, .page = page, .upstream = upstream, .row = -1};
     upstream->guard = guard;
     peri_err_t err = hold_rows(guard);
-    if (err == PERI_OK)
-        read_settings(guard, settings);
-    return err;
+    if (err != PERI_OK)
+        return err;
+    read_settings(guard, settings);
+    return open_queue(guard, settings->queue_ms);
 }
 
 void peri_guard_free(struct peri_guard *guard)
@@ -90,6 +102,7 @@ void peri_guard_free(struct peri_guard *guard)
     if (guard->row >= 0)
         peri_endpoints_drop_upstream(guard->page, guard->row);
     peri_health_unref(guard->health);
+    peri_queue_free(guard->queue);
     free(guard->rows);
     free(guard->hosts);
     free(guard);
@@ -181,6 +194,11 @@ bool peri_guard_describe(const struct peri_guard *guard, uint32_t index, char te
 
 // ---- the breaker
 
+static bool has(const struct peri_ticket *ticket, enum peri_breaker_gauge gauge)
+{
+    return ticket->gauges & 1u << gauge;
+}
+
 static bool take(struct peri_ticket *ticket, enum peri_breaker_gauge gauge)
 {
     if (!peri_breaker_enter(&ticket->guard->breaker, gauge))
@@ -191,9 +209,13 @@ static bool take(struct peri_ticket *ticket, enum peri_breaker_gauge gauge)
 
 static void give(struct peri_ticket *ticket, enum peri_breaker_gauge gauge)
 {
-    if (ticket->gauges & 1u << gauge)
-        peri_breaker_leave(&ticket->guard->breaker, gauge);
+    struct peri_guard *guard = ticket->guard;
+    if (!has(ticket, gauge))
+        return;
+    peri_breaker_leave(&guard->breaker, gauge);
     ticket->gauges &= ~(1u << gauge);
+    if (guard->queue && gauge == PERI_BREAKER_REQUESTS)
+        peri_queue_wake(guard->queue);
 }
 
 // The pool counts connections when it opens them: here is only the question whether one more may be.
@@ -209,11 +231,11 @@ static bool may_connect(struct peri_guard *guard)
 
 peri_err_t peri_guard_enter(struct peri_guard *guard, bool is_connected, struct peri_ticket *ticket)
 {
-    peri_debug_assert((ticket->gauges & ~(1u << PERI_BREAKER_RETRIES)) == 0);
+    peri_debug_assert((ticket->gauges & ~(1u << PERI_BREAKER_RETRIES | 1u << PERI_BREAKER_REQUESTS)) == 0);
     if (!guard->has_breaker)
         return PERI_OK;
     ticket->guard = guard;
-    if (take(ticket, PERI_BREAKER_REQUESTS) &&
+    if ((has(ticket, PERI_BREAKER_REQUESTS) || take(ticket, PERI_BREAKER_REQUESTS)) &&
         (is_connected || (may_connect(guard) && take(ticket, PERI_BREAKER_PENDING))))
         return PERI_OK;
     peri_guard_leave(ticket);
@@ -235,6 +257,8 @@ void peri_guard_pause(struct peri_ticket *ticket)
 
 void peri_guard_leave(struct peri_ticket *ticket)
 {
+    if (has(ticket, PERI_BREAKER_QUEUE))
+        peri_queue_leave(ticket);
     for (unsigned gauge = 0; ticket->gauges != 0 && gauge < PERI_BREAKER_GAUGES; gauge++)
         give(ticket, (enum peri_breaker_gauge)gauge);
 }

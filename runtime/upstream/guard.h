@@ -17,6 +17,8 @@
 struct peri_endpoint;
 struct peri_health_settings;
 struct peri_metrics_page;
+struct peri_queue;
+struct peri_queue_place;
 struct peri_result;
 struct peri_upstream;
 
@@ -24,8 +26,9 @@ struct peri_upstream;
 struct peri_guard_settings {
     const struct peri_outlier_settings *outlier; ///< copied
     const uint32_t *limits;                      ///< of the breaker, by gauge; copied
-    const struct peri_retry_settings *retries;   ///< copied
-    struct peri_health_settings *health;         ///< of active checks, a target for each endpoint; referenced
+    uint64_t queue_ms; ///< how long attempts wait for a place among the requests; 0: they do not
+    const struct peri_retry_settings *retries; ///< copied
+    struct peri_health_settings *health;       ///< of active checks, a target for each endpoint; referenced
 };
 
 struct peri_guard {
@@ -37,6 +40,7 @@ struct peri_guard {
     int32_t *rows;                   ///< of the endpoints, by their number; owned
     struct peri_outlier_host *hosts; ///< the same, with room for their sums; owned
     struct peri_outlier_settings outlier;
+    struct peri_queue *queue;    ///< of attempts that wait for a place; owned; NULL: none does
     struct peri_breaker breaker; ///< without limits when only retries want to know what is under way
     struct peri_retry_settings retries;
     struct peri_health_settings *health; ///< one reference; NULL: no active checks
@@ -47,8 +51,9 @@ struct peri_guard {
 
 /// What an attempt counts as in the breaker, for as long as it lasts. Zero it before use.
 struct peri_ticket {
-    struct peri_guard *guard; ///< NULL: nothing is counted
-    uint32_t gauges;          ///< bits by enum peri_breaker_gauge
+    struct peri_guard *guard;       ///< NULL: nothing is counted
+    uint32_t gauges;                ///< bits by enum peri_breaker_gauge
+    struct peri_queue_place *place; ///< while the attempt waits in the guard's queue
 };
 
 /// Makes the guard of an upstream whose endpoints are complete, and sets upstream->guard. PERI_ERR_LIMIT when the shared table is
@@ -63,8 +68,8 @@ void peri_guard_free(struct peri_guard *guard);
 void peri_guard_report(struct peri_guard *guard, const struct peri_endpoint *endpoint,
                        const struct peri_result *result);
 
-/// An attempt wants to begin; `is_connected`: on a connection that stands. PERI_ERR_UPSTREAM_OVERFLOW when a limit of the breaker is
-/// reached.
+/// An attempt wants to begin; `is_connected`: on a connection that stands. It may have its place among the requests already
+/// (peri_queue_enter). PERI_ERR_UPSTREAM_OVERFLOW when a limit of the breaker is reached.
 peri_err_t peri_guard_enter(struct peri_guard *guard, bool is_connected, struct peri_ticket *ticket);
 
 /// The attempt has its connection.

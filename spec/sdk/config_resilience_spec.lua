@@ -44,6 +44,7 @@ describe("settings of an upstream's health", function()
         assert.are.same({
             max_connections = 1024, max_pending = 1024, max_requests = 1024, max_retries = 3,
         }, accept { breaker = {} }.breaker)
+        assert.are.same({ max = 100, timeout_ms = 1000 }, accept { breaker = { queue = {} } }.breaker.queue)
     end)
 
     it("have safe conditions for retries, and Envoy's numbers", function()
@@ -75,6 +76,8 @@ describe("settings of an upstream's health", function()
             refuse { outlier = { max_ejection_percent = 101 } })
         assert.are.equal("upstreams.u.outlier.interval: must be at least 10ms",
             refuse { outlier = { interval = "1ms" } })
+        assert.are.equal("upstreams.u.breaker.queue.max: must be at least 1",
+            refuse { breaker = { queue = { max = 0 } } })
         assert.are.equal("upstreams.u.breaker.max_requests: must be at least 0",
             refuse { breaker = { max_requests = -1 } })
     end)

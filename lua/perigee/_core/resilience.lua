@@ -83,6 +83,20 @@ resilience.breaker = {
         max_pending = count(1024, "Requests that wait for a connection."),
         max_requests = count(1024, "Requests under way."),
         max_retries = count(3, "Retries under way."),
+        queue = {
+            type = "table",
+            doc = "Requests beyond `max_requests` wait for a place, first come first served. Without it: none waits.",
+            fields = {
+                max = {
+                    type = "integer", default = 100, min = 1, max = MAX,
+                    doc = "Requests that may wait, over all workers; more are answered 503.",
+                },
+                timeout = {
+                    type = "duration", default = "1s", min = "1ms", max = "5m",
+                    doc = "How long one waits; then it is answered 503.",
+                },
+            },
+        },
     },
 }
 

@@ -182,6 +182,11 @@
 ---@field max_pending? integer Requests that wait for a connection.
 ---@field max_requests? integer Requests under way.
 ---@field max_retries? integer Retries under way.
+---@field queue? perigee.Upstream.Breaker.Queue Requests beyond `max_requests` wait for a place, first come first served. Without it: none waits.
+
+---@class perigee.Upstream.Breaker.Queue
+---@field max? integer Requests that may wait, over all workers; more are answered 503.
+---@field timeout? string|number How long one waits; then it is answered 503.
 
 ---@class perigee.Upstream.Endpoint
 ---@field address string `host:port`, `[IPv6]:port` or `unix:/path`.
