@@ -3,16 +3,14 @@
 
 import contextlib
 import os
-import pathlib
-import shutil
 import signal
 import socket
 import subprocess
 
 import pytest
 
-from support import http2, wait
-from support.gateway import BINARY, TOP, Folder, Gateway, run
+from support import http2, program, wait
+from support.gateway import Folder, Gateway, run
 from support.metrics import Metrics
 from support.tls import Authority, TlsUpstream
 from support.upstream import Upstream, describe, free_address
@@ -217,13 +215,6 @@ def test_a_connection_is_enough_for_tcp():
             sock.close()
 
 
-@pytest.fixture(scope="module")
-def authority():
-    authority = Authority()
-    yield authority
-    authority.remove()
-
-
 @pytest.mark.parametrize("kind", ["http", "tcp"])
 def test_upstreams_with_tls_are_checked_over_tls(authority, kind):
     site = authority.issue("localhost", "IP:127.0.0.1")
@@ -296,19 +287,8 @@ def test_answers_of_grpc_that_are_no_success(head, body, trailers, reason):
 
 @pytest.fixture(scope="module")
 def health_server():
-    """A server with grpc-go's health service, built once beside the binary from the versions that spec/grpc/go.mod names."""
-    path = pathlib.Path(BINARY).resolve().parent / "tools/grpc_health_server"
-    is_ci = os.environ.get("CI") == "true"
-    if not path.exists() and not shutil.which("go"):
-        assert not is_ci, "go is not installed: tools/deps test"
-        pytest.skip("go is not installed: the server cannot be built")
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        done = subprocess.run(["go", "build", "-o", path, "./health"], cwd=TOP / "spec/grpc", capture_output=True, text=True, check=False)
-        if done.returncode != 0 and not is_ci:
-            pytest.skip(f"the server could not be built: {done.stderr.strip().splitlines()[-1]}")
-        assert done.returncode == 0, done.stderr
-    return path
+    """A server with grpc-go's health service."""
+    return program.build_go("grpc_health_server", "./health", "spec/grpc")
 
 
 @pytest.mark.parametrize("is_secure", [False, True])
