@@ -54,13 +54,31 @@ static void set_health(struct peri_json *view, const struct peri_endpoint_row *r
     peri_json_set(view, "health", health);
 }
 
-static void set_state(struct peri_json *view, struct peri_shm *shm, int32_t row_number, bool is_checked)
+static void set_accrual(struct peri_json *view, const struct peri_endpoint_row *row, bool is_shut)
+{
+    const struct peri_endpoint_accrual *accrual = &row->accrual;
+    uint64_t now_ms = peri_metrics_clock_ns() / 1000000;
+    bool is_waiting = accrual->state == PERI_ACCRUAL_SHUT;
+    if (accrual->state == PERI_ACCRUAL_PROBATION || accrual->state == PERI_ACCRUAL_PROBING)
+        peri_json_set(view, "state", new_text("probation"));
+    if (is_shut)
+        peri_json_set(view, "reason", new_text(peri_endpoints_accrual_name(accrual->reason)));
+    if (is_waiting)
+        peri_json_set(view, "back_in_s", new_seconds(accrual->until_ms > now_ms ? accrual->until_ms - now_ms : 0));
+    peri_json_set(view, "shuts", peri_json_new_integer((int64_t)accrual->shuts));
+}
+
+// What is said depends on what `upstream`, its settings, asks for.
+static void set_state(struct peri_json *view, struct peri_shm *shm, int32_t row_number,
+                      const struct peri_json *upstream)
 {
     const struct peri_endpoint_row *row = peri_endpoints_row(shm, row_number);
     uint32_t flags = __atomic_load_n(&row->flags, __ATOMIC_ACQUIRE);
     peri_json_set(view, "state", new_text(peri_endpoints_state_name(peri_endpoints_state(flags))));
     set_ejection(view, row, flags & PERI_ENDPOINT_EJECTED);
-    if (is_checked)
+    if (peri_json_get(upstream, "accrual"))
+        set_accrual(view, row, flags & PERI_ENDPOINT_SHUT);
+    if (peri_json_get(upstream, "health"))
         set_health(view, row, flags & PERI_ENDPOINT_UNHEALTHY);
 }
 
@@ -68,12 +86,11 @@ static struct peri_json *view_endpoints(struct peri_shm *shm, const struct peri_
 {
     const struct peri_json *endpoints = peri_json_get(upstream, "endpoints");
     struct peri_json *list = peri_json_new_array();
-    bool is_checked = peri_json_get(upstream, "health") != NULL;
     for (size_t i = 0; i < peri_json_count(endpoints); i++) {
         struct peri_json *view = peri_json_copy(peri_json_at(endpoints, i));
         int32_t endpoint = row >= 0 ? peri_endpoints_find(shm, row, peri_json_get_string(view, "address")) : -1;
         if (endpoint >= 0)
-            set_state(view, shm, endpoint, is_checked);
+            set_state(view, shm, endpoint, upstream);
         peri_json_append(list, view);
     }
     return list;
@@ -83,14 +100,13 @@ static struct peri_json *view_endpoints(struct peri_shm *shm, const struct peri_
 static struct peri_json *view_listed(struct peri_shm *shm, const struct peri_json *upstream, int32_t row)
 {
     struct peri_json *list = peri_json_new_array();
-    bool is_checked = peri_json_get(upstream, "health") != NULL;
     uint32_t weight = 0;
     int32_t endpoint = row >= 0 ? peri_endpoints_find_listed(shm, row, 0, &weight) : -1;
     for (; endpoint >= 0; endpoint = peri_endpoints_find_listed(shm, row, endpoint + 1, &weight)) {
         struct peri_json *view = peri_json_new_object();
         peri_json_set(view, "address", peri_json_new_string(peri_endpoints_address(shm, endpoint)));
         peri_json_set(view, "weight", peri_json_new_integer(weight));
-        set_state(view, shm, endpoint, is_checked);
+        set_state(view, shm, endpoint, upstream);
         peri_json_append(list, view);
     }
     return list;

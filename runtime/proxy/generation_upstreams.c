@@ -76,7 +76,7 @@ static peri_err_t read_guard(struct peri_generation_builder *b, const struct per
         return err;
     return peri_generation_refuse(
         b, "upstreams",
-        "too many upstreams (256) or endpoints (4096) have outlier, breaker, retries or health settings");
+        "too many upstreams (256) or endpoints (4096) have outlier, accrual, breaker, retries or health settings");
 }
 
 peri_err_t peri_generation_fill_upstream(struct peri_generation_builder *b, struct peri_upstream *upstream,

@@ -11,6 +11,7 @@
 #include "proxy/health_config.h"
 #include "upstream/guard.h"
 #include "upstream/health.h"
+#include "upstream/upstream.h"
 
 // A number among the settings, and where it goes.
 struct number {
@@ -76,6 +77,29 @@ static void read_outlier(const struct peri_json *json, struct peri_outlier_setti
     }
 }
 
+static double get_number(const struct peri_json *json, const char *name, double fallback)
+{
+    return peri_json_number(peri_json_get(json, name), fallback);
+}
+
+// A request that is to show whether an endpoint is well is forgotten after the time that it may take.
+static void read_accrual(const struct peri_json *json, const struct peri_upstream *upstream,
+                         struct peri_accrual_settings *settings)
+{
+    const struct peri_json *backoff = peri_json_get(json, "backoff");
+    peri_accrual_defaults(settings);
+    settings->is_unified = peri_slice_eq(peri_json_get_string(json, "kind"), PERI_SLICE("unified"));
+    settings->failures = (uint32_t)peri_json_get_integer(json, "failures", settings->failures);
+    settings->min_ms = (uint64_t)peri_json_get_integer(backoff, "min_ms", (int64_t)settings->min_ms);
+    settings->max_ms = (uint64_t)peri_json_get_integer(backoff, "max_ms", (int64_t)settings->max_ms);
+    settings->jitter = get_number(backoff, "jitter", settings->jitter);
+    settings->success_rate = get_number(json, "success_rate", settings->success_rate);
+    settings->window_ms = (uint64_t)peri_json_get_integer(json, "window_ms", (int64_t)settings->window_ms);
+    settings->min_requests = (uint32_t)peri_json_get_integer(json, "min_requests", settings->min_requests);
+    if (upstream->connect_ms > 0 && upstream->request_ms > 0)
+        settings->probe_ms = upstream->connect_ms + upstream->request_ms;
+}
+
 static void read_limits(const struct peri_json *json, struct peri_breaker *breaker)
 {
     char name[32] = "max_";
@@ -86,11 +110,6 @@ static void read_limits(const struct peri_json *json, struct peri_breaker *break
     }
     const struct peri_json *queue = peri_json_get(json, "queue");
     breaker->limits[PERI_BREAKER_QUEUE] = (uint32_t)peri_json_get_integer(queue, "max", 0);
-}
-
-static double get_number(const struct peri_json *json, const char *name, double fallback)
-{
-    return peri_json_number(peri_json_get(json, name), fallback);
 }
 
 static void read_budget(const struct peri_json *json, struct peri_retry_settings *retries)
@@ -130,16 +149,22 @@ peri_err_t peri_guard_config_read(struct peri_upstream *upstream, const struct p
                                   struct peri_metrics_page *page)
 {
     const struct peri_json *outlier_json = peri_json_get(json, "outlier");
+    const struct peri_json *accrual_json = peri_json_get(json, "accrual");
     const struct peri_json *breaker_json = peri_json_get(json, "breaker");
     const struct peri_json *retries_json = peri_json_get(json, "retries");
     const struct peri_json *health_json = peri_json_get(json, "health");
     struct peri_outlier_settings outlier;
+    struct peri_accrual_settings accrual;
     struct peri_breaker breaker;
     struct peri_retry_settings retries;
     struct peri_guard_settings settings = {0};
     if (outlier_json) {
         read_outlier(outlier_json, &outlier);
         settings.outlier = &outlier;
+    }
+    if (accrual_json) {
+        read_accrual(accrual_json, upstream, &accrual);
+        settings.accrual = &accrual;
     }
     if (breaker_json) {
         read_limits(breaker_json, &breaker);
@@ -152,7 +177,7 @@ peri_err_t peri_guard_config_read(struct peri_upstream *upstream, const struct p
     }
     if (health_json && !(settings.health = peri_health_config_read(upstream, json, pool)))
         return PERI_ERR_NOMEM;
-    bool is_guarded = outlier_json || breaker_json || retries_json || health_json;
+    bool is_guarded = outlier_json || accrual_json || breaker_json || retries_json || health_json;
     peri_err_t err = is_guarded ? peri_guard_new(upstream, &settings, shm, page) : PERI_OK;
     peri_health_unref(settings.health); // the guard has its own
     return err;

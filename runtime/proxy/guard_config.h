@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Reads what an upstream's settings say about its health (`outlier`, `breaker`, `health`) and its retries into its guard.
+// Reads what an upstream's settings say about its health (`outlier`, `accrual`, `breaker`, `health`) and its retries into its guard.
 #ifndef PERI_PROXY_GUARD_CONFIG_H
 #define PERI_PROXY_GUARD_CONFIG_H
 

@@ -92,6 +92,7 @@ static PERI_NOINLINE struct peri_endpoint *pick(struct peri_exchange *x, struct 
         .now_ns = now_ns,
         .except = except,
         .labels = x->route ? x->route->labels : NULL,
+        .is_idle = x->trace && x->trace->is_virtual,
     };
     struct peri_endpoint *endpoint = peri_upstream_pick_for(upstream, x, &question);
     if (PERI_UNLIKELY(x->trace != NULL))

@@ -16,6 +16,8 @@
 _Static_assert(sizeof(struct peri_row_name) == 260, "a name is whole words");
 _Static_assert(offsetof(struct peri_endpoint_row, outlier) == 64,
                "what every choice reads has a cache line of its own");
+_Static_assert(sizeof(struct peri_endpoint_row) % 64 == 0 && offsetof(struct peri_endpoints_table, rows) % 64 == 0,
+               "and no other row shares it");
 _Static_assert(sizeof(struct peri_endpoint_cell) == 32, "cells do not straddle cache lines");
 _Static_assert(sizeof(struct peri_breaker_cell) == 128, "cells of breakers do not share cache lines");
 
@@ -390,12 +392,14 @@ enum peri_endpoint_state peri_endpoints_state(uint32_t flags)
 {
     if (flags & PERI_ENDPOINT_UNHEALTHY)
         return PERI_ENDPOINT_IS_UNHEALTHY;
-    return flags & PERI_ENDPOINT_EJECTED ? PERI_ENDPOINT_IS_EJECTED : PERI_ENDPOINT_IS_HEALTHY;
+    if (flags & PERI_ENDPOINT_EJECTED)
+        return PERI_ENDPOINT_IS_EJECTED;
+    return flags & PERI_ENDPOINT_SHUT ? PERI_ENDPOINT_IS_SHUT : PERI_ENDPOINT_IS_HEALTHY;
 }
 
 const char *peri_endpoints_state_name(uint32_t state)
 {
-    static const char *const names[] = {"healthy", "ejected", "unhealthy"};
+    static const char *const names[] = {"healthy", "ejected", "unhealthy", "shut"};
     peri_assert(state < PERI_COUNT(names));
     return names[state];
 }
@@ -413,6 +417,12 @@ const char *peri_endpoints_result_name(uint32_t result)
                                         "connect", "tls",    "timeout",     "protocol"};
     peri_assert(result < PERI_COUNT(names));
     return names[result];
+}
+
+const char *peri_endpoints_accrual_name(uint32_t reason)
+{
+    static const char *const names[] = {"none", "consecutive_failures", "success_rate", "probation"};
+    return names[reason < PERI_COUNT(names) ? reason : 0];
 }
 
 const char *peri_endpoints_gauge_name(enum peri_breaker_gauge gauge)

@@ -17,6 +17,7 @@
 #define PERI_ENDPOINT_UPSTREAMS 256
 #define PERI_ENDPOINT_TEXT 248 // bytes of an upstream's name or an address
 #define PERI_BUDGET_SLOTS 11   // of a retry budget: the present one and ten before it
+#define PERI_ACCRUAL_TENTHS 10 // of the time over which successes are counted
 
 struct peri_metrics_page;
 struct peri_shm;
@@ -25,6 +26,7 @@ struct peri_shm;
 enum peri_endpoint_flag {
     PERI_ENDPOINT_EJECTED = 1,   ///< its results were worse than allowed (upstream/outlier.h)
     PERI_ENDPOINT_UNHEALTHY = 2, ///< active checks fail
+    PERI_ENDPOINT_SHUT = 4,      ///< failures accrued (upstream/accrual.h)
 };
 
 /// Why an endpoint is ejected.
@@ -51,11 +53,29 @@ enum peri_health_result {
     PERI_HEALTH_RESULTS,
 };
 
+/// How failure accrual uses an endpoint.
+enum peri_accrual_state {
+    PERI_ACCRUAL_OPEN,
+    PERI_ACCRUAL_SHUT,
+    PERI_ACCRUAL_PROBATION, ///< one attempt may begin
+    PERI_ACCRUAL_PROBING,   ///< and did
+};
+
+/// Why failure accrual shut an endpoint.
+enum peri_accrual_reason {
+    PERI_ACCRUAL_BY_NONE,
+    PERI_ACCRUAL_BY_RUN,       ///< too many failures in a row
+    PERI_ACCRUAL_BY_RATE,      ///< too few successes in the window
+    PERI_ACCRUAL_BY_PROBATION, ///< the attempt of its probation failed
+    PERI_ACCRUAL_REASONS,
+};
+
 /// What people are told about an endpoint.
 enum peri_endpoint_state {
     PERI_ENDPOINT_IS_HEALTHY, ///< nothing is known against it
     PERI_ENDPOINT_IS_EJECTED,
-    PERI_ENDPOINT_IS_UNHEALTHY, ///< whether or not it is ejected too
+    PERI_ENDPOINT_IS_UNHEALTHY, ///< whether or not it is ejected or shut too
+    PERI_ENDPOINT_IS_SHUT,
     PERI_ENDPOINT_STATES,
 };
 
@@ -95,13 +115,27 @@ struct peri_endpoint_health {
     uint64_t changed_ms; ///< monotonic; when the endpoint became healthy or unhealthy; 0 for never
 };
 
-/// What all workers know of one endpoint.
+/// What failure accrual counts.
+struct peri_endpoint_accrual {
+    uint32_t state;    ///< enum peri_accrual_state
+    uint32_t failures; ///< in a row
+    uint32_t backoff;  ///< times it was shut in a row
+    uint32_t reason;   ///< it was shut last: enum peri_accrual_reason
+    uint64_t shuts;    ///< since the row was made
+    uint64_t until_ms; ///< monotonic; shut: when probation begins; probing: when its attempt is forgotten
+    uint64_t probe_ns; ///< monotonic; results of attempts that began earlier are ignored
+    uint64_t window[PERI_ACCRUAL_TENTHS];
+};
+
+/// What all workers know of one endpoint; a whole number of cache lines.
 struct peri_endpoint_row {
     uint32_t flags; ///< enum peri_endpoint_flag; read by every choice, alone in its cache line
     uint32_t unused[15];
     struct peri_endpoint_outlier outlier;
     struct peri_endpoint_health health;
+    struct peri_endpoint_accrual accrual;
     struct peri_row_name name;
+    uint32_t rest[5];
 };
 
 /// What all workers know of one upstream.
@@ -113,6 +147,7 @@ struct peri_upstream_row {
     uint64_t overflows;                      ///< not ejected, because too many were
     uint64_t budget_overflows;               ///< retries that the budget refused
     uint64_t checks[PERI_HEALTH_RESULTS];    ///< active checks, by result
+    uint64_t shuts[PERI_ACCRUAL_REASONS];    ///< endpoints that failure accrual shut, by reason
     struct peri_row_name name;
 };
 
@@ -227,7 +262,7 @@ void peri_endpoints_count(const struct peri_shm *shm, uint32_t upstream, uint32_
 /// The state that flags mean.
 enum peri_endpoint_state peri_endpoints_state(uint32_t flags);
 
-/// Name of a state: "healthy", "ejected", "unhealthy".
+/// Name of a state: "healthy", "ejected", "unhealthy", "shut".
 const char *peri_endpoints_state_name(uint32_t state);
 
 /// Name of a reason, with Envoy's word: "5xx", "gateway_failure", "local_origin_failure", "success_rate", "failure_percentage".
@@ -235,6 +270,9 @@ const char *peri_endpoints_reason_name(uint32_t reason);
 
 /// Name of a result: "success", "status", "grpc_status", "not_serving", "connect", "tls", "timeout", "protocol".
 const char *peri_endpoints_result_name(uint32_t result);
+
+/// Name of why failure accrual shut an endpoint: "consecutive_failures", "success_rate", "probation".
+const char *peri_endpoints_accrual_name(uint32_t reason);
 
 /// Name of a gauge: "connections", "pending", "requests", "retries".
 const char *peri_endpoints_gauge_name(enum peri_breaker_gauge gauge);

@@ -335,6 +335,11 @@ static uint64_t read_checks(const struct peri_shm *shm, uint32_t upstream, uint3
     return __atomic_load_n(&peri_endpoints_upstream(shm, (int32_t)upstream)->checks[result], __ATOMIC_RELAXED);
 }
 
+static uint64_t read_shuts(const struct peri_shm *shm, uint32_t upstream, uint32_t reason)
+{
+    return __atomic_load_n(&peri_endpoints_upstream(shm, (int32_t)upstream)->shuts[reason], __ATOMIC_RELAXED);
+}
+
 static uint64_t read_overflows(const struct peri_shm *shm, uint32_t upstream, uint32_t gauge)
 {
     return peri_endpoints_overflows(shm, (int32_t)upstream, (enum peri_breaker_gauge)gauge);
@@ -363,6 +368,8 @@ static const struct watched_metric watched_metrics[] = {
      peri_endpoints_reason_name, read_detections},
     {"perigee_upstream_ejections_total", "counter", "Endpoints ejected.", "reason", 1, PERI_OUTLIER_REASONS,
      peri_endpoints_reason_name, read_ejections},
+    {"perigee_upstream_shuts_total", "counter", "Endpoints shut by failure accrual.", "reason", 1, PERI_ACCRUAL_REASONS,
+     peri_endpoints_accrual_name, read_shuts},
     {"perigee_upstream_health_checks_total", "counter", "Active checks of endpoints.", "result", 0, PERI_HEALTH_RESULTS,
      peri_endpoints_result_name, read_checks},
     {"perigee_upstream_overflows_total", "counter", "Attempts refused by the breaker.", "limit", 0, PERI_BREAKER_GAUGES,

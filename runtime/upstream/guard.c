@@ -15,6 +15,7 @@
 #include "upstream/health.h"
 #include "upstream/queue.h"
 #include "upstream/upstream.h"
+#include "upstream/verdict.h"
 
 // ---- life
 
@@ -61,6 +62,10 @@ static void read_settings(struct peri_guard *guard, const struct peri_guard_sett
     if (settings->outlier) {
         guard->has_outlier = true;
         guard->outlier = *settings->outlier;
+    }
+    if (settings->accrual) {
+        guard->has_accrual = true;
+        guard->accrual = *settings->accrual;
     }
     guard->breaker.shm = guard->shm;
     guard->breaker.upstream = guard->row;
@@ -162,12 +167,10 @@ static void eject(struct peri_guard *guard, uint32_t index, enum peri_outlier_re
     log_change(guard, index, was_ejected);
 }
 
-void peri_guard_report(struct peri_guard *guard, const struct peri_endpoint *endpoint, const struct peri_result *result)
+static void report_outlier(struct peri_guard *guard, uint32_t index, const struct peri_result *result)
 {
-    uint32_t index = (uint32_t)(endpoint - guard->upstream->endpoints);
     struct peri_outlier_result counted = {result->res ? result->res->status : 0, false};
-    peri_debug_assert(index < guard->count);
-    if (!guard->has_outlier || (result->err != PERI_OK && !read_failure(result->err, &counted)))
+    if (result->err != PERI_OK && !read_failure(result->err, &counted))
         return;
     struct peri_endpoint_cell *cell = &guard->page->endpoints[guard->rows[index]];
     cell->total++;
@@ -175,6 +178,109 @@ void peri_guard_report(struct peri_guard *guard, const struct peri_endpoint *end
     enum peri_outlier_reason reason = peri_outlier_count(&guard->outlier, guard->hosts[index].row, &counted);
     if (PERI_UNLIKELY(reason != PERI_OUTLIER_NONE))
         eject(guard, index, reason, result->now_ns / 1000000);
+}
+
+// ---- failure accrual
+
+static void log_accrual(const struct peri_guard *guard, uint32_t index, uint64_t now_ms)
+{
+    const struct peri_endpoint_accrual *accrual = &guard->hosts[index].row->accrual;
+    const struct peri_slice name = guard->upstream->name;
+    const struct peri_slice address = peri_pool_address(guard->upstream->endpoints[index].pool);
+    uint64_t until_ms = accrual->until_ms > now_ms ? accrual->until_ms - now_ms : 0;
+    if (accrual->state == PERI_ACCRUAL_SHUT)
+        peri_warn("upstream %.*s: %.*s is shut for %llu ms (%s)", (int)name.len, name.ptr, (int)address.len,
+                  address.ptr, (unsigned long long)until_ms, peri_endpoints_accrual_name(accrual->reason));
+    else if (accrual->state == PERI_ACCRUAL_OPEN)
+        peri_info("upstream %.*s: %.*s is open again", (int)name.len, name.ptr, (int)address.len, address.ptr);
+}
+
+static enum peri_accrual_verdict judge(const struct peri_guard *guard, const struct peri_result *result)
+{
+    struct peri_outlier_result failure;
+    if (result->err == PERI_OK)
+        return peri_accrual_judge(&guard->accrual, result->res->status, peri_verdict_grpc_status(result->res));
+    return read_failure(result->err, &failure) ? PERI_ACCRUAL_FAILURE : PERI_ACCRUAL_NOTHING;
+}
+
+static void count_shut(struct peri_guard *guard, enum peri_accrual_reason reason)
+{
+    peri_endpoints_upstream(guard->shm, guard->row)->shuts[reason]++;
+}
+
+static void shut(struct peri_guard *guard, uint32_t index, enum peri_accrual_reason reason, uint64_t now_ms)
+{
+    peri_endpoints_acquire(guard->shm);
+    bool is_shut =
+        peri_accrual_shut(&guard->accrual, guard->hosts[index].row, reason, now_ms, &guard->upstream->random);
+    if (is_shut)
+        count_shut(guard, reason);
+    peri_endpoints_release(guard->shm);
+    if (is_shut)
+        log_accrual(guard, index, now_ms);
+}
+
+// A result of an endpoint that is not open.
+static void resolve(struct peri_guard *guard, uint32_t index, enum peri_accrual_verdict verdict,
+                    const struct peri_result *result)
+{
+    struct peri_endpoint_row *row = guard->hosts[index].row;
+    uint64_t now_ms = result->now_ns / 1000000;
+    peri_endpoints_acquire(guard->shm);
+    uint32_t before = row->accrual.state;
+    uint32_t after = peri_accrual_resolve(&guard->accrual, row, verdict, result->now_ns - result->latency_ns, now_ms,
+                                          &guard->upstream->random);
+    if (before != after && after == PERI_ACCRUAL_SHUT)
+        count_shut(guard, PERI_ACCRUAL_BY_PROBATION);
+    peri_endpoints_release(guard->shm);
+    if (before != after)
+        log_accrual(guard, index, now_ms);
+}
+
+static void report_accrual(struct peri_guard *guard, uint32_t index, const struct peri_result *result)
+{
+    struct peri_endpoint_accrual *accrual = &guard->hosts[index].row->accrual;
+    enum peri_accrual_verdict verdict = judge(guard, result);
+    uint64_t now_ms = result->now_ns / 1000000;
+    if (PERI_UNLIKELY(__atomic_load_n(&accrual->state, __ATOMIC_ACQUIRE) != PERI_ACCRUAL_OPEN)) {
+        resolve(guard, index, verdict, result);
+        return;
+    }
+    enum peri_accrual_reason reason = peri_accrual_count(&guard->accrual, accrual, verdict, now_ms);
+    if (PERI_UNLIKELY(reason != PERI_ACCRUAL_BY_NONE))
+        shut(guard, index, reason, now_ms);
+}
+
+void peri_guard_look(struct peri_guard *guard, uint64_t now_ms)
+{
+    for (uint32_t i = 0; guard->has_accrual && i < guard->count; i++) {
+        if (!peri_accrual_is_due(guard->hosts[i].row, now_ms))
+            continue;
+        peri_endpoints_acquire(guard->shm);
+        peri_accrual_tick(guard->hosts[i].row, now_ms);
+        peri_endpoints_release(guard->shm);
+    }
+}
+
+bool peri_guard_admit(struct peri_guard *guard, uint32_t index, uint64_t now_ns)
+{
+    struct peri_endpoint_row *row = guard->hosts[index].row;
+    if (!guard->has_accrual || __atomic_load_n(&row->accrual.state, __ATOMIC_ACQUIRE) == PERI_ACCRUAL_OPEN)
+        return true;
+    peri_endpoints_acquire(guard->shm);
+    bool is_claimed = peri_accrual_claim(&guard->accrual, row, now_ns);
+    peri_endpoints_release(guard->shm);
+    return is_claimed;
+}
+
+void peri_guard_report(struct peri_guard *guard, const struct peri_endpoint *endpoint, const struct peri_result *result)
+{
+    uint32_t index = (uint32_t)(endpoint - guard->upstream->endpoints);
+    peri_debug_assert(index < guard->count);
+    if (guard->has_outlier)
+        report_outlier(guard, index, result);
+    if (guard->has_accrual)
+        report_accrual(guard, index, result);
 }
 
 bool peri_guard_describe(const struct peri_guard *guard, uint32_t index, char text[PERI_GUARD_TEXT])
@@ -189,6 +295,8 @@ bool peri_guard_describe(const struct peri_guard *guard, uint32_t index, char te
         snprintf(text, PERI_GUARD_TEXT, "unhealthy (%s)", found);
     else if (flags & PERI_ENDPOINT_EJECTED)
         snprintf(text, PERI_GUARD_TEXT, "ejected (%s)", peri_endpoints_reason_name(row->outlier.reason));
+    else if (flags & PERI_ENDPOINT_SHUT)
+        snprintf(text, PERI_GUARD_TEXT, "shut (%s)", peri_endpoints_accrual_name(row->accrual.reason));
     return flags != 0;
 }
 
@@ -324,6 +432,19 @@ static void sweep(struct peri_guard *guard, uint64_t now_ms)
         log_change(guard, i, guard->hosts[i].was_ejected);
 }
 
+// Nobody counts any more: every endpoint is open.
+static void forget_accrual(struct peri_guard *guard)
+{
+    for (uint32_t i = 0; i < guard->count; i++) {
+        struct peri_endpoint_row *row = guard->hosts[i].row;
+        if (__atomic_load_n(&row->accrual.state, __ATOMIC_RELAXED) == PERI_ACCRUAL_OPEN)
+            continue;
+        peri_endpoints_acquire(guard->shm);
+        peri_accrual_forget(row);
+        peri_endpoints_release(guard->shm);
+    }
+}
+
 // Nobody checks any more: what checks had found does not hold.
 static void forget_checks(struct peri_guard *guard)
 {
@@ -352,6 +473,8 @@ uint64_t peri_guard_sweep(struct peri_guard *guard, uint64_t now_ms)
 {
     if (!guard->health)
         forget_checks(guard);
+    if (!guard->has_accrual)
+        forget_accrual(guard);
     if (!guard->has_outlier) {
         clear_flag(guard, PERI_ENDPOINT_EJECTED);
         return UINT64_MAX;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What watches over one upstream in one generation: its row and those of its endpoints, outlier detection on results, the
-// breaker, how endpoints are checked. An upstream without such settings has no guard and pays nothing.
+// What watches over one upstream in one generation: its row and those of its endpoints, outlier detection or failure accrual on
+// results, the breaker, how endpoints are checked. An upstream without such settings has no guard and pays nothing.
 #ifndef PERI_UPSTREAM_GUARD_H
 #define PERI_UPSTREAM_GUARD_H
 
@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "upstream/accrual.h"
 #include "upstream/breaker.h"
 #include "upstream/outlier.h"
 #include "upstream/retry.h"
@@ -25,6 +26,7 @@ struct peri_upstream;
 /// What is watched; NULL for what is not.
 struct peri_guard_settings {
     const struct peri_outlier_settings *outlier; ///< copied
+    const struct peri_accrual_settings *accrual; ///< copied; not beside outlier
     const uint32_t *limits;                      ///< of the breaker, by gauge; copied
     uint64_t queue_ms; ///< how long attempts wait for a place among the requests; 0: they do not
     const struct peri_retry_settings *retries; ///< copied
@@ -40,11 +42,13 @@ struct peri_guard {
     int32_t *rows;                   ///< of the endpoints, by their number; owned
     struct peri_outlier_host *hosts; ///< the same, with room for their sums; owned
     struct peri_outlier_settings outlier;
-    struct peri_queue *queue;    ///< of attempts that wait for a place; owned; NULL: none does
+    struct peri_queue *queue; ///< of attempts that wait for a place; owned; NULL: none does
+    struct peri_accrual_settings accrual;
     struct peri_breaker breaker; ///< without limits when only retries want to know what is under way
     struct peri_retry_settings retries;
     struct peri_health_settings *health; ///< one reference; NULL: no active checks
     bool has_outlier;
+    bool has_accrual;
     bool has_breaker;
     bool has_retries;
 };
@@ -64,9 +68,16 @@ peri_err_t peri_guard_new(struct peri_upstream *upstream, const struct peri_guar
 /// Lets the rows go and frees the guard. No-op for NULL.
 void peri_guard_free(struct peri_guard *guard);
 
-/// Counts the result of an attempt on `endpoint`; ejects it when it was one failure too many.
+/// Counts the result of an attempt on `endpoint`; ejects or shuts it when it was one failure too many.
 void peri_guard_report(struct peri_guard *guard, const struct peri_endpoint *endpoint,
                        const struct peri_result *result);
+
+/// What is due for the endpoints at `now_ms` (monotonic), before their states are looked at: probations begin.
+void peri_guard_look(struct peri_guard *guard, uint64_t now_ms);
+
+/// May an attempt that begins at `now_ns` use the endpoint `index`? The only one of a probation is it from then on. False when its
+/// state is not what it was at the last look.
+bool peri_guard_admit(struct peri_guard *guard, uint32_t index, uint64_t now_ns);
 
 /// An attempt wants to begin; `is_connected`: on a connection that stands. It may have its place among the requests already
 /// (peri_queue_enter). PERI_ERR_UPSTREAM_OVERFLOW when a limit of the breaker is reached.
@@ -88,7 +99,7 @@ void peri_guard_pause(struct peri_ticket *ticket);
 /// The attempt is over. No-op when it never entered.
 void peri_guard_leave(struct peri_ticket *ticket);
 
-/// Says why endpoint `index` gets no requests: "unhealthy (http 503)", "ejected (5xx)". False when it does.
+/// Says why endpoint `index` gets no requests: "unhealthy (http 503)", "ejected (5xx)", "shut (probation)". False when it does.
 bool peri_guard_describe(const struct peri_guard *guard, uint32_t index, char text[PERI_GUARD_TEXT]);
 
 /// The endpoints are going to be checked: those of which nothing is known begin as the settings say. No-op without checks.

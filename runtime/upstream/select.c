@@ -5,6 +5,7 @@
 #include "upstream/select.h"
 
 #include "base/assert.h"
+#include "upstream/guard.h"
 #include "upstream/random.h"
 #include "upstream/upstream.h"
 
@@ -54,6 +55,8 @@ static void look(struct peri_upstream *upstream, const struct peri_labels *label
 {
     struct peri_view *view = &upstream->view;
     uint32_t available = 0;
+    if (upstream->guard)
+        peri_guard_look(upstream->guard, now_ms - 1); // see peri_upstream_select
     view->at_ms = now_ms;
     view->is_limited = labels != NULL;
     view->is_settled = true;

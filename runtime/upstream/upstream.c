@@ -13,6 +13,7 @@
 #include "upstream/select.h"
 
 #define PANIC_PERCENT 50
+#define PICKS_MAX 16 ///< more often than that states do not change between two looks
 
 // Workers and upstreams begin at different places.
 static uint64_t make_seed(const struct peri_upstream *upstream)
@@ -156,11 +157,8 @@ static struct peri_endpoint *find_sticky(struct peri_upstream *upstream, const s
     return NULL;
 }
 
-struct peri_endpoint *peri_upstream_pick(struct peri_upstream *upstream, struct peri_pick *pick)
+static struct peri_endpoint *choose(struct peri_upstream *upstream, struct peri_pick *pick)
 {
-    if (upstream->count == 0)
-        return NULL;
-    peri_assert(upstream->balancer != NULL);
     struct peri_endpoint *sticky = pick->token.len > 0 ? find_sticky(upstream, pick) : NULL;
     pick->is_sticky = sticky != NULL;
     if (sticky)
@@ -177,6 +175,29 @@ struct peri_endpoint *peri_upstream_pick(struct peri_upstream *upstream, struct 
     if (upstream->balance.type->is_keyed && !pick->has_hash)
         question.hash = (uint64_t)peri_random_next(&upstream->random) << 32 | peri_random_next(&upstream->random);
     return upstream->balance.type->pick(upstream->balancer, set, &question);
+}
+
+// A state may have changed since the last look; in a panic, which is known after another one, it does not matter.
+static bool may_use(struct peri_upstream *upstream, const struct peri_endpoint *endpoint, const struct peri_pick *pick,
+                    bool has_looked)
+{
+    struct peri_guard *guard = upstream->guard;
+    return !guard || pick->is_idle ||
+           peri_guard_admit(guard, (uint32_t)(endpoint - upstream->endpoints), pick->now_ns) ||
+           (has_looked && !peri_endpoint_is_available(endpoint));
+}
+
+struct peri_endpoint *peri_upstream_pick(struct peri_upstream *upstream, struct peri_pick *pick)
+{
+    if (upstream->count == 0)
+        return NULL;
+    peri_assert(upstream->balancer != NULL);
+    struct peri_endpoint *endpoint = choose(upstream, pick);
+    for (unsigned i = 0; endpoint && !may_use(upstream, endpoint, pick, i > 0) && i < PICKS_MAX; i++) {
+        look_again(upstream);
+        endpoint = choose(upstream, pick);
+    }
+    return endpoint;
 }
 
 struct peri_endpoint *peri_upstream_pick_for(struct peri_upstream *upstream, const struct peri_exchange *x,

@@ -79,6 +79,7 @@ struct peri_pick {
     const struct peri_labels *labels;   ///< only endpoints that have these; NULL: any
     struct peri_slice token;            ///< of the client's sticky cookie; empty for none
     uint64_t hash;                      ///< of the request's key
+    bool is_idle;                       ///< somebody only asks what would be chosen: nothing is sent
     bool has_hash;                      ///< without it a keyed balancer chooses at random
     // What is told afterwards:
     bool is_sticky; ///< the token decided

@@ -93,6 +93,14 @@ describe("settings of health checks", function()
         assert.are.equal("tcp", accept({ proxy_protocol = "v1", health = { type = "tcp" } }).health.type)
     end)
 
+    it("are looked at in peace when others are wrong", function()
+        local endpoints = { "a:1", { 7, health = { port = "x" } }, { health = 3 } }
+        local health = { type = "x", path = 7, expected = "no", service = "a" }
+        local result, errors = compile { endpoints = endpoints, health = health, proxy_protocol = 3, accrual = 7 }
+        assert.is_nil(result)
+        assert.is_true(#errors > 5)
+    end)
+
     it("are refused when they could not be sent", function()
         for _, path in ipairs { "healthz", "/a b", "/a#b", "/a\r\nb", "/ä" } do
             assert_refused({ health = { path = path } },

@@ -47,6 +47,22 @@ describe("settings of an upstream's health", function()
         assert.are.same({ max = 100, timeout_ms = 1000 }, accept { breaker = { queue = {} } }.breaker.queue)
     end)
 
+    it("have Linkerd's numbers for failure accrual", function()
+        assert.are.same({
+            kind = "consecutive", failures = 7, backoff = { min_ms = 1000, max_ms = 60000, jitter = 0.5 },
+        }, accept { accrual = {} }.accrual)
+        local accrual = accept({ accrual = { kind = "unified", window = "5s", success_rate = 0.9 } }).accrual
+        assert.are.equal(5000, accrual.window_ms)
+        assert.are.equal(0.9, accrual.success_rate)
+    end)
+
+    it("shut or eject, but not both", function()
+        assert.are.equal("upstreams.u.accrual: takes the place of 'outlier': use one of them",
+            refuse { accrual = {}, outlier = {} })
+        assert.are.equal('upstreams.u.accrual.min_requests: has no effect with kind "consecutive"',
+            refuse { accrual = { min_requests = 3 } })
+    end)
+
     it("have safe conditions for retries, and Envoy's numbers", function()
         assert.are.same({
             attempts = 1, on = { "connect-failure", "refused-stream", "reset", "503" }, non_idempotent = false,

@@ -155,6 +155,7 @@ local function check_upstreams(build, conf, written)
         balance.check(build, upstream, { "upstreams", name })
         discovery.check(build, upstream, { "upstreams", name })
         health.check(build, upstream, { "upstreams", name })
+        resilience.check(build, upstream, { "upstreams", name })
     end
 end
 

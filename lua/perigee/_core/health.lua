@@ -131,10 +131,10 @@ local function check_endpoints(build, upstream, path)
         local at = { path[1], path[2], "endpoints", i, "health" }
         if own and not upstream.health then
             build:error(at, "has no effect: the upstream has no 'health'")
-        elseif own and own.path and upstream.health.type ~= "http" then
+        elseif own and own.path and upstream.health.type and upstream.health.type ~= "http" then
             at[6] = "path"
             build:error(at, 'has no effect with type "' .. upstream.health.type .. '"')
-        elseif own and own.port and endpoint.address:find("^unix:") then
+        elseif own and own.port and endpoint.address and endpoint.address:find("^unix:") then
             at[6] = "port"
             build:error(at, "a unix socket has no port")
         end
@@ -156,10 +156,10 @@ local function check_type(build, upstream, path)
     end
 end
 
---- Checks the validated upstream at `path`.
+--- Checks the validated upstream at `path`; what was refused is missing in it.
 function health.check(build, upstream, path)
     check_endpoints(build, upstream, path)
-    if upstream.health then
+    if upstream.health and upstream.health.type then
         check_type(build, upstream, path)
     end
 end

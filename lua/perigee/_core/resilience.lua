@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: MIT
 --
 -- The settings of an upstream that say which of its servers are used, how much they are asked to do, and which attempts are
--- made again: `outlier`, `breaker` and `retries`, with Envoy's names and numbers, and the form in which C reads them
--- (docs/internals/config-json.md).
+-- made again: `outlier`, `breaker` and `retries`, with Envoy's names and numbers, `accrual` with Linkerd's, and the form in
+-- which C reads them (docs/internals/config-json.md).
 
 local duration = require "perigee._core.duration"
 
@@ -68,6 +68,47 @@ resilience.outlier = {
         },
         successful_active_health_check_uneject_host = {
             type = "boolean", default = true, doc = "A server whose check (`health`) succeeds is back at once.",
+        },
+    },
+}
+
+--- The schema of `accrual`.
+resilience.accrual = {
+    type = "table",
+    doc = "Servers that fail too often are shut, and come back when one request has succeeded, counted over all "
+        .. "workers. Linkerd's failure accrual, in the place of `outlier`. Without it: none.",
+    fields = {
+        kind = {
+            type = "string", enum = { "consecutive", "unified" }, default = "consecutive",
+            doc = "What counts: failures in a row, or the rate of successes too.",
+        },
+        failures = {
+            type = "integer", default = 7, min = 1, max = MAX, doc = "Failures in a row that shut.",
+        },
+        backoff = {
+            type = "table", default = {}, doc = "How long a server is shut before it gets its one request.",
+            fields = {
+                min = { type = "duration", default = "1s", min = "1ms", max = "1h", doc = "The first time." },
+                max = {
+                    type = "duration", default = "60s", min = "1ms", max = "24h",
+                    doc = "At most; each further time in a row is twice as long.",
+                },
+                jitter = {
+                    type = "number", default = 0.5, min = 0, max = 1,
+                    doc = "Share of it that is added at most, at random.",
+                },
+            },
+        },
+        success_rate = {
+            type = "number", min = 0, max = 1,
+            doc = "unified: share of successes below which a server is shut. Default 0.8.",
+        },
+        window = {
+            type = "duration", min = "100ms", max = "1h",
+            doc = "unified: time over which they are counted. Default 10s.",
+        },
+        min_requests = {
+            type = "integer", min = 1, max = MAX, doc = "unified: requests that are needed in it. Default 5.",
         },
     },
 }
@@ -171,6 +212,22 @@ resilience.retries = {
     },
 }
 
+--- Checks the validated upstream at `path`.
+function resilience.check(build, upstream, path)
+    local accrual = upstream.accrual
+    local at = { path[1], path[2], "accrual" }
+    if accrual and upstream.outlier then
+        build:error(at, "takes the place of 'outlier': use one of them")
+    end
+    local has_run_only = accrual and accrual.kind == "consecutive"
+    for _, name in ipairs { "success_rate", "window", "min_requests" } do
+        if has_run_only and accrual[name] ~= nil then
+            at[4] = name
+            build:error(at, 'has no effect with kind "consecutive"')
+        end
+    end
+end
+
 local write
 
 --- Copies validated settings with their durations in milliseconds.
@@ -192,7 +249,7 @@ end
 ---@param upstream table validated
 ---@param list table the normalised form
 function resilience.write(upstream, list)
-    for _, name in ipairs { "outlier", "breaker", "retries" } do
+    for _, name in ipairs { "outlier", "accrual", "breaker", "retries" } do
         if upstream[name] then
             list[name] = write(upstream[name], resilience[name].fields)
         end

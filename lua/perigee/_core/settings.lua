@@ -212,6 +212,7 @@ local function upstream_fields()
         balance = balance.upstream.balance,
         health = health.upstream,
         outlier = resilience.outlier,
+        accrual = resilience.accrual,
         breaker = resilience.breaker,
         retries = resilience.retries,
         hedge = later "Hedged requests.",

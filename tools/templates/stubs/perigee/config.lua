@@ -144,6 +144,7 @@
 ---@field weight? integer Share of the requests, relative to the others.
 
 ---@class perigee.Upstream
+---@field accrual? perigee.Upstream.Accrual Servers that fail too often are shut, and come back when one request has succeeded, counted over all workers. Linkerd's failure accrual, in the place of `outlier`. Without it: none.
 ---@field balance? (fun(req: perigee.Request): any)|perigee.Upstream.Balance|"round_robin"|"least_request"|"ewma"|"random"|"ring_hash"|"maglev"|"sticky" How an endpoint is chosen: the name of an algorithm, or a table of it and its settings, such as `{ "ring_hash", by = "header:x-user" }`; or a function of the request and the endpoints that returns the number of one, or nil for the next in turn.
 ---@field breaker? perigee.Upstream.Breaker Limits on what the servers are asked to do at the same time, over all workers. What is beyond is answered 503. Without it: none.
 ---@field dns? string One `host:port`; all addresses of the name are servers, looked up again when their time (TTL) is over.
@@ -162,6 +163,19 @@
 ---@field timeouts? perigee.Upstream.Timeouts Timeouts towards the servers; `"0s"` switches one off.
 ---@field tls? perigee.Upstream.Tls TLS with the servers; `{}` is enough.
 ---@field zone? string Zone of this proxy, instead of the one at the top.
+
+---@class perigee.Upstream.Accrual
+---@field backoff? perigee.Upstream.Accrual.Backoff How long a server is shut before it gets its one request.
+---@field failures? integer Failures in a row that shut.
+---@field kind? "consecutive"|"unified" What counts: failures in a row, or the rate of successes too.
+---@field min_requests? integer unified: requests that are needed in it. Default 5.
+---@field success_rate? number unified: share of successes below which a server is shut. Default 0.8.
+---@field window? string|number unified: time over which they are counted. Default 10s.
+
+---@class perigee.Upstream.Accrual.Backoff
+---@field jitter? number Share of it that is added at most, at random.
+---@field max? string|number At most; each further time in a row is twice as long.
+---@field min? string|number The first time.
 
 ---@class perigee.Upstream.Balance
 ---@field by? string|(fun(req: perigee.Request): any) ring_hash, maglev: what decides: `header:NAME`, `cookie:NAME`, `client` (address), `path`, or a function of the request that returns a string or nil.
