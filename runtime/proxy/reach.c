@@ -40,6 +40,7 @@ static void report(struct peri_reach *reach, peri_err_t err)
         .latency_ns = now_ns - reach->begun_ns,
         .now_ns = now_ns,
     };
+    reach->is_probe = false;
     peri_endpoint_report(reach->upstream, reach->endpoint, &result);
 }
 
@@ -74,6 +75,14 @@ static void set_key(const struct peri_reach *reach, struct peri_pick *pick)
     pick->hash = pick->has_hash ? peri_xxh64(reach->client, 0) : 0;
 }
 
+// The attempt that was to decide about its endpoint did not begin, or nobody waits for it.
+static void forgo(struct peri_reach *reach)
+{
+    if (reach->is_probe)
+        peri_upstream_forgo(reach->upstream, reach->endpoint, peri_loop_now_ns(reach->server->loop));
+    reach->is_probe = false;
+}
+
 static peri_err_t reach_try(struct peri_reach *reach)
 {
     struct peri_upstream *upstream = reach->upstream;
@@ -84,10 +93,13 @@ static peri_err_t reach_try(struct peri_reach *reach)
     if (!endpoint)
         return PERI_ERR_NO_ENDPOINT;
     hold_endpoint(reach, endpoint);
+    reach->is_probe = pick.is_probe;
     reach->attempts++;
     peri_err_t err = upstream->guard ? peri_guard_enter(upstream->guard, false, &reach->ticket) : PERI_OK;
-    if (err != PERI_OK)
+    if (err != PERI_OK) {
+        forgo(reach);
         return err;
+    }
     reach->dial = peri_dial_start(endpoint->pool, upstream->connect_ms, on_dialled, reach);
     return reach->dial ? PERI_OK : PERI_ERR_NOMEM;
 }
@@ -110,6 +122,7 @@ void peri_reach_leave(struct peri_reach *reach)
     if (reach->dial && !peri_dial_is_done(reach->dial)) {
         peri_dial_cancel(reach->dial);
         reach->dial = NULL;
+        forgo(reach);
     }
     peri_guard_leave(&reach->ticket);
     hold_endpoint(reach, NULL);

@@ -26,6 +26,7 @@ struct peri_reach {
     struct peri_endpoint *endpoint; ///< that counts it as one of its own
     struct peri_dial *dial;         ///< under way, or of the stream
     struct peri_ticket ticket;      ///< of the breaker
+    bool is_probe;                  ///< the endpoint is in probation and waits for the result
     uint64_t begun_ns;              ///< when the attempt did
     unsigned attempts;
 };

@@ -80,6 +80,15 @@ static void note_script(struct peri_exchange *x)
 
 // ---- the choice ----
 
+// The attempt that was to decide about its endpoint is given up before it could.
+static void forgo(struct peri_forward *f)
+{
+    if (!f->is_probe)
+        return;
+    f->is_probe = false;
+    peri_upstream_forgo(f->upstream, f->endpoint, peri_loop_now_ns(f->server->loop));
+}
+
 static PERI_NOINLINE struct peri_endpoint *pick(struct peri_exchange *x, struct peri_upstream *upstream,
                                                 uint64_t now_ns, const struct peri_endpoint *except)
 {
@@ -94,7 +103,9 @@ static PERI_NOINLINE struct peri_endpoint *pick(struct peri_exchange *x, struct 
         .labels = x->route ? x->route->labels : NULL,
         .is_idle = x->trace && x->trace->is_virtual,
     };
+    forgo(x->forward);
     struct peri_endpoint *endpoint = peri_upstream_pick_for(upstream, x, &question);
+    x->forward->is_probe = question.is_probe;
     if (PERI_UNLIKELY(x->trace != NULL))
         note_choice(x, upstream, &question);
     return endpoint;
@@ -116,7 +127,9 @@ struct peri_endpoint *peri_target_pick_other(struct peri_exchange *x, struct per
 
 void peri_target_hold(struct peri_forward *f, struct peri_endpoint *endpoint)
 {
-    if (endpoint)
+    if (!endpoint)
+        forgo(f);
+    else
         endpoint->active++;
     if (f->endpoint) {
         peri_assert(f->endpoint->active > 0);
@@ -138,8 +151,10 @@ peri_err_t peri_target_set(struct peri_exchange *x, struct peri_slice name, stru
         endpoint = peri_target_pick(x, upstream);
     if (x->state == PERI_X_FORWARD && !endpoint)
         return PERI_ERR_NOT_FOUND;
-    if (address.len > 0)
+    if (address.len > 0) {
+        forgo(f);
         note_script(x);
+    }
     f->upstream = upstream;
     peri_target_hold(f, endpoint);
     x->facts.upstream = upstream->name;
@@ -232,6 +247,7 @@ static PERI_NOINLINE void report(struct peri_forward *f, peri_err_t err)
         .latency_ns = now_ns - f->x->facts.upstream_ns,
         .now_ns = now_ns,
     };
+    f->is_probe = false;
     peri_endpoint_report(f->upstream, f->endpoint, &result);
 }
 

@@ -262,15 +262,15 @@ void peri_guard_look(struct peri_guard *guard, uint64_t now_ms)
     }
 }
 
-bool peri_guard_admit(struct peri_guard *guard, uint32_t index, uint64_t now_ns)
+bool peri_guard_admit(struct peri_guard *guard, uint32_t index, uint64_t now_ns, bool *is_probe)
 {
     struct peri_endpoint_row *row = guard->hosts[index].row;
     if (!guard->has_accrual || __atomic_load_n(&row->accrual.state, __ATOMIC_ACQUIRE) == PERI_ACCRUAL_OPEN)
         return true;
     peri_endpoints_acquire(guard->shm);
-    bool is_claimed = peri_accrual_claim(&guard->accrual, row, now_ns);
+    *is_probe = peri_accrual_claim(&guard->accrual, row, now_ns);
     peri_endpoints_release(guard->shm);
-    return is_claimed;
+    return *is_probe;
 }
 
 void peri_guard_report(struct peri_guard *guard, const struct peri_endpoint *endpoint, const struct peri_result *result)

@@ -75,9 +75,9 @@ void peri_guard_report(struct peri_guard *guard, const struct peri_endpoint *end
 /// What is due for the endpoints at `now_ms` (monotonic), before their states are looked at: probations begin.
 void peri_guard_look(struct peri_guard *guard, uint64_t now_ms);
 
-/// May an attempt that begins at `now_ns` use the endpoint `index`? The only one of a probation is it from then on. False when its
-/// state is not what it was at the last look.
-bool peri_guard_admit(struct peri_guard *guard, uint32_t index, uint64_t now_ns);
+/// May an attempt that begins at `now_ns` use the endpoint `index`? False when its state is not what it was at the last look. With
+/// *is_probe the attempt is the only one of a probation from then on.
+bool peri_guard_admit(struct peri_guard *guard, uint32_t index, uint64_t now_ns, bool *is_probe);
 
 /// An attempt wants to begin; `is_connected`: on a connection that stands. It may have its place among the requests already
 /// (peri_queue_enter). PERI_ERR_UPSTREAM_OVERFLOW when a limit of the breaker is reached.

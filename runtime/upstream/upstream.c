@@ -178,12 +178,12 @@ static struct peri_endpoint *choose(struct peri_upstream *upstream, struct peri_
 }
 
 // A state may have changed since the last look; in a panic, which is known after another one, it does not matter.
-static bool may_use(struct peri_upstream *upstream, const struct peri_endpoint *endpoint, const struct peri_pick *pick,
+static bool may_use(struct peri_upstream *upstream, const struct peri_endpoint *endpoint, struct peri_pick *pick,
                     bool has_looked)
 {
     struct peri_guard *guard = upstream->guard;
-    return !guard || pick->is_idle ||
-           peri_guard_admit(guard, (uint32_t)(endpoint - upstream->endpoints), pick->now_ns) ||
+    uint32_t index = (uint32_t)(endpoint - upstream->endpoints);
+    return !guard || pick->is_idle || peri_guard_admit(guard, index, pick->now_ns, &pick->is_probe) ||
            (has_looked && !peri_endpoint_is_available(endpoint));
 }
 
@@ -214,6 +214,12 @@ struct peri_endpoint *peri_upstream_pick_for(struct peri_upstream *upstream, con
         pick->hash = key.ptr ? peri_xxh64(key, 0) : 0;
     }
     return peri_upstream_pick(upstream, pick);
+}
+
+void peri_upstream_forgo(struct peri_upstream *upstream, const struct peri_endpoint *endpoint, uint64_t now_ns)
+{
+    struct peri_result nothing = {.err = PERI_ERR_CLIENT_GONE, .now_ns = now_ns};
+    peri_guard_report(upstream->guard, endpoint, &nothing);
 }
 
 struct peri_endpoint *peri_upstream_find(struct peri_upstream *upstream, struct peri_slice address)

@@ -83,6 +83,8 @@ struct peri_pick {
     bool has_hash;                      ///< without it a keyed balancer chooses at random
     // What is told afterwards:
     bool is_sticky; ///< the token decided
+    bool
+        is_probe; ///< the attempt is that of the endpoint's probation: its result is reported, or peri_upstream_forgo called
     uint32_t among; ///< endpoints that the balancer could choose from
 };
 
@@ -126,6 +128,9 @@ struct peri_endpoint *peri_upstream_pick_for(struct peri_upstream *upstream, con
 
 /// The endpoint with this address, or NULL.
 struct peri_endpoint *peri_upstream_find(struct peri_upstream *upstream, struct peri_slice address);
+
+/// The attempt that was to decide about the endpoint's probation did not begin: another one may.
+void peri_upstream_forgo(struct peri_upstream *upstream, const struct peri_endpoint *endpoint, uint64_t now_ns);
 
 /// Does it matter to anybody that an attempt was answered with `status`? Otherwise peri_endpoint_report may be left out.
 static inline bool peri_upstream_wants_report(const struct peri_upstream *upstream, int status)

@@ -2,6 +2,7 @@
 """Failure accrual: endpoints that fail too often are shut for all workers, and one real request decides whether they come back."""
 
 import contextlib
+import threading
 
 import pytest
 
@@ -81,6 +82,49 @@ def test_each_probation_is_one_request(workers):
         upstreams["a"].heads.clear()
         assert set(statuses(gateway, 30)) == {200}
         assert len(upstreams["a"].heads) >= 5
+
+
+REFUSED = """
+return {
+  admin = "unix:$dir/admin.sock",
+  access_log = "off",
+  workers = 1,
+  listeners = { { address = "127.0.0.1:0" } },
+  upstreams = { origin = {
+    endpoints = { { "$a", labels = { name = "a" } }, { "$b", labels = { name = "b" } } },
+    accrual = { failures = 1, backoff = { min = "20ms", max = "20ms" } },
+    breaker = { max_requests = 1 }, timeouts = { request = "1h" }, panic_threshold = "0%",
+  } },
+  routes = {
+    { match = { path = "/a" }, upstream = "origin", labels = { name = "a" } },
+    { match = { path = "/b" }, upstream = "origin", labels = { name = "b" } },
+  },
+}
+"""
+
+
+def test_a_request_that_is_refused_leaves_the_probation_to_the_next_one():
+    opened = threading.Event()
+
+    def hold(wire, request):
+        assert opened.wait(wait.PATIENCE)
+        describe(wire, request)
+
+    def overflows(gateway):
+        upstream, = gateway.ask_json("/upstreams")
+        return upstream["breaker"]["overflows"]["requests"]
+
+    with Upstream("a", answer=fail) as a, Upstream("b", answer=hold) as b:
+        with Gateway(REFUSED, values={"a": a.address, "b": b.address}).wait_ready() as gateway, gateway.connect() as held:
+            assert gateway.get("/a").status == 500
+            a.answer = describe
+            held.send_request("GET", "/b")
+            b.wait_for_heads(1)
+            wait.until(lambda: gateway.get("/a").status == 503 and overflows(gateway) > 0, "the breaker refused the probation's request")
+            opened.set()
+            assert held.read_response().status == 200
+            wait.until(lambda: gateway.get("/a").status == 200, "another request decided")
+            assert len(a.heads) == 2
 
 
 def test_a_low_rate_of_successes_shuts():

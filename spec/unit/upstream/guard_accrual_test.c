@@ -159,6 +159,20 @@ static void a_probation_that_fails_is_followed_by_a_longer_wait(void **state)
     assert_int_equal(peri_endpoints_upstream(shm, upstreams[0]->guard->row)->shuts[PERI_ACCRUAL_BY_PROBATION], 1);
 }
 
+static void an_attempt_that_does_not_begin_leaves_the_probation_to_another(void **state)
+{
+    (void)state;
+    shut(0);
+    now_ns += SECOND;
+    struct peri_pick question = {.now_ns = now_ns};
+    for (unsigned i = 0; i < 3 && !question.is_probe; i++)
+        peri_upstream_pick(upstreams[0], &question);
+    assert_true(question.is_probe);
+    peri_upstream_forgo(upstreams[0], &upstreams[0]->endpoints[0], now_ns);
+    now_ns += SECOND / 100;
+    assert_int_equal(count_picks(0, 30), 1);
+}
+
 static void who_only_asks_ends_no_probation(void **state)
 {
     (void)state;
@@ -215,6 +229,7 @@ int main(void)
         CASE(errors_are_failures_and_clients_that_leave_are_not),
         CASE(one_request_of_all_workers_ends_a_probation),
         CASE(a_probation_that_fails_is_followed_by_a_longer_wait),
+        CASE(an_attempt_that_does_not_begin_leaves_the_probation_to_another),
         CASE(who_only_asks_ends_no_probation),
         CASE(in_a_panic_everybody_is_used),
         CASE(an_endpoint_says_why_it_gets_nothing),
