@@ -44,6 +44,7 @@ struct peri_tries {
     struct peri_ticket ticket; ///< of the present one
     struct peri_retry *retry;  ///< in the arena; NULL: the upstream has no `retries`
     bool is_stale_replaced;    ///< a connection that was closing was replaced, once
+    bool is_probe;             ///< the endpoint is in probation and waits for the result of the present one
 };
 
 struct peri_forward {
@@ -63,7 +64,6 @@ struct peri_forward {
     struct peri_tap_record *tap; ///< what is recorded of the exchange; NULL: nothing
     peri_err_t broken;           ///< why the upstream's response will never be whole; PERI_OK while it may
     bool is_started;             ///< an attempt was begun and not ended
-    bool is_probe;               ///< `endpoint` is in probation and waits for the result of the attempt
     bool is_attempt_over;        ///< on_end or on_error of the attempt came
     bool is_rewritten;           ///< the path is the upstream's
     bool is_replayed;            ///< around() may ask again: the request body is kept whole

@@ -83,9 +83,9 @@ static void note_script(struct peri_exchange *x)
 // The attempt that was to decide about its endpoint is given up before it could.
 static void forgo(struct peri_forward *f)
 {
-    if (!f->is_probe)
+    if (!f->tries.is_probe)
         return;
-    f->is_probe = false;
+    f->tries.is_probe = false;
     peri_upstream_forgo(f->upstream, f->endpoint, peri_loop_now_ns(f->server->loop));
 }
 
@@ -105,7 +105,7 @@ static PERI_NOINLINE struct peri_endpoint *pick(struct peri_exchange *x, struct 
     };
     forgo(x->forward);
     struct peri_endpoint *endpoint = peri_upstream_pick_for(upstream, x, &question);
-    x->forward->is_probe = question.is_probe;
+    x->forward->tries.is_probe = question.is_probe;
     if (PERI_UNLIKELY(x->trace != NULL))
         note_choice(x, upstream, &question);
     return endpoint;
@@ -247,7 +247,7 @@ static PERI_NOINLINE void report(struct peri_forward *f, peri_err_t err)
         .latency_ns = now_ns - f->x->facts.upstream_ns,
         .now_ns = now_ns,
     };
-    f->is_probe = false;
+    f->tries.is_probe = false;
     peri_endpoint_report(f->upstream, f->endpoint, &result);
 }
 
