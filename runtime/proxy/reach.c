@@ -101,7 +101,10 @@ static peri_err_t reach_try(struct peri_reach *reach)
         return err;
     }
     reach->dial = peri_dial_start(endpoint->pool, upstream->connect_ms, on_dialled, reach);
-    return reach->dial ? PERI_OK : PERI_ERR_NOMEM;
+    if (reach->dial)
+        return PERI_OK;
+    forgo(reach);
+    return PERI_ERR_NOMEM;
 }
 
 peri_err_t peri_reach_start(struct peri_reach *reach, struct peri_server *server, struct peri_upstream *upstream)
