@@ -112,18 +112,36 @@ static struct peri_json *view_listed(struct peri_shm *shm, const struct peri_jso
     return list;
 }
 
-static struct peri_json *view_breaker(const struct peri_shm *shm, int32_t row)
+// A gauge under the name that it has among those of its priority. Connections serve both, and stand elsewhere.
+static void set_gauge(struct peri_json *view, struct peri_json *overflows, const struct peri_shm *shm, int32_t row,
+                      unsigned gauge)
+{
+    unsigned own = gauge < PERI_BREAKER_QUEUE ? gauge % PERI_BREAKER_HIGH : gauge;
+    const char *name = peri_endpoints_gauge_name((enum peri_breaker_gauge)own);
+    uint64_t refused = peri_endpoints_overflows(shm, row, (enum peri_breaker_gauge)gauge);
+    if (own != PERI_BREAKER_CONNECTIONS)
+        peri_json_set(view, name,
+                      peri_json_new_integer(peri_endpoints_gauge(shm, row, (enum peri_breaker_gauge)gauge)));
+    peri_json_set(overflows, name, peri_json_new_integer((int64_t)refused));
+}
+
+// The four gauges from `first` on, and, for the default priority, the queue.
+static struct peri_json *view_limits(const struct peri_shm *shm, int32_t row, unsigned first)
 {
     struct peri_json *view = peri_json_new_object();
     struct peri_json *overflows = peri_json_new_object();
-    for (unsigned i = 0; i < PERI_BREAKER_GAUGES; i++) {
-        enum peri_breaker_gauge gauge = (enum peri_breaker_gauge)i;
-        const char *name = peri_endpoints_gauge_name(gauge);
-        if (gauge != PERI_BREAKER_CONNECTIONS)
-            peri_json_set(view, name, peri_json_new_integer(peri_endpoints_gauge(shm, row, gauge)));
-        peri_json_set(overflows, name, peri_json_new_integer((int64_t)peri_endpoints_overflows(shm, row, gauge)));
-    }
+    for (unsigned i = 0; i < PERI_BREAKER_HIGH; i++)
+        set_gauge(view, overflows, shm, row, first + i);
+    if (first == 0)
+        set_gauge(view, overflows, shm, row, PERI_BREAKER_QUEUE);
     peri_json_set(view, "overflows", overflows);
+    return view;
+}
+
+static struct peri_json *view_breaker(const struct peri_shm *shm, int32_t row)
+{
+    struct peri_json *view = view_limits(shm, row, 0);
+    peri_json_set(view, "high", view_limits(shm, row, PERI_BREAKER_HIGH));
     return view;
 }
 

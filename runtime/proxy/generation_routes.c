@@ -175,6 +175,7 @@ static peri_err_t read_route(struct peri_generation_builder *b, const struct per
     route->hooks = (uint32_t)peri_json_get_integer(json, "hooks", 0);
     route->metrics = peri_metrics_route(b->shm, route->name);
     route->labels = peri_labels_read(peri_json_get(json, "labels"), &g->arena);
+    route->is_high = peri_slice_eq(peri_json_get_string(json, "priority"), PERI_SLICE("high"));
     int64_t request_ms = peri_json_get_integer(peri_json_get(json, "timeouts"), "request_ms", -1);
     route->request_ms = request_ms >= 0 ? (uint64_t)request_ms : PERI_ROUTE_INHERITS;
     g->route_count++;

@@ -100,16 +100,21 @@ static void read_accrual(const struct peri_json *json, const struct peri_upstrea
         settings->probe_ms = upstream->connect_ms + upstream->request_ms;
 }
 
-static void read_limits(const struct peri_json *json, struct peri_breaker *breaker)
+static void read_limits(const struct peri_json *json, uint32_t *limits)
 {
     char name[32] = "max_";
-    peri_breaker_defaults(breaker);
-    for (unsigned i = 0; i < PERI_BREAKER_GAUGES; i++) {
+    for (unsigned i = 0; i < PERI_BREAKER_HIGH; i++) {
         strcpy(name + 4, peri_endpoints_gauge_name((enum peri_breaker_gauge)i));
-        breaker->limits[i] = (uint32_t)peri_json_get_integer(json, name, breaker->limits[i]);
+        limits[i] = (uint32_t)peri_json_get_integer(json, name, limits[i]);
     }
-    const struct peri_json *queue = peri_json_get(json, "queue");
-    breaker->limits[PERI_BREAKER_QUEUE] = (uint32_t)peri_json_get_integer(queue, "max", 0);
+}
+
+static void read_breaker(const struct peri_json *json, struct peri_breaker *breaker)
+{
+    peri_breaker_defaults(breaker);
+    read_limits(json, breaker->limits);
+    read_limits(peri_json_get(json, "high"), breaker->limits + PERI_BREAKER_HIGH);
+    breaker->limits[PERI_BREAKER_QUEUE] = (uint32_t)peri_json_get_integer(peri_json_get(json, "queue"), "max", 0);
 }
 
 static void read_budget(const struct peri_json *json, struct peri_retry_settings *retries)
@@ -167,7 +172,7 @@ peri_err_t peri_guard_config_read(struct peri_upstream *upstream, const struct p
         settings.accrual = &accrual;
     }
     if (breaker_json) {
-        read_limits(breaker_json, &breaker);
+        read_breaker(breaker_json, &breaker);
         settings.limits = breaker.limits;
         settings.queue_ms = (uint64_t)peri_json_get_integer(peri_json_get(breaker_json, "queue"), "timeout_ms", 0);
     }

@@ -301,7 +301,8 @@ static bool enter_guard(struct peri_exchange *x, bool wants_fresh)
         peri_guard_leave(&f->tries.ticket);
     if (!wants_fresh) // what replaces a connection that was closing keeps its place
         peri_guard_pause(&f->tries.ticket);
-    if (!wants_fresh && f->upstream->guard->queue && peri_target_wait(x))
+    f->tries.ticket.is_high = x->route && x->route->is_high;
+    if (!wants_fresh && f->upstream->guard->queue && !f->tries.ticket.is_high && peri_target_wait(x))
         return false;
     peri_err_t err = peri_guard_enter(f->upstream->guard, is_connected, &f->tries.ticket);
     if (err != PERI_OK)

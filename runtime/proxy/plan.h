@@ -54,6 +54,7 @@ struct peri_route {
     uint32_t choice_count;
     uint32_t weight_sum;
     const struct peri_labels *labels; ///< only endpoints that have these; NULL: any
+    bool is_high;                     ///< its requests have the breaker's limits for high priority
     struct peri_rewrite *rewrite;     ///< NULL for none
     struct peri_edit *request_edits;
     struct peri_edit *response_edits;

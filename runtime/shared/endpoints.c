@@ -19,7 +19,7 @@ _Static_assert(offsetof(struct peri_endpoint_row, outlier) == 64,
 _Static_assert(sizeof(struct peri_endpoint_row) % 64 == 0 && offsetof(struct peri_endpoints_table, rows) % 64 == 0,
                "and no other row shares it");
 _Static_assert(sizeof(struct peri_endpoint_cell) == 32, "cells do not straddle cache lines");
-_Static_assert(sizeof(struct peri_breaker_cell) == 128, "cells of breakers do not share cache lines");
+_Static_assert(sizeof(struct peri_breaker_cell) == 192, "cells of breakers do not share cache lines");
 
 // ---- the lease
 
@@ -427,7 +427,8 @@ const char *peri_endpoints_accrual_name(uint32_t reason)
 
 const char *peri_endpoints_gauge_name(enum peri_breaker_gauge gauge)
 {
-    static const char *const names[] = {"connections", "pending", "requests", "retries", "queue"};
+    static const char *const names[] = {"connections",  "pending",       "requests",     "retries", "high_connections",
+                                        "high_pending", "high_requests", "high_retries", "queue"};
     peri_assert((unsigned)gauge < PERI_COUNT(names));
     return names[gauge];
 }

@@ -161,13 +161,14 @@ struct peri_endpoint_cell {
     uint32_t unused;
 };
 
-/// What a breaker limits.
+/// What a breaker limits, for requests of each priority apart.
 enum peri_breaker_gauge {
-    PERI_BREAKER_CONNECTIONS, ///< open connections, idle ones included; its gauge is that of the metrics
-    PERI_BREAKER_PENDING,     ///< attempts that wait for a connection
-    PERI_BREAKER_REQUESTS,    ///< attempts under way
-    PERI_BREAKER_RETRIES,     ///< of those: beyond the first
-    PERI_BREAKER_QUEUE,       ///< attempts that wait for a place among the requests (upstream/queue.h)
+    PERI_BREAKER_CONNECTIONS, ///< open connections, idle ones included; its gauge is that of the metrics, for both priorities
+    PERI_BREAKER_PENDING,                       ///< attempts that wait for a connection
+    PERI_BREAKER_REQUESTS,                      ///< attempts under way
+    PERI_BREAKER_RETRIES,                       ///< of those: beyond the first
+    PERI_BREAKER_HIGH,                          ///< the same of requests with high priority: added to the four above
+    PERI_BREAKER_QUEUE = 2 * PERI_BREAKER_HIGH, ///< attempts that wait for a place (upstream/queue.h)
     PERI_BREAKER_GAUGES,
 };
 
@@ -179,7 +180,7 @@ enum peri_queue_result {
     PERI_QUEUE_RESULTS,
 };
 
-/// What one worker counts of an upstream; two cache lines.
+/// What one worker counts of an upstream; whole cache lines.
 struct peri_breaker_cell {
     int64_t gauges[PERI_BREAKER_GAUGES];
     uint64_t overflows[PERI_BREAKER_GAUGES]; ///< refusals, by the limit that refused
@@ -274,7 +275,7 @@ const char *peri_endpoints_result_name(uint32_t result);
 /// Name of why failure accrual shut an endpoint: "consecutive_failures", "success_rate", "probation".
 const char *peri_endpoints_accrual_name(uint32_t reason);
 
-/// Name of a gauge: "connections", "pending", "requests", "retries".
+/// Name of a gauge: "connections", "pending", "requests", "retries", and with "high_" before it.
 const char *peri_endpoints_gauge_name(enum peri_breaker_gauge gauge);
 
 /// Name of what became of a wait: "served", "timeout", "gone".

@@ -4,10 +4,12 @@
 
 void peri_breaker_defaults(struct peri_breaker *breaker)
 {
-    breaker->limits[PERI_BREAKER_CONNECTIONS] = 1024;
-    breaker->limits[PERI_BREAKER_PENDING] = 1024;
-    breaker->limits[PERI_BREAKER_REQUESTS] = 1024;
-    breaker->limits[PERI_BREAKER_RETRIES] = 3;
+    for (unsigned first = 0; first < PERI_BREAKER_QUEUE; first += PERI_BREAKER_HIGH) {
+        breaker->limits[first + PERI_BREAKER_CONNECTIONS] = 1024;
+        breaker->limits[first + PERI_BREAKER_PENDING] = 1024;
+        breaker->limits[first + PERI_BREAKER_REQUESTS] = 1024;
+        breaker->limits[first + PERI_BREAKER_RETRIES] = 3;
+    }
     breaker->limits[PERI_BREAKER_QUEUE] = 0;
 }
 

@@ -307,9 +307,14 @@ static bool has(const struct peri_ticket *ticket, enum peri_breaker_gauge gauge)
     return ticket->gauges & 1u << gauge;
 }
 
+static enum peri_breaker_gauge of_priority(const struct peri_ticket *ticket, unsigned gauge)
+{
+    return (enum peri_breaker_gauge)(gauge + (ticket->is_high ? PERI_BREAKER_HIGH : 0));
+}
+
 static bool take(struct peri_ticket *ticket, enum peri_breaker_gauge gauge)
 {
-    if (!peri_breaker_enter(&ticket->guard->breaker, gauge))
+    if (!peri_breaker_enter(&ticket->guard->breaker, of_priority(ticket, gauge)))
         return false;
     ticket->gauges |= 1u << gauge;
     return true;
@@ -320,20 +325,21 @@ static void give(struct peri_ticket *ticket, enum peri_breaker_gauge gauge)
     struct peri_guard *guard = ticket->guard;
     if (!has(ticket, gauge))
         return;
-    peri_breaker_leave(&guard->breaker, gauge);
+    peri_breaker_leave(&guard->breaker, of_priority(ticket, gauge));
     ticket->gauges &= ~(1u << gauge);
     if (guard->queue && gauge == PERI_BREAKER_REQUESTS)
         peri_queue_wake(guard->queue);
 }
 
 // The pool counts connections when it opens them: here is only the question whether one more may be.
-static bool may_connect(struct peri_guard *guard)
+static bool may_connect(struct peri_guard *guard, const struct peri_ticket *ticket)
 {
+    enum peri_breaker_gauge gauge = of_priority(ticket, PERI_BREAKER_CONNECTIONS);
     const struct peri_breaker *breaker = &guard->breaker;
     int64_t open = peri_metrics_connections(guard->shm, (uint32_t)guard->upstream->metrics);
-    if (open < breaker->limits[PERI_BREAKER_CONNECTIONS])
+    if (open < breaker->limits[gauge])
         return true;
-    breaker->cell->overflows[PERI_BREAKER_CONNECTIONS]++;
+    breaker->cell->overflows[gauge]++;
     return false;
 }
 
@@ -344,7 +350,7 @@ peri_err_t peri_guard_enter(struct peri_guard *guard, bool is_connected, struct 
         return PERI_OK;
     ticket->guard = guard;
     if ((has(ticket, PERI_BREAKER_REQUESTS) || take(ticket, PERI_BREAKER_REQUESTS)) &&
-        (is_connected || (may_connect(guard) && take(ticket, PERI_BREAKER_PENDING))))
+        (is_connected || (may_connect(guard, ticket) && take(ticket, PERI_BREAKER_PENDING))))
         return PERI_OK;
     peri_guard_leave(ticket);
     return PERI_ERR_UPSTREAM_OVERFLOW;
@@ -367,7 +373,7 @@ void peri_guard_leave(struct peri_ticket *ticket)
 {
     if (has(ticket, PERI_BREAKER_QUEUE))
         peri_queue_leave(ticket);
-    for (unsigned gauge = 0; ticket->gauges != 0 && gauge < PERI_BREAKER_GAUGES; gauge++)
+    for (unsigned gauge = 0; ticket->gauges != 0 && gauge < PERI_BREAKER_HIGH; gauge++)
         give(ticket, (enum peri_breaker_gauge)gauge);
 }
 
@@ -380,13 +386,13 @@ void peri_guard_deposit(struct peri_guard *guard, uint64_t now_ms)
 }
 
 // One of the retries under way is the one that is asked for.
-static bool pay(struct peri_guard *guard, uint64_t now_ms)
+static bool pay(struct peri_guard *guard, const struct peri_ticket *ticket, uint64_t now_ms)
 {
     const struct peri_retry_settings *settings = &guard->retries;
     if (settings->model == PERI_RETRY_BY_RATE)
         return peri_retry_rate_withdraw(&settings->rate, now_ms);
-    int64_t active = peri_endpoints_gauge(guard->shm, guard->row, PERI_BREAKER_REQUESTS);
-    int64_t others = peri_endpoints_gauge(guard->shm, guard->row, PERI_BREAKER_RETRIES) - 1;
+    int64_t active = peri_endpoints_gauge(guard->shm, guard->row, of_priority(ticket, PERI_BREAKER_REQUESTS));
+    int64_t others = peri_endpoints_gauge(guard->shm, guard->row, of_priority(ticket, PERI_BREAKER_RETRIES)) - 1;
     return peri_retry_concurrency_allows(&settings->concurrency, (uint64_t)(active > 0 ? active : 0),
                                          (uint64_t)(others > 0 ? others : 0));
 }
@@ -398,7 +404,7 @@ bool peri_guard_retry(struct peri_guard *guard, struct peri_ticket *ticket, uint
     give(ticket, PERI_BREAKER_RETRIES); // of the retry that has failed
     if (!take(ticket, PERI_BREAKER_RETRIES))
         return false;
-    if (!pay(guard, now_ms)) {
+    if (!pay(guard, ticket, now_ms)) {
         give(ticket, PERI_BREAKER_RETRIES);
         __atomic_fetch_add(&peri_endpoints_upstream(guard->shm, guard->row)->budget_overflows, 1, __ATOMIC_RELAXED);
         return false;

@@ -56,7 +56,8 @@ struct peri_guard {
 /// What an attempt counts as in the breaker, for as long as it lasts. Zero it before use.
 struct peri_ticket {
     struct peri_guard *guard;       ///< NULL: nothing is counted
-    uint32_t gauges;                ///< bits by enum peri_breaker_gauge
+    uint32_t gauges;                ///< bits by enum peri_breaker_gauge, as of the default priority
+    bool is_high;                   ///< has high priority; set while nothing is counted
     struct peri_queue_place *place; ///< while the attempt waits in the guard's queue
 };
 

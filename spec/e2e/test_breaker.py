@@ -21,7 +21,10 @@ return {
   workers = WORKERS,
   listeners = { { address = "127.0.0.1:0" } },
   upstreams = { origin = { endpoints = { "$origin" }, breaker = { LIMITS } } },
-  routes = { { match = {}, upstream = "origin" } },
+  routes = {
+    { match = { path = "/urgent" }, upstream = "origin", priority = "high" },
+    { match = {}, upstream = "origin" },
+  },
 }
 """
 
@@ -79,6 +82,29 @@ def test_requests_beyond_the_limit_are_answered_at_once(workers):
         wait.until(lambda: sum(line.get("flags") == "UO" for line in gateway.log_lines()) == 8, "the log has the flags")
         for client in clients:
             client.close()
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_requests_with_high_priority_have_limits_of_their_own(workers):
+    with serving("max_requests = 2, high = { max_requests = 1 }", workers) as (gateway, origin):
+        gate = origin.answer = Gate()
+        clients = hold(gateway, origin, 2)
+        check_problem(gateway.get("/"), 503, "upstream_overflow")
+        urgent = gateway.connect()
+        clients.append(urgent)
+        urgent.send_request("GET", "/urgent")
+        origin.wait_for_heads(3)
+        check_problem(gateway.get("/urgent"), 503, "upstream_overflow")
+        assert (breaker(gateway)["requests"], breaker(gateway)["high"]["requests"]) == (2, 1)
+        gate.opened.set()
+        for client in clients:
+            assert client.read_response().status == 200
+            client.close()
+        wait.until(lambda: breaker(gateway)["high"]["requests"] == 0, "nothing was under way")
+        assert gateway.get("/urgent").status == 200
+        assert breaker(gateway)["overflows"]["requests"] == breaker(gateway)["high"]["overflows"]["requests"] == 1
+        metrics = Metrics(gateway.ask("GET", "/metrics").body.decode())
+        assert metrics.sum("perigee_upstream_overflows_total", upstream="origin", limit="high_requests") == 1
 
 
 def test_the_share_of_a_worker_that_dies_is_given_back():

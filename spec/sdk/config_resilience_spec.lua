@@ -43,8 +43,27 @@ describe("settings of an upstream's health", function()
         }, accept { outlier = {} }.outlier)
         assert.are.same({
             max_connections = 1024, max_pending = 1024, max_requests = 1024, max_retries = 3,
+            high = { max_connections = 1024, max_pending = 1024, max_requests = 1024, max_retries = 3 },
         }, accept { breaker = {} }.breaker)
         assert.are.same({ max = 100, timeout_ms = 1000 }, accept { breaker = { queue = {} } }.breaker.queue)
+    end)
+
+    it("name routes with high priority, whose limits are others", function()
+        local function compile_route(priority)
+            local result, errors = config.compile({
+                upstreams = { u = { endpoints = { "a:1" }, breaker = { high = { max_requests = 5 } } } },
+                routes = { { upstream = "u", priority = priority } },
+            }, { file = "gateway.lua" })
+            return result and result.normalized, errors
+        end
+        assert.is_nil(compile_route().routes[1].priority)
+        assert.is_nil(compile_route("default").routes[1].priority)
+        local normalized = compile_route "high"
+        assert.are.equal("high", normalized.routes[1].priority)
+        assert.are.equal(5, normalized.upstreams[1].breaker.high.max_requests)
+        assert.are.equal(1024, normalized.upstreams[1].breaker.max_requests)
+        local _, errors = compile_route "low"
+        assert.are.equal("routes[1].priority", errors[1].path)
     end)
 
     it("have Linkerd's numbers for failure accrual", function()

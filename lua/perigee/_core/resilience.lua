@@ -113,30 +113,40 @@ resilience.accrual = {
     },
 }
 
---- The schema of `breaker`.
-resilience.breaker = {
-    type = "table",
-    doc = "Limits on what the servers are asked to do at the same time, over all workers. What is beyond is answered "
-        .. "503. Without it: none.",
-    fields = {
+local function limits()
+    return {
         max_connections = count(1024, "Open connections, idle ones included. At the limit only requests that find an "
             .. "idle one are sent."),
         max_pending = count(1024, "Requests that wait for a connection."),
         max_requests = count(1024, "Requests under way."),
         max_retries = count(3, "Retries under way."),
-        queue = {
-            type = "table",
-            doc = "Requests beyond `max_requests` wait for a place, first come first served. Without it: none waits.",
-            fields = {
-                max = {
-                    type = "integer", default = 100, min = 1, max = MAX,
-                    doc = "Requests that may wait, over all workers; more are answered 503.",
-                },
-                timeout = {
-                    type = "duration", default = "1s", min = "1ms", max = "5m",
-                    doc = "How long one waits; then it is answered 503.",
-                },
-            },
+    }
+end
+
+--- The schema of `breaker`.
+resilience.breaker = {
+    type = "table",
+    doc = "Limits on what the servers are asked to do at the same time, over all workers. What is beyond is answered "
+        .. "503. Without it: none.",
+    fields = limits(),
+}
+
+resilience.breaker.fields.high = {
+    type = "table", default = {}, fields = limits(),
+    doc = 'Limits for routes with `priority = "high"`, whose requests are counted apart and never wait.',
+}
+
+resilience.breaker.fields.queue = {
+    type = "table",
+    doc = "Requests beyond `max_requests` wait for a place, first come first served. Without it: none waits.",
+    fields = {
+        max = {
+            type = "integer", default = 100, min = 1, max = MAX,
+            doc = "Requests that may wait, over all workers; more are answered 503.",
+        },
+        timeout = {
+            type = "duration", default = "1s", min = "1ms", max = "5m",
+            doc = "How long one waits; then it is answered 503.",
         },
     },
 }

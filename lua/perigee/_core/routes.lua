@@ -330,6 +330,7 @@ local function compile_route(build, route, written, index)
         captures = #captures > 0 and captures or nil,
         target = target,
         labels = route.labels and next(route.labels) and route.labels or nil,
+        priority = route.priority == "high" and route.priority or nil,
         rewrite = route.rewrite,
         edits = edits,
         hooks = hooks,

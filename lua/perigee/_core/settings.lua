@@ -139,6 +139,10 @@ local function route_fields()
         },
         upstream = target_upstream,
         labels = balance.labels("Only endpoints of the upstream that have these labels."),
+        priority = {
+            type = "string", enum = { "default", "high" }, default = "default",
+            doc = "Which limits of the upstream's `breaker` its requests have.",
+        },
         handler = { type = "function", doc = "Lua function of the request that returns the answer." },
         redirect = redirect,
         reply = {

@@ -48,7 +48,7 @@ static struct peri_upstream *new_upstream(unsigned endpoints)
 static int open_workers(void **state)
 {
     (void)state;
-    static const uint32_t limits[PERI_BREAKER_GAUGES] = {10, 2, 3, 1};
+    static const uint32_t limits[PERI_BREAKER_GAUGES] = {10, 2, 3, 1, 12, 2, 1, 1};
     peri_log_set_sink(ignore_line, NULL);
     loop = peri_loop_new(true);
     pools = peri_pools_new(&(struct peri_pools_options){.loop = loop});
@@ -260,6 +260,36 @@ static void attempts_count_until_they_leave(void **state)
     assert_int_equal(gauge(PERI_BREAKER_REQUESTS), 0);
 }
 
+static void priorities_have_limits_of_their_own(void **state)
+{
+    (void)state;
+    struct peri_ticket tickets[3], high = {.is_high = true}, more = {.is_high = true};
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(enter(i % WORKERS, true, &tickets[i]), PERI_OK); // all that there may be
+    assert_int_equal(peri_guard_enter(upstreams[0]->guard, true, &high), PERI_OK);
+    assert_int_equal(gauge(PERI_BREAKER_REQUESTS), 3);
+    assert_int_equal(gauge(PERI_BREAKER_REQUESTS + PERI_BREAKER_HIGH), 1);
+    assert_int_equal(peri_guard_enter(upstreams[1]->guard, true, &more), PERI_ERR_UPSTREAM_OVERFLOW);
+    assert_int_equal(peri_endpoints_overflows(shm, upstreams[0]->guard->row, PERI_BREAKER_REQUESTS), 0);
+    peri_guard_leave(&high);
+    assert_int_equal(peri_guard_enter(upstreams[1]->guard, true, &more), PERI_OK);
+    peri_guard_leave(&more);
+    for (unsigned i = 0; i < 3; i++)
+        peri_guard_leave(&tickets[i]);
+    assert_int_equal(gauge(PERI_BREAKER_REQUESTS), 0);
+    assert_int_equal(gauge(PERI_BREAKER_REQUESTS + PERI_BREAKER_HIGH), 0);
+}
+
+static void high_priority_may_have_more_connections(void **state)
+{
+    (void)state;
+    struct peri_ticket ticket, high = {.is_high = true};
+    peri_shm_metrics(shm, 0)->upstream_connections[upstreams[0]->metrics].connections = 11;
+    assert_int_equal(enter(0, false, &ticket), PERI_ERR_UPSTREAM_OVERFLOW); // ten are the limit
+    assert_int_equal(peri_guard_enter(upstreams[0]->guard, false, &high), PERI_OK);
+    peri_guard_leave(&high);
+}
+
 static void connections_of_all_workers_count(void **state)
 {
     (void)state;
@@ -335,6 +365,8 @@ int main(void)
         CASE(a_keeper_of_unwatched_upstreams_has_no_timer),
         CASE(an_ejection_ends_when_nobody_asks_for_it_any_more),
         CASE(attempts_count_until_they_leave),
+        CASE(priorities_have_limits_of_their_own),
+        CASE(high_priority_may_have_more_connections),
         CASE(connections_of_all_workers_count),
         CASE(a_full_table_is_an_error),
         CASE(out_of_memory_is_an_error),

@@ -102,6 +102,7 @@
 ---@field match? perigee.Route.Match Which requests the route takes. Without conditions: all.
 ---@field name? string Name in metrics and logs. Without it: `route-` and its number.
 ---@field policies? (string|perigee.Use)[] Policies of this route, run in order after those of all routes.
+---@field priority? "default"|"high" Which limits of the upstream's `breaker` its requests have.
 ---@field redirect? perigee.Route.Redirect|string Answers with a redirect. A string is the location.
 ---@field reply? string|table A fixed answer: text, `{ status, body, headers }` or `reply(…)`.
 ---@field rewrite? perigee.Route.Rewrite Changes the path that the upstream sees: one of `prefix`, `path`, or `regex` with `to`.
@@ -192,11 +193,18 @@
 ---@field type "round_robin"|"least_request"|"ewma"|"random"|"ring_hash"|"maglev"|"sticky" The algorithm.
 
 ---@class perigee.Upstream.Breaker
+---@field high? perigee.Upstream.Breaker.High Limits for routes with `priority = "high"`, whose requests are counted apart and never wait.
 ---@field max_connections? integer Open connections, idle ones included. At the limit only requests that find an idle one are sent.
 ---@field max_pending? integer Requests that wait for a connection.
 ---@field max_requests? integer Requests under way.
 ---@field max_retries? integer Retries under way.
 ---@field queue? perigee.Upstream.Breaker.Queue Requests beyond `max_requests` wait for a place, first come first served. Without it: none waits.
+
+---@class perigee.Upstream.Breaker.High
+---@field max_connections? integer Open connections, idle ones included. At the limit only requests that find an idle one are sent.
+---@field max_pending? integer Requests that wait for a connection.
+---@field max_requests? integer Requests under way.
+---@field max_retries? integer Retries under way.
 
 ---@class perigee.Upstream.Breaker.Queue
 ---@field max? integer Requests that may wait, over all workers; more are answered 503.
