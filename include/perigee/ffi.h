@@ -14,7 +14,7 @@
 
 /* ---- core ------------------------------------------------------------------------------------------------ */
 
-enum { PERI_ABI = 5 };
+enum { PERI_ABI = 6 };
 
 /** A borrowed run of bytes. Valid until the next call on the same exchange unless the function says otherwise. */
 struct peri_ffi_str {
@@ -650,5 +650,24 @@ int32_t peri_ffi_redis_value(uint32_t index, struct peri_ffi_redis_value *value)
 
 /** What the server said when it last refused the connection; empty when it did not. */
 void peri_ffi_redis_refusal(const struct peri_ffi_redis *target, struct peri_ffi_str *text);
+
+/* ---- endpoints that scripts set (script/ffi_upstream.c) ----------------------------------------------------- */
+
+/** Why endpoints are not set or told: there is no such upstream; its endpoints are not a script's to set; the list is refused; no generation
+ *  is there that the script belongs to. */
+enum {
+    PERI_FFI_UPSTREAM_UNKNOWN = -1,
+    PERI_FFI_UPSTREAM_FIXED = -2,
+    PERI_FFI_UPSTREAM_REFUSED = -3,
+    PERI_FFI_UPSTREAM_NOWHERE = -4
+};
+
+/** Makes a list, as JSON, the endpoints of an upstream of the script's generation. 0, or PERI_FFI_UPSTREAM_*; why a list is refused is in
+ *  `message`, valid until the next call. */
+int32_t peri_ffi_upstream_set(const char *name, size_t name_len, const char *list, size_t len,
+                              struct peri_ffi_str *message);
+
+/** The endpoints of an upstream of the script's generation as a list in JSON, valid until the next call. 0, or PERI_FFI_UPSTREAM_*. */
+int32_t peri_ffi_upstream_get(const char *name, size_t name_len, struct peri_ffi_str *list);
 
 #endif

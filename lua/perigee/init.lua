@@ -26,6 +26,7 @@ local task = require "perigee._core.task"
 ---@field shared table
 ---@field time table
 ---@field timer table
+---@field upstream table
 ---@field uri table
 ---@field worker integer number of this worker, from 0
 local perigee = {

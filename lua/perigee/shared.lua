@@ -311,7 +311,7 @@ local shared = {}
 local dicts = {} -- by name; as many as the memory has names for
 
 --- The dictionary of this name, the same for every policy, worker and generation. Also `perigee.shared "name"`.
----@param name string 1 to 64 bytes
+---@param name string 1 to 64 bytes; those that begin with "perigee:" are the runtime's own
 ---@return perigee.Dict
 function shared.open(name)
     local dict = dicts[name]
@@ -320,6 +320,8 @@ function shared.open(name)
     end
     if type(name) ~= "string" or #name < 1 or #name > 64 then
         error("the name of a shared dictionary is a string of 1 to 64 bytes", 2)
+    elseif name:find("perigee:", 1, true) == 1 then
+        error("shared dictionaries whose names begin with 'perigee:' are the runtime's own", 2)
     end
     local id = C.peri_ffi_shared_open(name, #name)
     if id < 0 then

@@ -174,7 +174,7 @@ static bool is_present(const struct peri_discovery *d, const struct peri_json *e
     return is_same;
 }
 
-peri_err_t peri_discovery_put(struct peri_discovery *d, struct peri_json *endpoints)
+peri_err_t peri_discovery_replace(struct peri_discovery *d, struct peri_json *endpoints)
 {
     peri_err_t err = PERI_ERR_NOMEM;
     if (!endpoints)
@@ -196,6 +196,15 @@ peri_err_t peri_discovery_put(struct peri_discovery *d, struct peri_json *endpoi
 }
 
 // ---- for the sources
+
+peri_err_t peri_discovery_put(struct peri_discovery *d, struct peri_json *endpoints)
+{
+    const struct peri_discovery_set *before = d->set;
+    peri_err_t err = peri_discovery_replace(d, endpoints);
+    if (d->set != before)
+        peri_discovery_remember(d);
+    return err;
+}
 
 void peri_discovery_note(struct peri_discovery *d, const char *problem)
 {
@@ -223,6 +232,7 @@ static const struct peri_discovery_source *find_source(const struct peri_json *d
     } sources[] = {{"file", &peri_discovery_file},
                    {"srv", &peri_discovery_srv},
                    {"http", &peri_discovery_http},
+                   {"dynamic", &peri_discovery_dynamic},
                    {"dns", &peri_discovery_dns}};
     unsigned i = 0;
     while (i + 1 < PERI_COUNT(sources) && !peri_json_get(discovery, sources[i].member))
@@ -288,7 +298,21 @@ void peri_discovery_inherit(struct peri_generation *generation, const struct per
     for (struct peri_discovery *d = generation->discoveries; d; d = d->next)
         for (const struct peri_discovery *from = old->discoveries; from; from = from->next)
             if (from->set->text && is_same_source(d, from))
-                peri_discovery_put(d, peri_json_parse(peri_slice_from(from->set->text), false, NULL, 0));
+                peri_discovery_replace(d, peri_json_parse(peri_slice_from(from->set->text), false, NULL, 0));
+}
+
+void peri_discovery_recall_all(struct peri_generation *generation)
+{
+    for (struct peri_discovery *d = generation->discoveries; d; d = d->next)
+        if (!d->set->text)
+            peri_discovery_recall(d);
+}
+
+void peri_discovery_switch_all(struct peri_generation *generation)
+{
+    for (struct peri_discovery *d = generation->discoveries; d; d = d->next)
+        if (d->is_ahead)
+            peri_discovery_remember(d);
 }
 
 void peri_discovery_start_all(struct peri_generation *generation)

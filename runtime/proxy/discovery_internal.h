@@ -82,6 +82,7 @@ struct peri_discovery {
     struct peri_timer free_retired;
     uint64_t random;
     bool is_started;
+    bool is_ahead;   ///< its set is not in shared memory, because the generation does not serve yet
     bool is_failing; ///< the last look found nothing that can be used: said once
 };
 
@@ -89,10 +90,20 @@ extern const struct peri_discovery_source peri_discovery_dns;
 extern const struct peri_discovery_source peri_discovery_file;
 extern const struct peri_discovery_source peri_discovery_srv;
 extern const struct peri_discovery_source peri_discovery_http;
+extern const struct peri_discovery_source peri_discovery_dynamic;
 
 /// Puts `endpoints` (a normalised list, taken; NULL when out of memory) in the place of the present set, unless they are the same.
 /// PERI_ERR_INVALID for an address that is malformed, PERI_ERR_LIMIT, PERI_ERR_NOMEM: the present set stays.
+peri_err_t peri_discovery_replace(struct peri_discovery *d, struct peri_json *endpoints);
+
+/// The same with what a look has found: for other workers to take over.
 peri_err_t peri_discovery_put(struct peri_discovery *d, struct peri_json *endpoints);
+
+/// Puts the present set into shared memory, once the generation serves.
+void peri_discovery_remember(struct peri_discovery *d);
+
+/// Takes over the set in shared memory, if there is one.
+void peri_discovery_recall(struct peri_discovery *d);
 
 /// Writes an IP address with a port in the form of the configuration. False for other families.
 bool peri_discovery_format(const struct sockaddr_storage *address, uint16_t port, char text[PERI_ENDPOINT_LIST_TEXT]);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // What scripts may ask of the proxy.
+#include "proxy/discovery.h"
 #include "proxy/fetch.h"
 #include "proxy/forward.h"
 #include "proxy/pipeline.h"
@@ -11,6 +12,17 @@
 static struct peri_redis *redis_of(void *generation)
 {
     return ((const struct peri_generation *)generation)->server->redis;
+}
+
+static peri_err_t set_endpoints(void *generation, struct peri_slice name, struct peri_slice list, char *problem,
+                                size_t size)
+{
+    return peri_discovery_set(generation, name, list, problem, size);
+}
+
+static char *endpoints(void *generation, struct peri_slice name)
+{
+    return peri_discovery_list(generation, name);
 }
 
 static const struct peri_script_host script_host = {
@@ -27,6 +39,8 @@ static const struct peri_script_host script_host = {
     .fetch_start = peri_fetch_start,
     .fetch_cancel = peri_fetch_cancel,
     .redis = redis_of,
+    .set_endpoints = set_endpoints,
+    .endpoints = endpoints,
 };
 
 const struct peri_script_host *peri_server_script_host(void)

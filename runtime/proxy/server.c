@@ -105,6 +105,7 @@ peri_err_t peri_server_build(struct peri_server *server, const struct peri_sourc
     generation->server = server;
     if (server->current)
         peri_generation_inherit(generation, server->current, peri_loop_now_ms(server->loop));
+    peri_discovery_recall_all(generation);
     struct peri_script_generation *previous = server->current ? server->current->script : NULL;
     if (peri_script_start(generation->script, previous, errors) != PERI_OK) {
         peri_generation_unref(generation);
@@ -170,6 +171,7 @@ void peri_server_switch(struct peri_server *server)
     peri_overload_apply(server, config);
     peri_json_free(config);
     peri_keeper_set(server->keeper, server->current->upstreams, server->current->upstream_count);
+    peri_discovery_switch_all(server->current);
     if (!old)
         return;
     peri_discovery_stop_all(old);

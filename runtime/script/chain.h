@@ -115,6 +115,12 @@ struct peri_script_host {
     void (*fetch_cancel)(struct peri_fetch *fetch);
     /// Redis for the scripts of a generation (peri_script_set_generation).
     struct peri_redis *(*redis)(void *generation);
+    /// Makes `list`, JSON, the endpoints of the upstream `name` of a generation. PERI_ERR_NOT_FOUND; PERI_ERR_CLOSED when they are not a
+    /// script's to set; PERI_ERR_INVALID with the reason in `problem`.
+    peri_err_t (*set_endpoints)(void *generation, struct peri_slice name, struct peri_slice list, char *problem,
+                                size_t size);
+    /// The endpoints of that upstream as a list in JSON, malloc'ed. NULL when there is no such upstream.
+    char *(*endpoints)(void *generation, struct peri_slice name);
 };
 
 #endif

@@ -368,7 +368,8 @@ describe("the upstreams", function()
 
     it("have exactly one source of endpoints", function()
         assert_refused({ upstreams = { u = {} } },
-            "upstreams.u: needs exactly one of 'endpoints', 'dns', 'srv', 'file', 'http'; found none of them")
+            "upstreams.u: needs exactly one of 'endpoints', 'dns', 'srv', 'file', 'http', 'dynamic'; "
+            .. "found none of them")
         assert_refused({ upstreams = { u = { dns = "a:1", endpoints = { "a:1" } } } }, "found 'endpoints' and 'dns'")
     end)
 

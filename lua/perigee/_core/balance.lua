@@ -233,7 +233,7 @@ end
 function balance.write_endpoints(name, upstream)
     local list, secret = {}, settings_of(upstream).secret
     local named = upstream.dns and { { address = upstream.dns, weight = 1, priority = 0 } } -- until its addresses are known
-    for i, endpoint in ipairs(upstream.endpoints or named or {}) do
+    for i, endpoint in ipairs(upstream.endpoints or upstream.dynamic or named or {}) do
         local text = address.format(address.parse_remote(endpoint.address))
         list[i] = {
             address = text, weight = endpoint.weight, zone = endpoint.zone,

@@ -111,13 +111,13 @@ local function check_listeners(build, conf)
     end
 end
 
-local function check_endpoints(build, name, endpoints)
+local function check_endpoints(build, name, endpoints, setting)
     local seen = {}
     for i, endpoint in ipairs(endpoints) do
         local text = endpoint and endpoint.address
         if text and seen[text] then
             local message = "is endpoint " .. seen[text] .. " already; give that one more weight"
-            build:error({ "upstreams", name, "endpoints", i }, message)
+            build:error({ "upstreams", name, setting, i }, message)
         elseif text then
             seen[text] = i
         end
@@ -150,7 +150,8 @@ local function check_upstreams(build, conf, written)
     end
     build.checked_upstreams = conf.upstreams or {}
     for name, upstream in pairs(build.checked_upstreams) do
-        check_endpoints(build, name, upstream.endpoints or {})
+        check_endpoints(build, name, upstream.endpoints or {}, "endpoints")
+        check_endpoints(build, name, upstream.dynamic or {}, "dynamic")
         check_protocol(build, name, upstream)
         balance.check(build, upstream, { "upstreams", name })
         discovery.check(build, upstream, { "upstreams", name })

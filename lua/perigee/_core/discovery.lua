@@ -53,7 +53,8 @@ end
 
 --- Is the set of endpoints anything but what the configuration says?
 function discovery.is_used(upstream)
-    return upstream.file ~= nil or upstream.srv ~= nil or upstream.http ~= nil or name_of(upstream) ~= nil
+    return upstream.file ~= nil or upstream.srv ~= nil or upstream.http ~= nil or upstream.dynamic ~= nil
+        or name_of(upstream) ~= nil
 end
 
 -- Behind an SRV record there are names that only DNS has vouched for, so a certificate must carry another one.
@@ -110,6 +111,9 @@ function discovery.write(upstream)
     end
     if upstream.http then
         return write_http(upstream.http)
+    end
+    if upstream.dynamic then
+        return { dynamic = true }
     end
     return upstream.file and { file = upstream.file }
 end

@@ -9,7 +9,7 @@ local public = {}
 --- Modules that are fields of `perigee` too.
 public.MODULES = {
     "base64", "cache", "crypto", "http", "ip", "json", "jwt", "log", "metrics", "redis", "regex", "shared", "time",
-    "timer", "uri",
+    "timer", "upstream", "uri",
 }
 
 local allowed = { perigee = true }

@@ -183,6 +183,8 @@ local endpoint = {
     },
 }
 
+local SOURCES = { "endpoints", "dns", "srv", "file", "http", "dynamic" }
+
 local function upstream_fields()
     return {
         endpoints = { type = "list", items = endpoint, min = 1, doc = "Addresses of the servers." },
@@ -202,6 +204,11 @@ local function upstream_fields()
                 .. "Perigee was started.",
         },
         http = discovery.http,
+        dynamic = {
+            type = "list", items = endpoint,
+            doc = "Policies and handlers set the servers with `perigee.upstream`; these are they until then, or none: "
+                .. "`{}`.",
+        },
         protocol = {
             type = "string", enum = { "auto", "h1", "h2", "h2c" }, default = "auto",
             doc = "Protocol of the servers: HTTP/1.1, HTTP/2 over TLS, or HTTP/2 without TLS. `auto`: with TLS what "
@@ -389,7 +396,7 @@ function settings.fields(role)
         upstreams = {
             type = "map", keys = { type = "string", check = check.name }, default = {},
             values = {
-                type = "table", exactly_one = { "endpoints", "dns", "srv", "file", "http" }, fields = upstream_fields(),
+                type = "table", exactly_one = SOURCES, fields = upstream_fields(),
             },
             doc = "Servers that requests are passed to, by name.",
         },

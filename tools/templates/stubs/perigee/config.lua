@@ -149,6 +149,7 @@
 ---@field balance? (fun(req: perigee.Request): any)|perigee.Upstream.Balance|"round_robin"|"least_request"|"ewma"|"random"|"ring_hash"|"maglev"|"sticky" How an endpoint is chosen: the name of an algorithm, or a table of it and its settings, such as `{ "ring_hash", by = "header:x-user" }`; or a function of the request and the endpoints that returns the number of one, or nil for the next in turn.
 ---@field breaker? perigee.Upstream.Breaker Limits on what the servers are asked to do at the same time, over all workers. What is beyond is answered 503. Without it: none.
 ---@field dns? string One `host:port`; all addresses of the name are servers, looked up again when their time (TTL) is over.
+---@field dynamic? (perigee.Upstream.Dynamic|string)[] Policies and handlers set the servers with `perigee.upstream`; these are they until then, or none: `{}`.
 ---@field endpoints? (perigee.Upstream.Endpoint|string)[] Addresses of the servers.
 ---@field file? string JSON file that lists the servers, read again when it changes. A relative path begins where Perigee was started.
 ---@field health? perigee.Upstream.Health Servers are asked in intervals how they are; those that are not well get no requests. One process of a host asks for all workers. Without it: nobody asks.
@@ -209,6 +210,13 @@
 ---@class perigee.Upstream.Breaker.Queue
 ---@field max? integer Requests that may wait, over all workers; more are answered 503.
 ---@field timeout? string|number How long one waits; then it is answered 503.
+
+---@class perigee.Upstream.Dynamic
+---@field address string `host:port`, `[IPv6]:port` or `unix:/path`.
+---@field labels? table<string, string> Labels, for routes that ask for them: `{ version = "v2" }`.
+---@field priority? integer Those of 0 get the requests; the next ones what they cannot take.
+---@field weight? integer Share of the requests.
+---@field zone? string Zone of the endpoint.
 
 ---@class perigee.Upstream.Endpoint
 ---@field address string `host:port`, `[IPv6]:port` or `unix:/path`.

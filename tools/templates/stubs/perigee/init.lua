@@ -19,6 +19,7 @@
 ---@field shared perigee.shared.module
 ---@field time perigee.time.module
 ---@field timer perigee.timer.module
+---@field upstream perigee.upstream.module
 ---@field uri perigee.uri.module
 local perigee = {}
 

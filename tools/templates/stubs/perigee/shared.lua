@@ -111,7 +111,7 @@ local BucketLimit = {}
 local shared = {}
 
 --- The dictionary of this name, the same for every policy, worker and generation. Also `perigee.shared "name"`.
----@param name string 1 to 64 bytes
+---@param name string 1 to 64 bytes; those that begin with "perigee:" are the runtime's own
 ---@return perigee.Dict
 function shared.open(name) end
 
