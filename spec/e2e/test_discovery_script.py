@@ -8,36 +8,12 @@ import signal
 import pytest
 
 from support import wait
-from support.discovery import config, endpoints, two_on_one_port, wait_answers, wait_endpoints, who_answers
+from support.discovery import endpoints, scripted, set_endpoints, two_on_one_port, wait_answers, wait_endpoints, who_answers
 from support.gateway import Gateway
-
-ROUTES = """
-  routes = {
-    { match = { path = "/_set" }, handler = function(req)
-        local perigee = require "perigee"
-        local done, message = perigee.upstream "orders":set_endpoints(req.body:json())
-        return reply(done and 200 or 400, message or "")
-    end },
-    { match = { path = "/_get" }, handler = function()
-        return reply(200, require "perigee".upstream "orders":endpoints())
-    end },
-    { match = {}, upstream = "orders" },
-  },
-"""
-
-
-def text(initial="{}"):
-    return config(f"dynamic = {initial}").replace('  routes = { { match = {}, upstream = "orders" } },\n', ROUTES)
-
-
-def set_endpoints(gateway, *endpoints_):
-    answer = gateway.request("POST", "/_set", [("content-type", "application/json")], json.dumps(endpoints_).encode())
-    assert (answer.status, answer.body) == (200, b""), answer
-
 
 @pytest.fixture
 def world():
-    with two_on_one_port() as (a, b, _), Gateway(text()) as gateway:
+    with two_on_one_port() as (a, b, _), Gateway(scripted()) as gateway:
         assert gateway.get("/").status == 503
         set_endpoints(gateway, a.address)
         wait_answers(gateway, "a")
@@ -58,7 +34,7 @@ def test_what_one_worker_sets_all_use(world):
 
 def test_it_stays_through_a_reload_and_in_a_worker_that_takes_the_place_of_another(world):
     gateway, a, b = world
-    gateway.reload(text(f'{{ "{b.address}" }}'))
+    gateway.reload(scripted(f'{{ "{b.address}" }}'))
     assert who_answers(gateway) == {"a"}
     for pid in gateway.workers():
         os.kill(pid, signal.SIGKILL)
@@ -69,7 +45,7 @@ def test_it_stays_through_a_reload_and_in_a_worker_that_takes_the_place_of_anoth
 
 def test_the_next_proxy_begins_with_those_of_the_configuration(world):
     _, a, b = world
-    with Gateway(text(f'{{ "{b.address}" }}')) as gateway:
+    with Gateway(scripted(f'{{ "{b.address}" }}')) as gateway:
         assert who_answers(gateway) == {"b"}
         assert json.loads(gateway.get("/_get").body) == [{"address": b.address, "weight": 1}]
         set_endpoints(gateway)
@@ -95,7 +71,7 @@ def test_what_init_sets_is_used_once_the_generation_serves_and_not_before(world)
       end
       return Probe
     """
-    gateway.write("gateway.lua", text().replace("routes =", 'policies = { "probe" }, routes ='))
+    gateway.write("gateway.lua", scripted().replace("routes =", 'policies = { "probe" }, routes ='))
     gateway.write("policies/probe/init.lua", policy.replace("END", 'error "not like this"'))
     result = gateway.command("reload")
     assert result.returncode == 1 and "not like this" in result.stdout + result.stderr

@@ -2,6 +2,7 @@
 """A gateway of two workers with one upstream whose endpoints are discovered, and who is to be found."""
 
 import contextlib
+import json
 
 from . import wait
 from .upstream import Upstream
@@ -57,3 +58,27 @@ def two_on_one_port():
 def wait_answers(gateway, *names):
     wait.until(lambda: {gateway.get("/").headers.get("x-upstream") for _ in range(12)} == set(names),
                f"both workers ask {names}")
+
+
+ROUTES = """
+  routes = {
+    { match = { path = "/_set" }, handler = function(req)
+        local perigee = require "perigee"
+        local done, message = perigee.upstream "orders":set_endpoints(req.body:json())
+        return reply(done and 200 or 400, message or "")
+    end },
+    { match = { path = "/_get" }, handler = function()
+        return reply(200, require "perigee".upstream "orders":endpoints())
+    end },
+    { match = {}, upstream = "orders" },
+  },
+"""
+
+
+def scripted(initial="{}"):
+    return config(f"dynamic = {initial}").replace('  routes = { { match = {}, upstream = "orders" } },\n', ROUTES)
+
+
+def set_endpoints(gateway, *list_):
+    answer = gateway.request("POST", "/_set", [("content-type", "application/json")], json.dumps(list_).encode())
+    assert (answer.status, answer.body) == (200, b""), answer

@@ -140,9 +140,8 @@ static void start(const char *discovery, const char *endpoints)
     char *config = NULL, *errors = NULL;
     assert_true(asprintf(&config, "{\"upstreams\":[{\"name\":\"u\",\"discovery\":%s%s%s}]}", discovery,
                          endpoints ? ",\"endpoints\":" : "", endpoints ? endpoints : "") > 0);
-    world.generation =
-        peri_generation_new(NULL, config, NULL, 1, PERI_SLICE("digest"), world.server.pools, world.shm,
-                            world.server.page, &errors);
+    world.generation = peri_generation_new(NULL, config, NULL, 1, PERI_SLICE("digest"), world.server.pools, world.shm,
+                                           world.server.page, &errors);
     if (!world.generation)
         fail_msg("%s", errors);
     world.generation->server = &world.server;
@@ -218,8 +217,8 @@ static const char *endpoints(void)
     for (uint32_t i = 0; i < upstream->count; i++) {
         const struct peri_endpoint *endpoint = &upstream->endpoints[i];
         struct peri_slice address = peri_pool_address(endpoint->pool);
-        len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%.*s", i > 0 ? " " : "", (int)address.len,
-                                address.ptr);
+        len +=
+            (size_t)snprintf(text + len, sizeof(text) - len, "%s%.*s", i > 0 ? " " : "", (int)address.len, address.ptr);
         if (endpoint->weight != 1 || endpoint->priority != 0)
             len += (size_t)snprintf(text + len, sizeof(text) - len, "*%u/%u", endpoint->weight, endpoint->priority);
     }
@@ -336,7 +335,8 @@ static struct peri_dns_service service;
 static void add(const char *host, unsigned port, unsigned priority, unsigned weight)
 {
     struct peri_dns_target *target = &service.targets[service.count++];
-    *target = (struct peri_dns_target){.port = (uint16_t)port, .priority = (uint16_t)priority, .weight = (uint16_t)weight};
+    *target =
+        (struct peri_dns_target){.port = (uint16_t)port, .priority = (uint16_t)priority, .weight = (uint16_t)weight};
     snprintf(target->host, sizeof(target->host), "%s", host);
 }
 
