@@ -122,8 +122,27 @@ static bool is_used(const struct peri_discovery *d, const struct peri_upstream *
     return false;
 }
 
-static void retired_free(struct peri_discovery_set *set)
+// Requests that are under way to an address go on counting for who balances over the new set.
+static void link_endpoints(struct peri_upstream *upstream, struct peri_upstream *before)
 {
+    for (uint32_t i = 0; i < upstream->count; i++)
+        upstream->endpoints[i].before = peri_upstream_find(before, peri_pool_address(upstream->endpoints[i].pool));
+}
+
+static void unlink_endpoints(struct peri_upstream *upstream, const struct peri_upstream *gone)
+{
+    for (uint32_t i = 0; i < upstream->count; i++) {
+        const struct peri_endpoint *before = upstream->endpoints[i].before;
+        if (before && before >= gone->endpoints && before < gone->endpoints + gone->count)
+            upstream->endpoints[i].before = before->before;
+    }
+}
+
+static void retired_free(struct peri_discovery *d, struct peri_discovery_set *set)
+{
+    unlink_endpoints(d->set->upstream, set->upstream);
+    for (struct peri_list *link = d->retired.next; link != &d->retired; link = link->next)
+        unlink_endpoints(PERI_LIST_ITEM(link, struct peri_discovery_set, link)->upstream, set->upstream);
     peri_list_remove(&set->link);
     peri_upstream_free(set->upstream);
     set_free(set);
@@ -137,7 +156,7 @@ static void on_free_retired(struct peri_timer *timer)
         struct peri_discovery_set *set = PERI_LIST_ITEM(link, struct peri_discovery_set, link);
         link = link->next;
         if (!is_used(d, set->upstream))
-            retired_free(set);
+            retired_free(d, set);
     }
     if (!peri_list_is_empty(&d->retired))
         peri_timer_start(d->generation->server->loop, &d->free_retired, RETIRED_CHECK_MS);
@@ -155,6 +174,7 @@ static void replace(struct peri_discovery *d, struct peri_discovery_set *set)
 {
     struct peri_generation *g = d->generation;
     struct peri_discovery_set *before = d->set;
+    link_endpoints(set->upstream, before->upstream);
     point_routes(g, before->upstream, set->upstream);
     g->upstreams[d->index] = set->upstream;
     d->set = set;
@@ -342,7 +362,7 @@ static void discovery_free(struct peri_discovery *d)
     discovery_stop(d);
     peri_timer_stop(&d->free_retired);
     while (!peri_list_is_empty(&d->retired))
-        retired_free(PERI_LIST_ITEM(d->retired.next, struct peri_discovery_set, link));
+        retired_free(d, PERI_LIST_ITEM(d->retired.next, struct peri_discovery_set, link));
     drop_rows(d, &d->rows);
     if (d->source->close)
         d->source->close(d);

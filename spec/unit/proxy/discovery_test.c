@@ -315,6 +315,32 @@ static void frees_a_set_when_nobody_uses_it_any_more(void **state)
     assert_int_equal(peri_loop_timers(world.loop), 1);
 }
 
+static void counts_requests_to_an_address_through_changes_of_the_set(void **state)
+{
+    (void)state;
+    start_name();
+    answer("a", "10.0.0.1,10.0.0.2", 1000, false);
+    struct peri_upstream *first = world.generation->upstreams[0];
+    first->endpoints[1].active = 2;
+    wait_question(&world.name_count);
+    answer("a", "10.0.0.2,10.0.0.3", 1000, false);
+    struct peri_upstream *second = world.generation->upstreams[0];
+    second->endpoints[0].active = 1;
+    assert_int_equal(peri_endpoint_active(&second->endpoints[0]), 3);
+    assert_int_equal(peri_endpoint_active(&second->endpoints[1]), 0);
+    wait_question(&world.name_count);
+    answer("a", "10.0.0.2", 300000, false);
+    struct peri_upstream *third = world.generation->upstreams[0];
+    assert_int_equal(peri_endpoint_active(&third->endpoints[0]), 3);
+    second->endpoints[0].active = 0;
+    peri_loop_advance(world.loop, 2000); // the one in the middle is freed
+    assert_int_equal(peri_endpoint_active(&third->endpoints[0]), 2);
+    first->endpoints[1].active = 0;
+    peri_loop_advance(world.loop, 2000);
+    assert_int_equal(peri_endpoint_active(&third->endpoints[0]), 0);
+    assert_null(third->endpoints[0].before);
+}
+
 static void begins_with_what_the_worker_before_knew(void **state)
 {
     (void)state;
@@ -481,6 +507,7 @@ int main(void)
         NAME_TEST(keeps_the_endpoints_while_the_servers_fail_or_do_not_know_the_name),
         NAME_TEST(gives_its_question_up_at_the_end),
         NAME_TEST(frees_a_set_when_nobody_uses_it_any_more),
+        NAME_TEST(counts_requests_to_an_address_through_changes_of_the_set),
         NAME_TEST(begins_with_what_the_worker_before_knew),
         SERVICE_TEST(makes_endpoints_of_targets_with_weights_and_tiers),
         SERVICE_TEST(asks_for_records_and_addresses_when_their_own_time_is_over),
