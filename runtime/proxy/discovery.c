@@ -305,8 +305,8 @@ peri_err_t peri_discovery_add(struct peri_generation_builder *b, uint32_t index,
 
 static bool is_same_source(const struct peri_discovery *a, const struct peri_discovery *b)
 {
-    char *left = peri_json_format(peri_json_get(a->settings, "discovery"), false);
-    char *right = peri_json_format(peri_json_get(b->settings, "discovery"), false);
+    char *left = peri_discovery_identity(a);
+    char *right = peri_discovery_identity(b);
     bool is_same = left && right && strcmp(left, right) == 0;
     free(left);
     free(right);

@@ -99,6 +99,9 @@ peri_err_t peri_discovery_replace(struct peri_discovery *d, struct peri_json *en
 /// The same with what a look has found: for other workers to take over.
 peri_err_t peri_discovery_put(struct peri_discovery *d, struct peri_json *endpoints);
 
+/// What is asked, malloc'ed: sources of equal texts find the same endpoints, however and how often they ask. NULL when out of memory.
+char *peri_discovery_identity(const struct peri_discovery *d);
+
 /// Puts the present set into shared memory, once the generation serves.
 void peri_discovery_remember(struct peri_discovery *d);
 

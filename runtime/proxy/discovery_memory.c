@@ -13,11 +13,28 @@
 #include "shared/dict.h"
 #include "upstream/upstream.h"
 
+char *peri_discovery_identity(const struct peri_discovery *d)
+{
+    const struct peri_json *discovery = peri_json_get(d->settings, "discovery");
+    const struct peri_json *url = peri_json_get(peri_json_get(discovery, "poll"), "url");
+    const struct peri_json *value;
+    struct peri_slice name;
+    struct peri_json *identity = peri_json_new_object();
+    for (void *cursor = NULL; peri_json_next(discovery, &cursor, &name, &value);)
+        if (peri_json_type(value) != PERI_JSON_OBJECT)
+            peri_json_set(identity, name.ptr, peri_json_copy(value));
+    if (url)
+        peri_json_set(identity, "url", peri_json_copy(url));
+    char *text = peri_json_format(identity, false);
+    peri_json_free(identity);
+    return text;
+}
+
 // The name of the upstream, and what stands for its source: another one has found nothing yet.
 static bool find_place(const struct peri_discovery *d, struct peri_dict_at *at, char key[PERI_DICT_KEY_MAX])
 {
     const struct peri_slice name = d->set->upstream->name;
-    char *source = peri_json_format(peri_json_get(d->settings, "discovery"), false);
+    char *source = peri_discovery_identity(d);
     uint64_t hash = source ? peri_xxh64(peri_slice_from(source), 0) : 0;
     int len = snprintf(key, PERI_DICT_KEY_MAX, "%.*s %016llx", (int)name.len, name.ptr, (unsigned long long)hash);
     bool is_good = source && len > 0 && len < PERI_DICT_KEY_MAX;

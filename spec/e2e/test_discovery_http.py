@@ -2,6 +2,8 @@
 """Upstreams whose endpoints a server lists: asked again and again, or kept waiting until there is news, as Consul does."""
 
 import json
+import os
+import signal
 
 import pytest
 
@@ -20,9 +22,13 @@ def consul(address, weight=1, status="passing", **service):
             "Checks": [{"CheckID": "serfHealth", "Status": "passing"}, {"CheckID": "http", "Status": status}]}
 
 
-def polling(registry, interval="100ms", **more):
+def asking(registry, interval="100ms", **more):
     settings = "".join(f", {name} = {value}" for name, value in more.items())
-    return Gateway(config(f'http = {{ url = "http://{registry.address}/list?a=1", interval = "{interval}"{settings} }}'))
+    return config(f'http = {{ url = "http://{registry.address}/list?a=1", interval = "{interval}"{settings} }}')
+
+
+def polling(registry, interval="100ms", **more):
+    return Gateway(asking(registry, interval, **more))
 
 
 @pytest.fixture
@@ -82,13 +88,17 @@ def test_an_answer_that_cannot_be_used_changes_nothing_and_is_logged(say, why):
             wait.until(lambda: "the endpoints can be found again" in gateway.errors, "the log says so")
 
 
-def test_a_registry_that_is_gone_is_asked_until_it_is_back(found):
+def test_the_endpoints_outlive_a_registry_that_is_gone_in_reloads_and_new_workers(found):
     registry, gateway, a, _ = found
     registry.close()
     wait.until(lambda: "the endpoints stay as they are" in gateway.errors, "the log says so")
-    gateway.reload()
+    gateway.reload(asking(registry, "200ms", timeout='"1s"'))
     assert endpoints(gateway) == [a.address]
     assert who_answers(gateway) == {"a"}
+    for pid in gateway.workers():
+        os.kill(pid, signal.SIGKILL)
+        gateway.wait_replaced(pid)
+    assert who_answers(gateway, 24) == {"a"}
 
 
 def test_consul_is_asked_to_wait_and_its_news_come_at_once():
