@@ -213,10 +213,15 @@
 
 ---@class perigee.Upstream.Dynamic
 ---@field address string `host:port`, `[IPv6]:port` or `unix:/path`.
+---@field health? perigee.Upstream.Dynamic.Health Where this server is checked, if not where the others are.
 ---@field labels? table<string, string> Labels, for routes that ask for them: `{ version = "v2" }`.
 ---@field priority? integer Those of 0 get the requests; the next ones what they cannot take.
 ---@field weight? integer Share of the requests.
 ---@field zone? string Zone of the endpoint.
+
+---@class perigee.Upstream.Dynamic.Health
+---@field path? string http: path that is asked.
+---@field port? integer Port that is checked in the place of the one that requests go to.
 
 ---@class perigee.Upstream.Endpoint
 ---@field address string `host:port`, `[IPv6]:port` or `unix:/path`.
