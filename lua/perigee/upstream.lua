@@ -62,7 +62,7 @@ local function encode(list)
         count = count + 1
     end
     if count ~= #list then
-        error("set_endpoints expects a list: { \"host:port\", … }", 3)
+        return nil, "expected a list of endpoints, without names and gaps"
     end
     for i = 1, count do
         copy[i] = write(list[i])

@@ -105,8 +105,8 @@ char *peri_discovery_identity(const struct peri_discovery *d);
 /// Puts the present set into shared memory, once the generation serves.
 void peri_discovery_remember(struct peri_discovery *d);
 
-/// Takes over the set in shared memory, if there is one.
-void peri_discovery_recall(struct peri_discovery *d);
+/// Takes over the set in shared memory. False when there is none.
+bool peri_discovery_recall(struct peri_discovery *d);
 
 /// Writes an IP address with a port in the form of the configuration. False for other families.
 bool peri_discovery_format(const struct sockaddr_storage *address, uint16_t port, char text[PERI_ENDPOINT_LIST_TEXT]);

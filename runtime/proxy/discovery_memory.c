@@ -66,7 +66,7 @@ void peri_discovery_remember(struct peri_discovery *d)
     peri_dict_put(&at, &value, PERI_DICT_SET, 0, &is_stored); // a list that does not fit is found anew
 }
 
-void peri_discovery_recall(struct peri_discovery *d)
+bool peri_discovery_recall(struct peri_discovery *d)
 {
     struct peri_dict_at at;
     char key[PERI_DICT_KEY_MAX];
@@ -74,9 +74,9 @@ void peri_discovery_recall(struct peri_discovery *d)
     char *text = is_alone(d) ? NULL : malloc(PERI_DICT_VALUE_MAX);
     if (text && find_place(d, &at, key))
         peri_dict_get(&at, &value, text);
-    bool is_known =
-        value.type == PERI_DICT_STRING && !(d->set->text && peri_slice_eq(value.string, peri_slice_from(d->set->text)));
-    if (is_known)
+    bool is_there = value.type == PERI_DICT_STRING;
+    if (is_there && !(d->set->text && peri_slice_eq(value.string, peri_slice_from(d->set->text))))
         peri_discovery_replace(d, peri_json_parse(value.string, false, NULL, 0));
     free(text);
+    return is_there;
 }

@@ -17,8 +17,9 @@
 static void on_look(struct peri_timer *timer)
 {
     struct peri_discovery *d = PERI_CONTAINER(timer, struct peri_discovery, look);
-    if (!d->is_ahead)
-        peri_discovery_recall(d);
+    bool serves = d->generation->server->current == d->generation;
+    if (!d->is_ahead && !peri_discovery_recall(d) && serves)
+        peri_discovery_remember(d); // dictionaries may lose what they have
     peri_discovery_look_in(d, LOOK_MS);
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Discovery by names, with a resolver that says what the test wants and a clock that stands still: when it asks again, what it makes of the
+// Discovery by names, services and scripts, with a resolver that says what the test wants and a clock that stands still: when it asks again, what it makes of the
 // answers, and what stays while there are none. The linker puts __wrap_ functions in the place of event/dns (CMakeLists.txt).
 #include "proxy/discovery.h"
 
@@ -17,6 +17,7 @@
 #include "event/dns_srv.h"
 #include "event/loop.h"
 #include "proxy/server_internal.h"
+#include "shared/dict.h"
 #include "shared/shm.h"
 #include "upstream/keeper.h"
 #include "upstream/pool.h"
@@ -354,6 +355,78 @@ static void begins_with_what_the_worker_before_knew(void **state)
     assert_string_equal(endpoints(), "a:81");
 }
 
+// ---- scripts
+
+static const char *set(const char *list)
+{
+    static char problem[128];
+    problem[0] = '\0';
+    peri_discovery_set(world.generation, PERI_SLICE("u"), peri_slice_from(list), problem, sizeof(problem));
+    return problem;
+}
+
+static void start_dynamic(void)
+{
+    start("{\"dynamic\":true}", "[{\"address\":\"a:80\"}]");
+}
+
+static void shares_what_a_script_sets_also_when_the_memory_has_lost_it(void **state)
+{
+    (void)state;
+    start_dynamic();
+    assert_string_equal(endpoints(), "a:80");
+    assert_string_equal(set("[\"10.0.0.1:80\"]"), "");
+    stop();
+    start_dynamic();
+    assert_string_equal(endpoints(), "10.0.0.1:80");
+    peri_dict_flush(world.shm, peri_dict_open(world.shm, PERI_SLICE("perigee:endpoints")));
+    peri_loop_advance(world.loop, 200);
+    stop();
+    start_dynamic();
+    assert_string_equal(endpoints(), "10.0.0.1:80");
+    assert_string_equal(set("[]"), "");
+    assert_string_equal(endpoints(), "");
+    stop();
+    start_dynamic();
+    assert_string_equal(endpoints(), "");
+}
+
+static void takes_over_what_another_worker_sets(void **state)
+{
+    (void)state;
+    start_dynamic();
+    struct peri_generation *other = world.generation;
+    start_dynamic(); // as another worker does: over the same memory
+    assert_string_equal(set("[\"10.0.0.1:80\"]"), "");
+    struct peri_generation *own = world.generation;
+    world.generation = other;
+    assert_string_equal(endpoints(), "a:80");
+    peri_loop_advance(world.loop, 111);
+    assert_string_equal(endpoints(), "10.0.0.1:80");
+    peri_keeper_set(world.server.keeper, NULL, 0);
+    peri_generation_unref(own);
+}
+
+static void keeps_to_itself_what_a_generation_sets_that_does_not_serve(void **state)
+{
+    (void)state;
+    start_dynamic();
+    world.server.current = NULL;
+    assert_string_equal(set("[\"10.0.0.1:80\"]"), "");
+    peri_loop_advance(world.loop, 1000);
+    assert_string_equal(endpoints(), "10.0.0.1:80");
+    stop();
+    start_dynamic();
+    assert_string_equal(endpoints(), "a:80");
+    world.server.current = NULL;
+    set("[\"10.0.0.2:80\"]");
+    world.server.current = world.generation;
+    peri_discovery_switch_all(world.generation);
+    stop();
+    start_dynamic();
+    assert_string_equal(endpoints(), "10.0.0.2:80");
+}
+
 // ---- services
 
 static struct peri_dns_service service;
@@ -509,6 +582,9 @@ int main(void)
         NAME_TEST(frees_a_set_when_nobody_uses_it_any_more),
         NAME_TEST(counts_requests_to_an_address_through_changes_of_the_set),
         NAME_TEST(begins_with_what_the_worker_before_knew),
+        NAME_TEST(shares_what_a_script_sets_also_when_the_memory_has_lost_it),
+        NAME_TEST(takes_over_what_another_worker_sets),
+        NAME_TEST(keeps_to_itself_what_a_generation_sets_that_does_not_serve),
         SERVICE_TEST(makes_endpoints_of_targets_with_weights_and_tiers),
         SERVICE_TEST(asks_for_records_and_addresses_when_their_own_time_is_over),
         SERVICE_TEST(keeps_the_records_while_the_servers_fail_and_asks_for_the_addresses),
