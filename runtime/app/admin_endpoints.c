@@ -161,15 +161,10 @@ void peri_admin_set_endpoints(struct peri_json *view, struct peri_shm *shm, cons
 {
     int32_t row = peri_endpoints_find_upstream(shm, peri_json_get_string(upstream, "name"));
     const struct peri_json *discovery = peri_json_get(upstream, "discovery");
-    struct peri_json *listed = discovery ? view_listed(shm, upstream, row) : NULL;
+    struct peri_json *listed = discovery && row >= 0 ? view_listed(shm, upstream, row) : NULL;
     if (discovery)
         peri_json_set(view, "discovery", view_source(discovery));
-    if (peri_json_count(listed) > 0) {
-        peri_json_set(view, "endpoints", listed);
-    } else { // configured, or nothing was found yet
-        peri_json_free(listed);
-        peri_json_set(view, "endpoints", view_endpoints(shm, upstream, row));
-    }
+    peri_json_set(view, "endpoints", listed ? listed : view_endpoints(shm, upstream, row));
     if (row >= 0 && peri_json_get(upstream, "breaker"))
         peri_json_set(view, "breaker", view_breaker(shm, row));
 }

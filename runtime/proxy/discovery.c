@@ -179,7 +179,8 @@ static void replace(struct peri_discovery *d, struct peri_discovery_set *set)
     g->upstreams[d->index] = set->upstream;
     d->set = set;
     peri_list_append(&d->retired, &before->link);
-    show(d);
+    if (d->is_started)
+        show(d);
     if (g->server->current == g)
         peri_keeper_set(g->server->keeper, g->upstreams, g->upstream_count);
     if (!peri_timer_is_active(&d->free_retired))
@@ -339,6 +340,7 @@ void peri_discovery_start_all(struct peri_generation *generation)
 {
     for (struct peri_discovery *d = generation->discoveries; d && generation->server->dns; d = d->next) {
         d->is_started = true;
+        show(d);
         d->source->start(d);
     }
 }
@@ -349,6 +351,7 @@ static void discovery_stop(struct peri_discovery *d)
         d->source->stop(d);
     d->is_started = false;
     peri_timer_stop(&d->look);
+    drop_rows(d, &d->rows);
 }
 
 void peri_discovery_stop_all(struct peri_generation *generation)
@@ -363,7 +366,6 @@ static void discovery_free(struct peri_discovery *d)
     peri_timer_stop(&d->free_retired);
     while (!peri_list_is_empty(&d->retired))
         retired_free(d, PERI_LIST_ITEM(d->retired.next, struct peri_discovery_set, link));
-    drop_rows(d, &d->rows);
     if (d->source->close)
         d->source->close(d);
     set_free(d->set);

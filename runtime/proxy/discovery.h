@@ -33,7 +33,7 @@ void peri_discovery_switch_all(struct peri_generation *generation);
 /// Begins to look, now and from then on. Files are read at once. Nothing is done in a server in memory (test kit).
 void peri_discovery_start_all(struct peri_generation *generation);
 
-/// Ends every look: no exchange begins with this generation any more.
+/// Ends every look, and shows the sets no more: no exchange begins with this generation any more.
 void peri_discovery_stop_all(struct peri_generation *generation);
 
 /// Ends every look and frees the sets that were replaced; the present ones are the generation's. No exchange is under way.

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from support import wait
-from support.discovery import answer_as, config, scripted, set_endpoints, wait_endpoints
+from support.discovery import answer_as, config, endpoints, scripted, set_endpoints, wait_endpoints
 from support.dns import SERVICE, Dns, record
 from support.gateway import Gateway
 from support.registry import Registry
@@ -107,6 +107,7 @@ def test_live_exchanges_end_where_they_began(source, tmp_path):
                     assert socket.read_exactly(14) == b"are you there?"
                 wait.until(lambda: {gateway.get("/").headers.get("x-upstream") for _ in range(12)} == {"new"}, "nobody else asks it")
                 gateway.reload()
+                assert endpoints(gateway) == [new.address]
                 old.may_end.set()
                 assert download.read_response().body == 2 * CHUNK
                 socket.send(b"good bye")

@@ -47,9 +47,11 @@ def test_the_next_proxy_begins_with_those_of_the_configuration(world):
     _, a, b = world
     with Gateway(scripted(f'{{ "{b.address}" }}')) as gateway:
         assert who_answers(gateway) == {"b"}
+        assert endpoints(gateway) == [b.address]
         assert json.loads(gateway.get("/_get").body) == [{"address": b.address, "weight": 1}]
         set_endpoints(gateway)
         wait.until(lambda: {gateway.get("/").status for _ in range(8)} == {503}, "nobody is asked")
+        assert endpoints(gateway) == []
 
 
 def test_a_refused_list_is_answered_with_what_is_wrong(world):
