@@ -95,7 +95,10 @@ static int open_workers(void **state)
 {
     (void)state;
     static const struct peri_pool_settings pool_settings = {.max_idle = 1};
-    static const uint32_t limits[PERI_BREAKER_GAUGES] = {10, 10, PLACES, 1, WAITERS};
+    static const uint32_t limits[PERI_BREAKER_GAUGES] = {
+        [PERI_BREAKER_CONNECTIONS] = 10, [PERI_BREAKER_PENDING] = 10,    [PERI_BREAKER_REQUESTS] = PLACES,
+        [PERI_BREAKER_RETRIES] = 1,      [PERI_BREAKER_QUEUE] = WAITERS,
+    };
     struct peri_guard_settings settings = {.limits = limits, .queue_ms = WAIT_MS};
     peri_log_set_sink(ignore_line, NULL);
     order[0] = '\0';
