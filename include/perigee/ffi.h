@@ -179,6 +179,20 @@ int32_t peri_ffi_endpoint(struct peri_ffi_slot *slot, int32_t index, struct peri
 /** Notes a wish (PERI_FFI_WISH_*), in place of an earlier one of its kind. 0, or an error code. */
 int32_t peri_ffi_wish(struct peri_ffi_slot *slot, int32_t which, const char *ptr, size_t len);
 
+/** How long an exchange may take, beside what the configuration says: until the response, for each attempt, without a byte of the response,
+ *  for the whole exchange; after how long a second attempt is made; how long the client waits. */
+enum {
+    PERI_FFI_LIMIT_REQUEST = 1,
+    PERI_FFI_LIMIT_PER_TRY = 2,
+    PERI_FFI_LIMIT_IDLE = 3,
+    PERI_FFI_LIMIT_STREAM = 4,
+    PERI_FFI_LIMIT_HEDGE = 5,
+    PERI_FFI_LIMIT_DEADLINE = 6
+};
+
+/** Sets a limit (PERI_FFI_LIMIT_*) in seconds; 0 is none. A deadline can only come nearer. 0, or an error code. */
+int32_t peri_ffi_limit(struct peri_ffi_slot *slot, int32_t which, double seconds);
+
 /** Asks for the whole body of a side, at most `limit` bytes. 0 when it is there; -1 when the caller has to yield and then ask
  *  peri_ffi_woken; an error code when it cannot be had. */
 int32_t peri_ffi_body_want(struct peri_ffi_slot *slot, int32_t side, double limit);

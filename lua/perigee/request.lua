@@ -13,6 +13,7 @@ local params = require "perigee.params"
 local query = require "perigee.query"
 local slot = require "perigee._core.slot"
 local suggest = require "perigee._core.suggest"
+local timeouts = require "perigee.timeouts"
 
 local C, setmetatable, type, error, tostring, tonumber = ffi.C, setmetatable, type, error, tostring, tonumber
 local ffi_string = ffi.string
@@ -35,7 +36,8 @@ local enter, fail = slot.enter, slot.fail
 ---@field id string|nil request id; may be set
 ---@field version "1.0"|"1.1"|"2"
 ---@field duration number seconds since the first byte of the request
----@field deadline number|nil when the client stops waiting (gRPC), on the clock of perigee.time.monotonic()
+---@field deadline number|nil when the client stops waiting, on the clock of perigee.time.monotonic(); may be set earlier
+---@field timeouts perigee.Timeouts may be set before the request is sent on
 ---@field ctx table room for policies, for as long as the exchange lasts
 local request = {}
 
@@ -92,6 +94,10 @@ end
 function getters.deadline(self)
     local seconds = C.peri_ffi_number(enter(self), DEADLINE)
     return seconds > 0 and seconds or nil
+end
+
+function getters.timeouts(self)
+    return timeouts.new(self)
 end
 
 function getters.route(self)
@@ -168,6 +174,8 @@ function Request.__newindex(self, name, value)
     local which = SETTABLE[name]
     if name == "query" and type(value) == "string" then
         return query.replace(self, value)
+    elseif name == "deadline" then
+        return timeouts.set_deadline(self, value)
     elseif not which then
         if not getters[name] then
             unknown(name)

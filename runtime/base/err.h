@@ -36,6 +36,7 @@
     X(PERI_ERR_UPSTREAM_PROTOCOL, "upstream_protocol", 502, "UPE", false, "The upstream's response is malformed.")     \
     X(PERI_ERR_UPSTREAM_TIMEOUT, "upstream_timeout", 504, "UT", true, "The upstream did not answer in time.")          \
     X(PERI_ERR_DEADLINE, "deadline_exceeded", 504, "DT", false, "The client's deadline has passed.")                   \
+    X(PERI_ERR_DURATION, "duration_exceeded", 504, "UMSDR", false, "The exchange took longer than it may.")            \
     X(PERI_ERR_RESPONSE_TOO_LARGE, "response_too_large", 502, "UPE", false, "The upstream's response is too large.")   \
     X(PERI_ERR_CLIENT_GONE, "client_gone", 499, "DC", false, "The client went away.")                                  \
     X(PERI_ERR_POLICY, "policy_failed", 503, "PF", false, "A policy of the route failed.")                             \

@@ -367,6 +367,12 @@ void peri_h1_set_response(struct peri_h1 *h1, struct peri_response *res, bool is
     h1->headers = &res->headers;
 }
 
+void peri_h1_move_response(struct peri_h1 *h1, struct peri_response *res)
+{
+    h1->headers = h1->headers == &h1->res->headers ? &res->headers : &res->trailers;
+    h1->res = res;
+}
+
 static peri_err_t error_of(struct peri_h1 *h1, llhttp_errno_t code)
 {
     if (h1->err != PERI_OK)

@@ -81,6 +81,9 @@ void peri_h1_set_request(struct peri_h1 *h1, struct peri_request *req);
 /// From on_begin: where the response goes, and whether it answers HEAD.
 void peri_h1_set_response(struct peri_h1 *h1, struct peri_response *res, bool is_head_request);
 
+/// The response that is being read, or was, is kept at `res` from now on, where what was read of it stands already.
+void peri_h1_move_response(struct peri_h1 *h1, struct peri_response *res);
+
 /// Reads `data`; *consumed says how far: less than all after a complete message, a tunnel's begin, or an error. Errors are final:
 /// PERI_ERR_BAD_REQUEST, _SMUGGLING, _HEADERS_TOO_LARGE, _URI_TOO_LONG, _METHOD, _VERSION, _BAD_HOST, _NOMEM, or whatever an
 /// event returned.

@@ -159,6 +159,9 @@ bool peri_h2_has_connect_protocol(const struct peri_h2 *h2);
 struct peri_h2_stream *peri_h2_open(struct peri_h2 *h2, void *data, const struct peri_request *req,
                                     struct peri_response *res, bool ends);
 
+/// Client: the stream is `data`'s from now on, and its response is kept at `res`, where what was read of it stands already.
+void peri_h2_stream_move(struct peri_h2_stream *stream, void *data, struct peri_response *res);
+
 /// Server: an interim response.
 void peri_h2_send_interim(struct peri_h2_stream *stream, int status, const struct peri_headers *headers);
 

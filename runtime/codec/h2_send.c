@@ -96,6 +96,16 @@ struct peri_h2_stream *peri_h2_open(struct peri_h2 *h2, void *data, const struct
     return stream;
 }
 
+void peri_h2_stream_move(struct peri_h2_stream *stream, void *data, struct peri_response *res)
+{
+    if (stream->block.headers == &stream->res->headers)
+        stream->block.headers = &res->headers;
+    else if (stream->block.headers)
+        stream->block.headers = &res->trailers;
+    stream->data = data;
+    stream->res = res;
+}
+
 // A head that could not be sent ends the stream; its close tells the owner.
 static void check_sent(struct peri_h2_stream *stream, int err)
 {

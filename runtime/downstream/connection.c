@@ -283,7 +283,7 @@ static peri_err_t on_head(struct peri_h1 *h1)
     c->request_end_ms = 0;
     if (x->req.content_length != PERI_LENGTH_NONE && c->base.home->settings->request_ms > 0)
         c->request_end_ms = x->facts.start_ns / 1000000 + c->base.home->settings->request_ms;
-    err = peri_forwarded_apply(x, c->base.home->settings->trusted_hops);
+    err = peri_forwarded_apply(x, c->base.home->settings);
     if (err != PERI_OK)
         return err;
     connection_wait(c, WAIT_REQUEST);

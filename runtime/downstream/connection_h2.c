@@ -268,7 +268,7 @@ static peri_err_t request_read(struct h2_request *r)
         return err;
     if (x->req.content_length > 0 && (uint64_t)x->req.content_length > s->body_bytes)
         return PERI_ERR_BODY_TOO_LARGE;
-    return peri_forwarded_apply(x, s->trusted_hops);
+    return peri_forwarded_apply(x, s);
 }
 
 // What asks for a WebSocket goes on as in HTTP/1.1, with a key of ours. Nothing of the client's passes before the tunnel is open

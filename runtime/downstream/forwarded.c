@@ -2,7 +2,10 @@
 // X-Forwarded-*: believed as far as the operator says, never further.
 #include "downstream/forwarded.h"
 
+#include "downstream/listener.h"
 #include "exchange/exchange.h"
+
+#define DEADLINE_DIGITS 10 ///< a client that waits for longer than 115 days waits for ever
 
 // The N-th member from the right of the list; the leftmost when there are fewer.
 static struct peri_slice nth_from_right(struct peri_slice list, uint32_t n)
@@ -62,8 +65,27 @@ static peri_err_t put_once(struct peri_exchange *x, uint16_t id, struct peri_sli
     return value.len > 0 ? peri_headers_append_known(headers, id, value) : PERI_OK;
 }
 
-peri_err_t peri_forwarded_apply(struct peri_exchange *x, uint32_t trusted_hops)
+// How long the client waits: a number of milliseconds. What is none, or 0, says nothing, as with Envoy.
+static void read_deadline(struct peri_exchange *x, struct peri_slice name)
 {
+    const struct peri_header *header = peri_headers_find_name(&x->req.headers, name, 0, NULL);
+    uint64_t ms = 0;
+    if (!header || header->value_len > DEADLINE_DIGITS)
+        return;
+    for (uint32_t i = 0; i < header->value_len; i++) {
+        if (header->value[i] < '0' || header->value[i] > '9')
+            return;
+        ms = ms * 10 + (uint64_t)(header->value[i] - '0');
+    }
+    if (ms > 0)
+        x->facts.deadline_ns = x->facts.start_ns + ms * 1000000;
+}
+
+peri_err_t peri_forwarded_apply(struct peri_exchange *x, const struct peri_listener_settings *settings)
+{
+    uint32_t trusted_hops = settings->trusted_hops;
+    if (PERI_UNLIKELY(settings->deadline_header[0] != 0))
+        read_deadline(x, peri_slice_from(settings->deadline_header));
     struct peri_slice peer = peri_slice(x->peer.ip, x->peer.ip_len);
     struct peri_slice list = {NULL, 0};
     bool trusts = trusted_hops > 0;

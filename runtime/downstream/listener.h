@@ -19,6 +19,8 @@ struct peri_tls_info;
 struct peri_tls_server;
 struct peri_trusted_proxies;
 
+#define PERI_DEADLINE_NAME 64 ///< room for the name of a header
+
 /// Limits and timeouts of client connections; 0 switches a timeout off. Defaults: peri_listener_defaults.
 struct peri_listener_settings {
     uint32_t header_bytes;   ///< of one request head
@@ -33,6 +35,8 @@ struct peri_listener_settings {
     uint64_t request_ms;     ///< for a whole request
     uint64_t idle_ms;        ///< between requests
     uint64_t stream_idle_ms; ///< without progress inside an exchange
+    char deadline_header
+        [PERI_DEADLINE_NAME]; ///< in which clients say how many ms they wait; lower case; empty: none is believed
 };
 
 /// The safe defaults (security.md 7.2).

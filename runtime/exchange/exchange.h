@@ -94,7 +94,7 @@ struct peri_owner_ops {
 struct peri_exchange_facts {
     uint64_t start_ns;          ///< monotonic; the first byte of the request was seen
     uint64_t upstream_ns;       ///< monotonic; the last attempt began; 0 for none
-    uint64_t deadline_ns;       ///< monotonic; the client waits no longer; 0: it did not say
+    uint64_t deadline_ns;       ///< monotonic; the client waits no longer; 0: nobody said
     uint64_t head_ns;           ///< monotonic; response head received from upstream; 0 for none
     uint64_t bytes_in;          ///< request body bytes
     uint64_t bytes_out;         ///< response body bytes

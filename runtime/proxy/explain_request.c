@@ -8,6 +8,7 @@
 #include "codec/json.h"
 #include "downstream/connection.h"
 #include "downstream/forwarded.h"
+#include "downstream/listener.h"
 #include "exchange/exchange.h"
 #include "proxy/explain.h"
 
@@ -132,7 +133,7 @@ static peri_err_t read_client(struct peri_exchange *x, struct peri_slice text, c
         return refuse(message, size, "is no IP address of a client", text);
     peri_ip_format(&ip, x->peer.ip);
     x->peer.ip_len = (uint8_t)strlen(x->peer.ip);
-    return peri_forwarded_apply(x, 0);
+    return peri_forwarded_apply(x, &(struct peri_listener_settings){.trusted_hops = 0});
 }
 
 peri_err_t peri_explain_read(struct peri_exchange *x, const struct peri_explain_request *request, char *message,

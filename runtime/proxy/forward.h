@@ -16,9 +16,11 @@
 
 struct peri_endpoint;
 struct peri_exchange;
+struct peri_hedge;
 struct peri_retry;
 struct peri_server;
 struct peri_tap_record;
+struct peri_timing;
 struct peri_upstream;
 
 /// One direction of the body, by side: the request's towards the upstream, the response's towards the client.
@@ -41,10 +43,12 @@ struct peri_filtered {
 
 /// The attempts of an exchange.
 struct peri_tries {
-    struct peri_ticket ticket; ///< of the present one
-    struct peri_retry *retry;  ///< in the arena; NULL: the upstream has no `retries`
-    bool is_stale_replaced;    ///< a connection that was closing was replaced, once
-    bool is_probe;             ///< the endpoint is in probation and waits for the result of the present one
+    struct peri_ticket ticket;  ///< of the present one
+    struct peri_retry *retry;   ///< in the arena; NULL: the upstream has no `retries`
+    struct peri_hedge *hedge;   ///< likewise; NULL: none was wanted so far
+    struct peri_timing *timing; ///< likewise; NULL: only the configuration's limits hold
+    bool is_stale_replaced;     ///< a connection that was closing was replaced, once
+    bool is_probe;              ///< the endpoint is in probation and waits for the result of the present one
 };
 
 struct peri_forward {

@@ -74,9 +74,9 @@ static peri_err_t read_guard(struct peri_generation_builder *b, const struct per
     peri_err_t err = peri_guard_config_read(upstream, json, settings, b->shm, b->page);
     if (err != PERI_ERR_LIMIT)
         return err;
-    return peri_generation_refuse(
-        b, "upstreams",
-        "too many upstreams (256) or endpoints (4096) have outlier, accrual, breaker, retries or health settings");
+    return peri_generation_refuse(b, "upstreams",
+                                  "too many upstreams (256) or endpoints (4096) have outlier, accrual, breaker, "
+                                  "retries, hedge or health settings");
 }
 
 peri_err_t peri_generation_fill_upstream(struct peri_generation_builder *b, struct peri_upstream *upstream,
@@ -87,6 +87,9 @@ peri_err_t peri_generation_fill_upstream(struct peri_generation_builder *b, stru
     upstream->connect_ms = (uint64_t)peri_json_get_integer(timeouts, "connect_ms", 5000);
     upstream->request_ms = (uint64_t)peri_json_get_integer(timeouts, "request_ms", 15000);
     upstream->idle_ms = (uint64_t)peri_json_get_integer(timeouts, "idle_ms", 300000);
+    upstream->stream_ms = (uint64_t)peri_json_get_integer(timeouts, "stream_ms", 0);
+    upstream->deadline_header = peri_arena_copy(arena, peri_json_get_string(json, "deadline_header"));
+    upstream->is_timed = upstream->stream_ms > 0 || upstream->deadline_header.len > 0;
     upstream->proxy_protocol = (uint8_t)peri_json_get_integer(json, "proxy_protocol", 0);
     peri_err_t err = add_endpoints(b, json, settings, upstream);
     if (err == PERI_OK)

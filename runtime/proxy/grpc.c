@@ -14,7 +14,6 @@
 #include "proxy/server_internal.h"
 #include "shared/metrics.h"
 
-#define NS_PER_MS 1000000u
 #define DOCUMENT_MAX 16384 ///< bytes of the longest body that a message is taken from
 
 static const struct peri_slice status_name = {"grpc-status", 11};
@@ -29,20 +28,13 @@ static struct peri_slice find(const struct peri_headers *headers, struct peri_sl
 
 // ---- the deadline ----
 
-static void on_deadline(struct peri_timer *timer)
+static void read_deadline(struct peri_exchange *x)
 {
-    peri_pipeline_expire(PERI_CONTAINER(timer, struct peri_grpc, timer)->x, PERI_ERR_DEADLINE);
-}
-
-static void start_deadline(struct peri_exchange *x)
-{
-    struct peri_loop *loop = x->forward->server->loop;
-    uint64_t now = peri_loop_now_ns(loop), timeout;
+    uint64_t timeout;
     if (peri_grpc_timeout_parse(find(&x->req.headers, timeout_name), &timeout) != PERI_OK)
         return; // none, or one that the server will refuse
-    x->facts.deadline_ns = x->facts.start_ns + timeout;
-    uint64_t left = x->facts.deadline_ns > now ? x->facts.deadline_ns - now : 0;
-    peri_timer_start(loop, &x->facts.grpc->timer, left / NS_PER_MS + 1);
+    if (x->facts.deadline_ns == 0 || x->facts.start_ns + timeout < x->facts.deadline_ns)
+        x->facts.deadline_ns = x->facts.start_ns + timeout;
 }
 
 peri_err_t peri_grpc_attach(struct peri_exchange *x)
@@ -54,10 +46,8 @@ peri_err_t peri_grpc_attach(struct peri_exchange *x)
     struct peri_grpc *grpc = peri_arena_zalloc(&x->arena, sizeof(*grpc));
     if (!grpc)
         return PERI_ERR_NOMEM;
-    grpc->x = x;
     grpc->type = peri_grpc_type(kind);
     grpc->status = -1;
-    peri_timer_init(&grpc->timer, on_deadline);
     x->facts.grpc = grpc;
     return PERI_OK;
 }
@@ -72,7 +62,7 @@ bool peri_grpc_begin(struct peri_exchange *x)
     if (!x->facts.grpc)
         return true;
     x->req.wants_trailers = true; // servers may ask for it: without trailers there is no status
-    start_deadline(x);
+    read_deadline(x);
     return true;
 }
 
@@ -125,7 +115,6 @@ bool peri_grpc_is_failure(const struct peri_exchange *x)
 void peri_grpc_end(struct peri_exchange *x)
 {
     const struct peri_forward *f = x->forward;
-    peri_timer_stop(&x->facts.grpc->timer);
     if (!f->is_fetch)
         peri_metrics_call(f->server->page, x->route ? x->route->metrics : 0, x->facts.grpc->status);
 }

@@ -10,25 +10,22 @@
 
 #include "base/err.h"
 #include "base/slice.h"
-#include "event/timer.h"
 
 struct peri_exchange;
 
 struct peri_grpc {
-    struct peri_exchange *x;
-    struct peri_slice type;  ///< content type that the client reads, static
-    struct peri_timer timer; ///< the deadline
-    int status;              ///< of the call; -1 while none is known
+    struct peri_slice type; ///< content type that the client reads, static
+    int status;             ///< of the call; -1 while none is known
 };
 
 /// Attaches a struct peri_grpc (x->facts.grpc) when the content type of the request is gRPC's or gRPC-Web's. PERI_ERR_NOMEM.
 peri_err_t peri_grpc_attach(struct peri_exchange *x);
 
-/// The exchange has begun: when its content type is gRPC's or gRPC-Web's, attaches a struct peri_grpc and starts the deadline. False
-/// when there was no memory for it: the exchange has failed.
+/// The exchange has begun: when its content type is gRPC's or gRPC-Web's, attaches a struct peri_grpc and notes the deadline
+/// (x->facts.deadline_ns). False when there was no memory for it: the exchange has failed.
 bool peri_grpc_begin(struct peri_exchange *x);
 
-/// The exchange is over: stops the deadline and counts the call.
+/// The exchange is over: counts the call.
 void peri_grpc_end(struct peri_exchange *x);
 
 /// An attempt begins: puts what is left of the deadline into grpc-timeout, or less where a policy asked for less. False when nothing is

@@ -132,17 +132,25 @@ static void read_budget(const struct peri_json *json, struct peri_retry_settings
     };
 }
 
-static void read_retries(const struct peri_json *json, struct peri_retry_settings *retries)
+// An upstream with `hedge` alone retries nothing, but has its budget.
+static void read_retries(const struct peri_json *json, const struct peri_json *hedge,
+                         struct peri_retry_settings *retries)
 {
     const struct peri_json *on = peri_json_get(json, "on");
     const struct peri_json *backoff = peri_json_get(json, "backoff");
     *retries = (struct peri_retry_settings){
-        .attempts = (uint32_t)peri_json_get_integer(json, "attempts", 1),
+        .attempts = (uint32_t)peri_json_get_integer(json, "attempts", json ? 1 : 0),
         .has_non_idempotent = peri_json_get_bool(json, "non_idempotent", false),
         .per_try_ms = (uint64_t)peri_json_get_integer(json, "per_try_timeout_ms", 0),
         .base_ms = (uint64_t)peri_json_get_integer(backoff, "base_ms", 25),
         .max_ms = (uint64_t)peri_json_get_integer(backoff, "max_ms", 250),
         .body_bytes = (uint64_t)peri_json_get_integer(json, "body", 65536),
+        .hedge =
+            {
+                .after_ms = (uint64_t)peri_json_get_integer(hedge, "after_ms", 0),
+                .max = (uint32_t)peri_json_get_integer(hedge, "max", 1),
+                .has_non_idempotent = peri_json_get_bool(hedge, "non_idempotent", false),
+            },
     };
     for (size_t i = 0; i < peri_json_count(on); i++)
         peri_retry_add(retries, peri_json_string(peri_json_at(on, i)));
@@ -158,6 +166,7 @@ peri_err_t peri_guard_config_read(struct peri_upstream *upstream, const struct p
     const struct peri_json *breaker_json = peri_json_get(json, "breaker");
     const struct peri_json *retries_json = peri_json_get(json, "retries");
     const struct peri_json *health_json = peri_json_get(json, "health");
+    const struct peri_json *hedge_json = peri_json_get(json, "hedge");
     struct peri_outlier_settings outlier;
     struct peri_accrual_settings accrual;
     struct peri_breaker breaker;
@@ -176,13 +185,13 @@ peri_err_t peri_guard_config_read(struct peri_upstream *upstream, const struct p
         settings.limits = breaker.limits;
         settings.queue_ms = (uint64_t)peri_json_get_integer(peri_json_get(breaker_json, "queue"), "timeout_ms", 0);
     }
-    if (retries_json) {
-        read_retries(retries_json, &retries);
+    if (retries_json || hedge_json) {
+        read_retries(retries_json, hedge_json, &retries);
         settings.retries = &retries;
     }
     if (health_json && !(settings.health = peri_health_config_read(upstream, json, pool)))
         return PERI_ERR_NOMEM;
-    bool is_guarded = outlier_json || accrual_json || breaker_json || retries_json || health_json;
+    bool is_guarded = outlier_json || accrual_json || breaker_json || retries_json || hedge_json || health_json;
     peri_err_t err = is_guarded ? peri_guard_new(upstream, &settings, shm, page) : PERI_OK;
     peri_health_unref(settings.health); // the guard has its own
     return err;

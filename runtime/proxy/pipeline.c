@@ -11,7 +11,6 @@
 #include "proxy/pipeline.h"
 
 #include "base/assert.h"
-#include "proxy/accesslog.h"
 #include "proxy/forward.h"
 #include "proxy/generation.h"
 #include "proxy/grpc.h"
@@ -20,6 +19,7 @@
 #include "proxy/server_internal.h"
 #include "proxy/tap.h"
 #include "proxy/target.h"
+#include "proxy/timing.h"
 #include "proxy/trace.h"
 #include "route/table.h"
 #include "shared/metrics.h"
@@ -42,14 +42,6 @@ static bool is_over(const struct peri_exchange *x)
 
 // ---- the end ----
 
-static void tell_end(struct peri_server *server, const struct peri_exchange *x, int status, uint64_t ns)
-{
-    if (server->log)
-        peri_accesslog_add(server->log, x, status, ns);
-    else if (server->dev)
-        server->dev->on_end(server->dev->data, x, status);
-}
-
 static void finish(struct peri_exchange *x)
 {
     struct peri_forward *f = x->forward;
@@ -61,11 +53,13 @@ static void finish(struct peri_exchange *x)
     int status = x->facts.err != PERI_OK && !f->has_sent_head ? peri_err_info(x->facts.err)->status : x->res.status;
     if (!f->is_fetch) {
         peri_metrics_request(server->page, x->route ? x->route->metrics : 0, status, ns);
-        tell_end(server, x, status, ns);
+        peri_server_tell_end(server, x, status, ns);
     }
     peri_defer_cancel(&f->pump);
     if (x->facts.grpc)
         peri_grpc_end(x);
+    if (PERI_UNLIKELY(f->tries.timing != NULL))
+        peri_timing_end(f);
     if (f->canary)
         peri_canary_count(server, x, peri_grpc_is_failure(x) ? 500 : status, ns);
     peri_buf_close(&f->filtered.body);
@@ -84,6 +78,8 @@ static void finish(struct peri_exchange *x)
 static void give_up_attempt(struct peri_forward *f, peri_err_t err)
 {
     peri_timer_stop(&f->timer);
+    if (PERI_UNLIKELY(f->tries.hedge != NULL))
+        peri_retry_stop_hedge(f, err);
     if (f->is_started && !f->is_attempt_over) {
         f->is_attempt_over = true;
         if (!f->attempt.has_head)
@@ -248,7 +244,7 @@ static void on_timer(struct peri_timer *timer)
         return;
     }
     if (is_held_up(f)) {
-        peri_timer_start(f->server->loop, &f->timer, f->upstream->idle_ms);
+        peri_timing_limit_idle(f);
         return;
     }
     f->server->page->upstream_connections[f->upstream->metrics].timeouts++;
@@ -264,30 +260,6 @@ void peri_pipeline_expire(struct peri_exchange *x, peri_err_t err)
         return;
     end_attempt(x->forward);
     break_response(x, err);
-}
-
-static void start_timer(struct peri_forward *f, uint64_t ms)
-{
-    if (ms > 0)
-        peri_timer_start(f->server->loop, &f->timer, ms);
-    else
-        peri_timer_stop(&f->timer);
-}
-
-static uint64_t request_ms(const struct peri_exchange *x)
-{
-    uint64_t ms = x->route ? x->route->request_ms : PERI_ROUTE_INHERITS;
-    return ms != PERI_ROUTE_INHERITS ? ms : x->forward->upstream->request_ms;
-}
-
-// Limits how long the attempt waits for its response; `is_anew`: the request is still arriving.
-static void limit_attempt(struct peri_exchange *x, bool is_anew)
-{
-    struct peri_forward *f = x->forward;
-    if (PERI_UNLIKELY(f->tries.retry != NULL))
-        peri_retry_arm(x, request_ms(x), is_anew);
-    else
-        start_timer(f, request_ms(x));
 }
 
 // Does the upstream's breaker let the attempt begin? Otherwise the exchange waits, or has failed.
@@ -315,10 +287,8 @@ static void begin_attempt(struct peri_exchange *x, bool wants_fresh)
     struct peri_forward *f = x->forward;
     peri_debug_assert(f->endpoint && f->upstream && !f->attempt.connection);
     peri_debug_assert(x->state == PERI_X_FORWARD);
-    if (x->facts.grpc && !peri_grpc_send_on(x)) {
-        peri_pipeline_fail(x, PERI_ERR_DEADLINE);
+    if (PERI_UNLIKELY(f->tries.timing || f->upstream->is_timed) && !peri_timing_admit(x))
         return;
-    }
     if (f->upstream->guard && !enter_guard(x, wants_fresh))
         return;
     const struct peri_attempt_events *events = f->tries.retry ? &peri_retry_attempt : &peri_pipeline_attempt;
@@ -346,7 +316,7 @@ static void begin_attempt(struct peri_exchange *x, bool wants_fresh)
     f->is_started = true;
     f->is_attempt_over = f->flow[PERI_SIDE_REQUEST].is_blocked = false;
     x->facts.upstream_ns = peri_loop_now_ns(f->server->loop);
-    limit_attempt(x, false);
+    peri_timing_limit_attempt(x, false);
     peri_attempt_start(&f->attempt);
 }
 
@@ -387,7 +357,10 @@ static void on_head(struct peri_attempt *attempt)
     peri_target_stick(x);
     if (x->facts.grpc)
         peri_grpc_note(x);
-    start_timer(f, x->res.is_upgrade ? 0 : f->upstream->idle_ms);
+    if (x->res.is_upgrade)
+        peri_timer_stop(&f->timer);
+    else
+        peri_timing_limit_idle(f);
     if (has_response_body(x) || x->res.is_upgrade)
         on_response_ready(x, PERI_OK);
     // else: on_end follows at once, and the connection is back in its pool before the client hears of it
@@ -398,7 +371,7 @@ static void on_body(struct peri_attempt *attempt, struct peri_slice data)
     struct peri_exchange *x = attempt->data;
     struct peri_forward *f = x->forward;
     if (peri_timer_is_active(&f->timer))
-        start_timer(f, f->upstream->idle_ms);
+        peri_timing_limit_idle(f);
     peri_forward_on_response_body(x, data);
 }
 
@@ -689,7 +662,7 @@ static void on_request(struct peri_exchange *x)
     x->generation = peri_generation_ref(is_tried ? peri_canary_choose(server, x) : server->current);
     if (server->tap && !is_virtual)
         peri_tap_begin(server->tap, x);
-    if (!peri_grpc_begin(x))
+    if (!peri_grpc_begin(x) || (x->facts.deadline_ns != 0 && !peri_timing_begin(x)))
         return;
     if (PERI_UNLIKELY(x->generation->explain.len > 0))
         peri_trace_admit(x);
@@ -724,7 +697,7 @@ static void on_client_body(struct peri_exchange *x, struct peri_slice data)
         return;
     }
     if (peri_timer_is_active(&f->timer) && !f->attempt.has_head)
-        limit_attempt(x, true);
+        peri_timing_limit_attempt(x, true);
     peri_forward_on_request_body(x, data);
 }
 
@@ -765,7 +738,7 @@ static void on_refused(struct peri_exchange *x, peri_err_t err)
     uint64_t ns = peri_loop_now_ns(server->loop) - x->facts.start_ns;
     x->facts.err = err;
     peri_metrics_request(server->page, 0, status, ns);
-    tell_end(server, x, status, ns);
+    peri_server_tell_end(server, x, status, ns);
 }
 
 static void on_abort(struct peri_exchange *x, peri_err_t err)

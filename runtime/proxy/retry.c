@@ -7,12 +7,13 @@
 #include "event/loop.h"
 #include "exchange/exchange.h"
 #include "proxy/forward.h"
+#include "proxy/hedge.h"
 #include "proxy/pipeline.h"
 #include "proxy/server_internal.h"
 #include "proxy/target.h"
+#include "proxy/timing.h"
 #include "proxy/trace.h"
 #include "shared/metrics.h"
-#include "upstream/guard.h"
 #include "upstream/retry.h"
 #include "upstream/upstream.h"
 #include "upstream/verdict.h"
@@ -24,8 +25,7 @@ static uint64_t now_ns(const struct peri_forward *f)
     return peri_loop_now_ns(f->server->loop);
 }
 
-// The settings of the attempt's upstream; NULL when a hook sent it to one without.
-static const struct peri_retry_settings *settings_of(const struct peri_forward *f)
+const struct peri_retry_settings *peri_retry_settings_of(const struct peri_forward *f)
 {
     const struct peri_guard *guard = f->upstream->guard;
     return guard && guard->has_retries ? &guard->retries : NULL;
@@ -59,6 +59,7 @@ void peri_retry_reset(struct peri_forward *f)
     retry->made = 0;
     retry->deadline_ns = 0;
     f->x->facts.retry_flag = NULL;
+    peri_hedge_reset(f);
 }
 
 void peri_retry_close(struct peri_forward *f)
@@ -66,24 +67,42 @@ void peri_retry_close(struct peri_forward *f)
     peri_buf_close(&f->tries.retry->kept);
 }
 
+uint64_t peri_retry_per_try_ms(const struct peri_forward *f)
+{
+    const struct peri_retry_settings *settings = peri_retry_settings_of(f);
+    return peri_timing_per_try_ms(f, settings ? settings->per_try_ms : 0);
+}
+
+void peri_retry_rearm(struct peri_exchange *x, uint64_t begun_ns)
+{
+    struct peri_forward *f = x->forward;
+    uint64_t now = now_ns(f), per_try_ms = peri_retry_per_try_ms(f), end = f->tries.retry->deadline_ns;
+    if (per_try_ms > 0 && begun_ns + per_try_ms * 1000000 < end)
+        end = begun_ns + per_try_ms * 1000000;
+    if (end == UINT64_MAX) {
+        peri_timer_stop(&f->timer);
+        return;
+    }
+    uint64_t ms = end > now ? (end - now) / 1000000 : 0;
+    peri_timer_start(f->server->loop, &f->timer, ms > 0 ? ms : 1);
+}
+
 void peri_retry_arm(struct peri_exchange *x, uint64_t request_ms, bool is_anew)
 {
     struct peri_forward *f = x->forward;
     struct peri_retry *retry = f->tries.retry;
-    const struct peri_retry_settings *settings = settings_of(f);
-    uint64_t now = now_ns(f), ms = settings ? settings->per_try_ms : 0;
+    uint64_t now = now_ns(f);
     if (retry->is_waiting)
         return;
     if (retry->deadline_ns == 0 || is_anew)
         retry->deadline_ns = request_ms > 0 ? now + request_ms * 1000000 : UINT64_MAX;
-    if (retry->deadline_ns != UINT64_MAX) {
-        uint64_t left = retry->deadline_ns > now ? (retry->deadline_ns - now) / 1000000 : 0;
-        ms = ms > 0 && ms < left ? ms : left + (left == 0);
-    }
-    if (ms > 0)
-        peri_timer_start(f->server->loop, &f->timer, ms);
-    else
-        peri_timer_stop(&f->timer);
+    peri_retry_rearm(x, now);
+    peri_hedge_arm(x);
+}
+
+void peri_retry_stop_hedge(struct peri_forward *f, peri_err_t err)
+{
+    peri_hedge_stop(f, err);
 }
 
 // ---- the request body ----
@@ -97,7 +116,7 @@ static void forget(struct peri_retry *retry)
 void peri_retry_keep(struct peri_forward *f, struct peri_slice data, bool is_leaving)
 {
     struct peri_retry *retry = f->tries.retry;
-    const struct peri_retry_settings *settings = settings_of(f);
+    const struct peri_retry_settings *settings = peri_retry_settings_of(f);
     if (retry->is_cut || data.len == 0)
         return;
     if (is_leaving && (!settings || retry->kept.len + data.len > settings->body_bytes)) {
@@ -108,20 +127,16 @@ void peri_retry_keep(struct peri_forward *f, struct peri_slice data, bool is_lea
     }
 }
 
-// Sends what left before.
-static void send_kept(struct peri_forward *f)
+void peri_retry_send_kept(struct peri_forward *f, struct peri_attempt *attempt)
 {
-    struct peri_retry *retry = f->tries.retry;
-    const struct peri_retry_settings *settings = settings_of(f);
+    const struct peri_buf *kept = f->is_replayed ? &f->x->req_body.queue : &f->tries.retry->kept;
     struct peri_slice run;
-    for (size_t at = 0; (run = peri_buf_peek_at(&retry->kept, at)).len > 0; at += run.len)
-        if (!peri_attempt_send_body(&f->attempt, run))
+    for (size_t at = 0; (run = peri_buf_peek_at(kept, at)).len > 0; at += run.len)
+        if (!peri_attempt_send_body(attempt, run) && attempt == &f->attempt)
             f->flow[PERI_SIDE_REQUEST].is_blocked = true;
-    if (retry->kept.len > 0 && (!settings || retry->kept.len > settings->body_bytes))
-        forget(retry);
 }
 
-static bool can_send_again(const struct peri_forward *f)
+bool peri_retry_can_send_again(const struct peri_forward *f)
 {
     return f->is_replayed || f->attempt.has_no_body || !f->tries.retry->is_cut;
 }
@@ -147,7 +162,7 @@ static bool schedule(struct peri_exchange *x, const struct peri_retry_settings *
     uint64_t now = now_ns(f);
     if (retry->made > 0)
         count(f, PERI_RETRY_FAILURE);
-    if (!can_send_again(f)) {
+    if (!peri_retry_can_send_again(f)) {
         if (PERI_UNLIKELY(x->trace != NULL))
             peri_trace_note(x, PERI_SLICE("no retry: the request body was not kept"));
         return false;
@@ -158,6 +173,7 @@ static bool schedule(struct peri_exchange *x, const struct peri_retry_settings *
         return refuse(x, PERI_RETRY_LIMIT);
     if (!peri_guard_retry(f->upstream->guard, &f->tries.ticket, now / 1000000))
         return refuse(x, PERI_RETRY_OVERFLOW);
+    peri_hedge_stop(f, PERI_ERR_CLIENT_GONE);
     retry->made++;
     retry->is_waiting = true;
     retry->failed = f->endpoint;
@@ -170,7 +186,7 @@ static bool schedule(struct peri_exchange *x, const struct peri_retry_settings *
 static bool schedule_after_error(struct peri_exchange *x, peri_err_t err)
 {
     const struct peri_forward *f = x->forward;
-    const struct peri_retry_settings *settings = settings_of(f);
+    const struct peri_retry_settings *settings = peri_retry_settings_of(f);
     return settings && peri_retry_wants_error(settings, &f->attempt, err) && schedule(x, settings, 0);
 }
 
@@ -185,17 +201,32 @@ bool peri_retry_on_timeout(struct peri_exchange *x)
 {
     struct peri_forward *f = x->forward;
     bool is_all_over = now_ns(f) + 1000000 >= f->tries.retry->deadline_ns; // timers count in milliseconds
-    if (f->attempt.has_head || is_all_over || !schedule_after_error(x, PERI_ERR_UPSTREAM_TIMEOUT))
+    if (f->attempt.has_head || is_all_over)
+        return false;
+    bool is_hedged = peri_hedge_is_running(f);
+    if (!is_hedged && !schedule_after_error(x, PERI_ERR_UPSTREAM_TIMEOUT))
         return false;
     if (PERI_UNLIKELY(x->trace != NULL))
         peri_trace_result(x, 0, PERI_ERR_UPSTREAM_TIMEOUT);
-    f->is_attempt_over = true;
     peri_target_report(f, PERI_ERR_UPSTREAM_TIMEOUT);
+    if (is_hedged)
+        return peri_hedge_take_over(x);
+    f->is_attempt_over = true;
     peri_attempt_cancel(&f->attempt);
     return true;
 }
 
 // ---- events of the attempt ----
+
+// What left before leaves again. More of it than the settings allow (a hook may have changed the upstream) does so only once.
+static void send_again(struct peri_forward *f)
+{
+    struct peri_retry *retry = f->tries.retry;
+    const struct peri_retry_settings *settings = peri_retry_settings_of(f);
+    peri_retry_send_kept(f, &f->attempt);
+    if (retry->kept.len > 0 && (!settings || retry->kept.len > settings->body_bytes))
+        forget(retry);
+}
 
 static void on_ready(struct peri_attempt *attempt)
 {
@@ -204,7 +235,8 @@ static void on_ready(struct peri_attempt *attempt)
         peri_pipeline_fail(x, PERI_ERR_NOMEM);
         return;
     }
-    send_kept(x->forward);
+    if (!x->forward->is_replayed) // the pipeline sends that
+        send_again(x->forward);
     peri_pipeline_attempt.on_ready(attempt);
 }
 
@@ -230,8 +262,13 @@ static void on_head(struct peri_attempt *attempt)
 {
     struct peri_exchange *x = attempt->data;
     struct peri_forward *f = x->forward;
-    const struct peri_retry_settings *settings = settings_of(f);
+    const struct peri_retry_settings *settings = peri_retry_settings_of(f);
     bool is_wanted = settings && peri_retry_wants_response(settings, &x->res);
+    if (is_wanted && peri_hedge_is_running(f)) { // the other one may do better
+        peri_target_count_answer(x);
+        peri_hedge_take_over(x);
+        return;
+    }
     if (is_wanted && schedule(x, settings, peri_verdict_pushback_ms(&x->res))) {
         peri_target_count_answer(x);
         discard(x);
@@ -239,6 +276,7 @@ static void on_head(struct peri_attempt *attempt)
     }
     if (f->tries.retry->made > 0 && !is_wanted)
         count(f, PERI_RETRY_SUCCESS);
+    peri_hedge_stop(f, PERI_ERR_CLIENT_GONE);
     peri_pipeline_attempt.on_head(attempt);
 }
 
@@ -266,7 +304,9 @@ static void on_error(struct peri_attempt *attempt, peri_err_t err)
         f->is_attempt_over = true;
         return;
     }
-    if (attempt->has_head || peri_retry_is_stale(x) || !schedule_after_error(x, err)) {
+    bool is_final = attempt->has_head || peri_retry_is_stale(x);
+    bool is_hedged = !is_final && peri_hedge_is_running(f);
+    if (is_final || (!is_hedged && !schedule_after_error(x, err))) {
         peri_pipeline_attempt.on_error(attempt, err);
         return;
     }
@@ -274,6 +314,8 @@ static void on_error(struct peri_attempt *attempt, peri_err_t err)
     peri_target_count_error(x, err);
     if (PERI_UNLIKELY(x->trace != NULL))
         peri_trace_result(x, 0, err);
+    if (is_hedged)
+        peri_hedge_take_over(x);
 }
 
 static void on_drain(struct peri_attempt *attempt)

@@ -14,10 +14,12 @@
 #include "base/err.h"
 #include "base/slice.h"
 
+struct peri_attempt;
 struct peri_attempt_events;
 struct peri_endpoint;
 struct peri_exchange;
 struct peri_forward;
+struct peri_retry_settings;
 
 /// What the attempts of an exchange have in common.
 struct peri_retry {
@@ -48,6 +50,24 @@ void peri_retry_close(struct peri_forward *f);
 /// Starts the exchange's timer for an attempt: what is left of `request_ms` (0: no limit), at most the time of one. `is_anew`: the
 /// request is still arriving, its time begins only now.
 void peri_retry_arm(struct peri_exchange *x, uint64_t request_ms, bool is_anew);
+
+/// The same for one that began at `begun_ns`, when the time of all is known.
+void peri_retry_rearm(struct peri_exchange *x, uint64_t begun_ns);
+
+/// The settings of the attempt's upstream; NULL when a hook sent it to one without.
+const struct peri_retry_settings *peri_retry_settings_of(const struct peri_forward *f);
+
+/// Milliseconds that one attempt has for its response head; 0: as many as are left.
+uint64_t peri_retry_per_try_ms(const struct peri_forward *f);
+
+/// Ends what runs beside the attempt (peri_hedge_stop).
+void peri_retry_stop_hedge(struct peri_forward *f, peri_err_t err);
+
+/// Can the part of the request body that has left leave again?
+bool peri_retry_can_send_again(const struct peri_forward *f);
+
+/// Sends that part on `attempt`, which is ready.
+void peri_retry_send_kept(struct peri_forward *f, struct peri_attempt *attempt);
 
 /// Keeps request body bytes: of those that leave now; or of those that come from a hook while no attempt takes them.
 void peri_retry_keep(struct peri_forward *f, struct peri_slice data, bool is_leaving);

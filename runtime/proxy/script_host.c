@@ -6,6 +6,7 @@
 #include "proxy/pipeline.h"
 #include "proxy/server_internal.h"
 #include "proxy/target.h"
+#include "proxy/timing.h"
 #include "proxy/trace.h"
 #include "script/vm.h"
 
@@ -35,6 +36,7 @@ static const struct peri_script_host script_host = {
     .target = peri_target_decide,
     .endpoint = peri_target_endpoint,
     .wish = peri_target_wish,
+    .limit = peri_timing_set,
     .trace = peri_trace_add,
     .fetch_start = peri_fetch_start,
     .fetch_cancel = peri_fetch_cancel,

@@ -216,3 +216,11 @@ void peri_server_free(struct peri_server *server)
         peri_dns_free(server->dns);
     free(server);
 }
+
+void peri_server_tell_end(struct peri_server *server, const struct peri_exchange *x, int status, uint64_t ns)
+{
+    if (server->log)
+        peri_accesslog_add(server->log, x, status, ns);
+    else if (server->dev)
+        server->dev->on_end(server->dev->data, x, status);
+}

@@ -70,4 +70,7 @@ void peri_listeners_apply(struct peri_server *server, const struct peri_json *co
 /// Closes every listener and its connections at once.
 void peri_listeners_close(struct peri_server *server);
 
+/// An exchange is over that was answered with `status` after `ns` nanoseconds: tells the access log, or whoever develops.
+void peri_server_tell_end(struct peri_server *server, const struct peri_exchange *x, int status, uint64_t ns);
+
 #endif

@@ -28,6 +28,9 @@ static struct peri_listener_settings read_settings(const struct peri_json *json)
     s.connections = (uint32_t)peri_json_get_integer(limits, "connections", s.connections);
     s.body_bytes = (uint64_t)peri_json_get_integer(limits, "body", -1);
     s.trusted_hops = (uint32_t)peri_json_get_integer(json, "trusted_hops", 0);
+    struct peri_slice deadline = peri_json_get_string(json, "deadline_header");
+    if (deadline.len > 0 && deadline.len < sizeof(s.deadline_header))
+        memcpy(s.deadline_header, deadline.ptr, deadline.len);
     s.allow_underscores = peri_json_get_bool(limits, "underscores", false);
     s.headers_ms = (uint64_t)peri_json_get_integer(timeouts, "headers_ms", (int64_t)s.headers_ms);
     s.request_ms = (uint64_t)peri_json_get_integer(timeouts, "request_ms", (int64_t)s.request_ms);

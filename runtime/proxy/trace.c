@@ -117,6 +117,7 @@ void peri_trace_attempt(struct peri_exchange *x)
         trace->is_cut = true;
         return;
     }
+    trace->present = trace->attempt_count;
     trace->attempts[trace->attempt_count++] = (struct peri_trace_attempt){
         .upstream = x->facts.upstream,
         .endpoint = x->facts.endpoint,
@@ -125,11 +126,19 @@ void peri_trace_attempt(struct peri_exchange *x)
     };
 }
 
+uint32_t peri_trace_turn_to(struct peri_exchange *x, uint32_t place)
+{
+    uint32_t present = x->trace->present;
+    peri_debug_assert(place < PERI_TRACE_ATTEMPTS);
+    x->trace->present = place;
+    return present;
+}
+
 void peri_trace_result(struct peri_exchange *x, int status, peri_err_t err)
 {
     struct peri_trace *trace = x->trace;
-    struct peri_trace_attempt *attempt = trace->attempt_count ? &trace->attempts[trace->attempt_count - 1] : NULL;
-    if (!attempt || attempt->end_ns)
+    struct peri_trace_attempt *attempt = &trace->attempts[trace->present];
+    if (trace->attempt_count == 0 || attempt->end_ns)
         return;
     attempt->status = status;
     attempt->err = err;
@@ -140,7 +149,7 @@ void peri_trace_note(struct peri_exchange *x, struct peri_slice note)
 {
     struct peri_trace *trace = x->trace;
     if (trace->attempt_count > 0)
-        trace->attempts[trace->attempt_count - 1].note = note;
+        trace->attempts[trace->present].note = note;
 }
 
 // ---- telling ----

@@ -59,6 +59,7 @@ struct peri_trace {
     struct peri_slice choice;   ///< why the endpoint of the coming attempt was chosen
     struct peri_trace_attempt attempts[PERI_TRACE_ATTEMPTS];
     uint32_t attempt_count;
+    uint32_t present; ///< place of the attempt that results and notes are of
 };
 
 /// Gives the exchange a trace. PERI_ERR_NOMEM.
@@ -79,10 +80,13 @@ void peri_trace_rewrite(struct peri_exchange *x, struct peri_slice from, peri_er
 /// An attempt begins.
 void peri_trace_attempt(struct peri_exchange *x);
 
-/// The last attempt was answered with `status`, or broken off (0).
+/// Results and notes are of the attempt at this place from now on. The place of the one before.
+uint32_t peri_trace_turn_to(struct peri_exchange *x, uint32_t place);
+
+/// The present attempt was answered with `status`, or broken off (0).
 void peri_trace_result(struct peri_exchange *x, int status, peri_err_t err);
 
-/// What follows from the result of the last attempt.
+/// What follows from the result of the present attempt.
 void peri_trace_note(struct peri_exchange *x, struct peri_slice note);
 
 /// Does the way of an exchange with this trace (NULL for none) end before its upstream?

@@ -107,6 +107,8 @@ struct peri_script_host {
     peri_err_t (*endpoint)(struct peri_exchange *x, uint32_t index, uint32_t *active, bool *is_available);
     /// The script wishes something of the choice of the endpoint (PERI_FFI_WISH_*; the text is borrowed for the call).
     peri_err_t (*wish)(struct peri_exchange *x, int32_t which, struct peri_slice text);
+    /// The script set a limit (PERI_FFI_LIMIT_*) of the exchange, in milliseconds; 0 is none.
+    peri_err_t (*limit)(struct peri_exchange *x, int32_t which, uint64_t ms);
     /// Starts an HTTP request for a script (see script/fetch.h).
     struct peri_fetch *(*fetch_start)(struct peri_fetch_request *request, peri_err_t *err);
     /// A decision of a hook, as a JSON object (borrowed for the call), for the trace of the exchange.

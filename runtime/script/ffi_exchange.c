@@ -471,6 +471,15 @@ PERI_EXPORT int32_t peri_ffi_wish(struct peri_ffi_slot *slot, int32_t which, con
     return is_open(x) ? (int32_t)host_of(slot)->wish(x, which, peri_slice(ptr, len)) : PERI_ERR_CLOSED;
 }
 
+PERI_EXPORT int32_t peri_ffi_limit(struct peri_ffi_slot *slot, int32_t which, double seconds)
+{
+    struct peri_exchange *x = exchange_of(slot);
+    if (!(seconds >= 0 && seconds <= 86400 * 365.0))
+        return PERI_ERR_INVALID;
+    uint64_t ms = seconds > 0 && seconds < 0.001 ? 1 : (uint64_t)(seconds * 1000 + 0.5);
+    return is_open(x) ? (int32_t)host_of(slot)->limit(x, which, ms) : PERI_ERR_CLOSED;
+}
+
 static struct peri_body *body_of(struct peri_ffi_slot *slot, int32_t side)
 {
     struct peri_exchange *x = exchange_of(slot);

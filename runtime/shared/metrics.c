@@ -114,6 +114,13 @@ const char *peri_retry_result_name(uint32_t result)
     return names[result];
 }
 
+const char *peri_hedge_result_name(uint32_t result)
+{
+    static const char *const names[] = {"won", "lost", "failed", "overflow"};
+    peri_assert(result < PERI_COUNT(names));
+    return names[result];
+}
+
 const char *peri_reload_result_name(enum peri_reload_result result)
 {
     static const char *const names[] = {"ok", "refused", "failed", "rollback", "canary_rolled_back"};
@@ -205,6 +212,8 @@ void peri_metrics_sum_connections(const struct peri_shm *shm, uint32_t row, stru
         out->resets += load(&from->resets);
         for (unsigned i = 0; i < PERI_RETRY_RESULTS; i++)
             out->retries[i] += load(&from->retries[i]);
+        for (unsigned i = 0; i < PERI_HEDGE_RESULTS; i++)
+            out->hedges[i] += load(&from->hedges[i]);
     }
 }
 

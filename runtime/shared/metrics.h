@@ -55,6 +55,15 @@ enum peri_retry_result {
     PERI_RETRY_RESULTS,
 };
 
+/// What became of a hedge, or why there was none.
+enum peri_hedge_result {
+    PERI_HEDGE_WON,      ///< it was answered first, or the first attempt had failed
+    PERI_HEDGE_LOST,     ///< it was cancelled: the first attempt was answered, or nobody waited any more
+    PERI_HEDGE_FAILED,   ///< it failed while the first attempt was under way
+    PERI_HEDGE_OVERFLOW, ///< none: the budget or the breaker refused it
+    PERI_HEDGE_RESULTS,
+};
+
 /// Connections of one upstream. The owner of the page adds to the members directly.
 struct peri_metrics_upstream {
     int64_t connections;       ///< gauge: open now, idle ones included
@@ -64,7 +73,8 @@ struct peri_metrics_upstream {
     uint64_t timeouts;         ///< attempts that got no answer in time
     uint64_t resets;           ///< attempts broken off by the upstream
     uint64_t retries[PERI_RETRY_RESULTS];
-    uint64_t unused[5];
+    uint64_t hedges[PERI_HEDGE_RESULTS];
+    uint64_t unused[1];
 };
 
 /// Clients of a listener that passes TCP on; one cache line. The owner of the page adds to the members directly.
@@ -306,6 +316,9 @@ void peri_metrics_set_generation(struct peri_shm *shm, uint64_t generation);
 
 /// Name of a retry's result: "stale", "success", "failure", "limit", "overflow".
 const char *peri_retry_result_name(uint32_t result);
+
+/// Name of an enum peri_hedge_result, for labels.
+const char *peri_hedge_result_name(uint32_t result);
 
 /// Name of a reload's result: "ok", "refused", "failed", "rollback", "canary_rolled_back".
 const char *peri_reload_result_name(enum peri_reload_result result);

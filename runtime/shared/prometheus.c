@@ -266,20 +266,34 @@ static void write_upstream_metric(struct writer *w, const struct upstream_metric
     }
 }
 
-static void write_retries(struct writer *w)
+// Counts by what became of something, of every upstream: `count` of them, from `offset` of a struct peri_metrics_upstream on.
+static void write_results(struct writer *w, struct peri_slice name, size_t offset, uint32_t count,
+                          const char *(*name_of)(uint32_t result))
 {
-    static const char name[] = "perigee_upstream_retries_total";
-    put_head(w, name, "counter", "Retries, by what became of them; limit and overflow: they were not made.");
     for (uint32_t row = 1; row < peri_metrics_upstream_count(w->shm); row++) {
         struct peri_metrics_upstream sum;
         peri_metrics_sum_connections(w->shm, row, &sum);
-        for (uint32_t result = 0; result < PERI_RETRY_RESULTS; result++) {
-            sample_begin(w, peri_slice_from(name), "");
+        for (uint32_t result = 0; result < count; result++) {
+            uint64_t value;
+            memcpy(&value, (const char *)&sum + offset + result * sizeof(value), sizeof(value));
+            sample_begin(w, name, "");
             sample_label(w, PERI_SLICE("upstream"), peri_metrics_upstream_name(w->shm, row));
-            sample_label(w, PERI_SLICE("result"), peri_slice_from(peri_retry_result_name(result)));
-            sample_count(w, sum.retries[result]);
+            sample_label(w, PERI_SLICE("result"), peri_slice_from(name_of(result)));
+            sample_count(w, value);
         }
     }
+}
+
+static void write_attempts_more(struct writer *w)
+{
+    static const char retries[] = "perigee_upstream_retries_total";
+    static const char hedges[] = "perigee_upstream_hedges_total";
+    put_head(w, retries, "counter", "Retries, by what became of them; limit and overflow: they were not made.");
+    write_results(w, peri_slice_from(retries), offsetof(struct peri_metrics_upstream, retries), PERI_RETRY_RESULTS,
+                  peri_retry_result_name);
+    put_head(w, hedges, "counter", "Hedges, by what became of them; overflow: they were not made.");
+    write_results(w, peri_slice_from(hedges), offsetof(struct peri_metrics_upstream, hedges), PERI_HEDGE_RESULTS,
+                  peri_hedge_result_name);
 }
 
 static void write_upstreams(struct writer *w)
@@ -291,7 +305,7 @@ static void write_upstreams(struct writer *w)
     write_durations(w, &upstream_traffic);
     for (size_t i = 0; i < PERI_COUNT(upstream_metrics); i++)
         write_upstream_metric(w, &upstream_metrics[i]);
-    write_retries(w);
+    write_attempts_more(w);
 }
 
 // ---- endpoints of upstreams that are watched

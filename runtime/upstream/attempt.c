@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "codec/h2.h"
 #include "event/loop.h"
 #include "event/stream.h"
 #include "upstream/connection.h"
@@ -198,7 +199,8 @@ static void connection_feed(struct peri_upstream_connection *c, struct peri_slic
         }
         peri_err_t err = peri_h1_feed(&c->h1, data, &consumed);
         if (c->is_closing)
-            return; // the owner cancelled the attempt from an event
+            return;           // the owner cancelled the attempt from an event
+        attempt = c->attempt; // it may have moved
         if (err != PERI_OK) {
             attempt_fail(attempt,
                          err == PERI_ERR_HEADERS_TOO_LARGE ? PERI_ERR_RESPONSE_TOO_LARGE : PERI_ERR_UPSTREAM_PROTOCOL);
@@ -355,4 +357,26 @@ void peri_attempt_cancel(struct peri_attempt *attempt)
         peri_upstream_connection_close(c);
     else
         peri_pool_stop_waiting(attempt);
+}
+
+void peri_attempt_move(struct peri_attempt *to, struct peri_attempt *from, struct peri_response *res)
+{
+    struct peri_upstream_connection *c = from->connection;
+    peri_debug_assert(to != from && !to->connection && from->res != res);
+    *to = *from;
+    *res = *from->res;
+    to->res = res;
+    peri_list_init(&to->wait);
+    if (from->stream) {
+        peri_h2_stream_move(from->stream, to, res);
+    } else if (c) {
+        c->attempt = to;
+        if (c->h1.res == from->res)
+            peri_h1_move_response(&c->h1, res);
+    } else if (!peri_list_is_empty(&from->wait)) {
+        peri_list_prepend(&from->wait, &to->wait);
+        peri_list_remove(&from->wait);
+    }
+    from->connection = NULL;
+    from->stream = NULL;
 }

@@ -84,4 +84,8 @@ static inline void peri_attempt_pause(struct peri_attempt *attempt, bool paused)
 /// Ends the attempt and closes its connection; no event follows. No-op when it is over.
 void peri_attempt_cancel(struct peri_attempt *attempt);
 
+/// Makes `to`, which is over or was never started, what `from` is, wherever it stands; its response so far moves to `res`. `from` is over. From
+/// any event of `from` but on_ready, on_end and on_error.
+void peri_attempt_move(struct peri_attempt *to, struct peri_attempt *from, struct peri_response *res);
+
 #endif

@@ -26,6 +26,13 @@ enum peri_retry_on {
 /// How many retries there may be at a time, see upstream/retry_budget.h.
 enum peri_retry_model { PERI_RETRY_BY_CONCURRENCY, PERI_RETRY_BY_RATE };
 
+/// When a request is sent a second time though the first one may still be answered.
+struct peri_hedge_settings {
+    uint64_t after_ms;       ///< 0: only where a script says when
+    uint32_t max;            ///< of one request, one at a time
+    bool has_non_idempotent; ///< also methods that are not idempotent
+};
+
 struct peri_retry_settings {
     uint32_t attempts;       ///< beyond the first
     uint32_t on;             ///< bits of enum peri_retry_on
@@ -38,6 +45,7 @@ struct peri_retry_settings {
     enum peri_retry_model model;
     struct peri_retry_concurrency concurrency;
     struct peri_retry_rate rate;
+    struct peri_hedge_settings hedge;
 };
 
 /// Adds a word of the setting `on`: a condition, the name of a gRPC status, or a status in digits. False for others.

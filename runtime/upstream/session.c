@@ -65,8 +65,8 @@ static void on_head(struct peri_h2_stream *stream, bool ends)
     if (attempt->res->is_upgrade)
         add_accept(attempt);
     attempt->events->on_head(attempt);
-    if (ends && stream->data == attempt)
-        attempt_end(attempt);
+    if (ends && stream->data) // it may have moved
+        attempt_end(stream->data);
 }
 
 static void on_interim(struct peri_h2_stream *stream, int status, const struct peri_headers *headers)

@@ -63,13 +63,17 @@ struct peri_upstream {
     struct peri_endpoint_set whole; ///< all endpoints; its items are owned
     struct peri_endpoint_set set;   ///< those of view.filter; its items stand behind the others
     struct peri_view view;
-    uint64_t connect_ms;      ///< to establish a connection; 0 for no limit
-    uint64_t request_ms;      ///< from the complete request to the response head
-    uint64_t idle_ms;         ///< without a byte of the response body
-    int32_t metrics;          ///< row of peri_metrics_upstream
-    uint8_t proxy_protocol;   ///< version of the PROXY header that its connections begin with; 0: none
-    uint64_t random;          ///< state of the generator
-    struct peri_guard *guard; ///< who watches over it, owned; NULL: nobody
+    uint64_t connect_ms;               ///< to establish a connection; 0 for no limit
+    uint64_t request_ms;               ///< from the complete request to the response head
+    uint64_t idle_ms;                  ///< without a byte of the response body
+    uint64_t stream_ms;                ///< for a whole exchange or tunnel
+    struct peri_slice deadline_header; ///< of a request: how long its answer is waited for; borrowed; empty for none
+    bool is_timed;                     ///< one of the last two is set
+    bool has_warned;                   ///< the log has what is wrong with hedges here
+    int32_t metrics;                   ///< row of peri_metrics_upstream
+    uint8_t proxy_protocol;            ///< version of the PROXY header that its connections begin with; 0: none
+    uint64_t random;                   ///< state of the generator
+    struct peri_guard *guard;          ///< who watches over it, owned; NULL: nobody
 };
 
 /// What a choice is made for.

@@ -223,6 +223,7 @@ local function write_listener(listener, connect)
         tls = tls_settings.write_listener(listener.tls, tcp ~= nil),
         proxy_protocol = listener.proxy_protocol,
         trusted_hops = listener.trusted_hops,
+        deadline_header = listener.deadline_header and listener.deadline_header:lower(),
         limits = listener.limits,
         timeouts = write_times(listener.timeouts),
     }
@@ -240,6 +241,7 @@ local function write_upstream(name, upstream, zone)
         proxy_protocol = upstream.proxy_protocol and tonumber(upstream.proxy_protocol:sub(2)),
         tls = discovery.write_tls(upstream),
         timeouts = write_times(upstream.timeouts),
+        deadline_header = upstream.deadline_header and upstream.deadline_header:lower(),
         pool = {
             max_idle = pool.max_idle, idle_ms = duration.milliseconds(pool.idle), max_requests = pool.max_requests,
         },

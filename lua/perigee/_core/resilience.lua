@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: MIT
 --
 -- The settings of an upstream that say which of its servers are used, how much they are asked to do, and which attempts are
--- made again: `outlier`, `breaker` and `retries`, with Envoy's names and numbers, `accrual` with Linkerd's, and the form in
--- which C reads them (docs/internals/config-json.md).
+-- made again or twice: `outlier`, `breaker`, `retries` and `hedge`, with Envoy's names and numbers, `accrual` with Linkerd's,
+-- and the form in which C reads them (docs/internals/config-json.md).
 
 local duration = require "perigee._core.duration"
 
@@ -222,6 +222,28 @@ resilience.retries = {
     },
 }
 
+--- The schema of `hedge`.
+resilience.hedge = {
+    type = "table",
+    doc = "A request that is not answered after a while is sent a second time, to another server if there is one, and "
+        .. "the first good answer is taken. Counts as a retry for the budget of `retries` and for `max_retries`. "
+        .. "Without it: never.",
+    fields = {
+        after = {
+            type = "duration", min = "1ms", max = "1h",
+            doc = "How long the answer is waited for first. Without it: only requests for which a policy says so.",
+        },
+        max = {
+            type = "integer", default = 1, min = 1, max = 10,
+            doc = "How often one request is sent again this way. Never are more than two on their way.",
+        },
+        non_idempotent = {
+            type = "boolean", default = false,
+            doc = "POST, PATCH and the like too: the servers may act on them twice.",
+        },
+    },
+}
+
 --- Checks the validated upstream at `path`.
 function resilience.check(build, upstream, path)
     local accrual = upstream.accrual
@@ -259,7 +281,7 @@ end
 ---@param upstream table validated
 ---@param list table the normalised form
 function resilience.write(upstream, list)
-    for _, name in ipairs { "outlier", "accrual", "breaker", "retries" } do
+    for _, name in ipairs { "outlier", "accrual", "breaker", "retries", "hedge" } do
         if upstream[name] then
             list[name] = write(upstream[name], resilience[name].fields)
         end

@@ -226,7 +226,7 @@ local function upstream_fields()
         accrual = resilience.accrual,
         breaker = resilience.breaker,
         retries = resilience.retries,
-        hedge = later "Hedged requests.",
+        hedge = resilience.hedge,
         slow_start = balance.upstream.slow_start,
         panic_threshold = balance.upstream.panic_threshold,
         zone = balance.upstream.zone,
@@ -236,7 +236,18 @@ local function upstream_fields()
                 connect = { type = "duration", default = "5s", doc = "Until the connection stands." },
                 request = { type = "duration", default = "15s", doc = "From the complete request to the response." },
                 idle = { type = "duration", default = "300s", doc = "Without a byte in either direction." },
+                stream = {
+                    type = "duration", max = "24h",
+                    doc = "A whole exchange, from the first byte of the request to the last of the response, or of the "
+                        .. "tunnel that it became. Without it: no limit. Not for connections of tcp listeners.",
+                },
             },
+        },
+        deadline_header = {
+            type = "string", check = check.reply_header_name, max = 63,
+            doc = "Header of each request in which the servers read how many milliseconds their answer is waited for, "
+                .. 'less with each attempt, such as `"x-envoy-expected-rq-timeout-ms"`. What clients sent in it is '
+                .. "taken off.",
         },
         pool = {
             type = "table", default = {}, doc = "Idle connections kept for later requests.",
@@ -284,6 +295,12 @@ local function listener_fields(default)
         trusted_hops = {
             type = "integer", default = 0, min = 0, max = 100,
             doc = "Proxies in front whose entries in X-Forwarded-For are believed.",
+        },
+        deadline_header = {
+            type = "string", check = check.reply_header_name, max = 63,
+            doc = "Header in which clients say how many milliseconds they wait for the answer, such as "
+                .. '`"x-envoy-upstream-rq-timeout-ms"`; 0, or anything else but a number, says nothing. Timeouts are '
+                .. "never longer for it. Without it clients are believed only about `grpc-timeout`.",
         },
         limits = {
             type = "table", default = {}, doc = "Limits on requests.",

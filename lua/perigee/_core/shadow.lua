@@ -140,6 +140,14 @@ function shadow.set_body(this, side, text)
     this.more[#this.more + 1] = { what = name, to = #text .. " bytes" }
 end
 
+--- Notes something else that the policy would have set.
+---@param this perigee.Shadow
+---@param what string
+---@param to string
+function shadow.note(this, what, to)
+    this.more[#this.more + 1] = { what = what, to = to }
+end
+
 --- Notes the limit that the policy gives the request's body: a body that is announced to be larger would be refused.
 ---@param this perigee.Shadow
 ---@param bytes number

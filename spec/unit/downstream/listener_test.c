@@ -108,7 +108,7 @@ static struct peri_exchange *forwarded(const char *headers, uint32_t hops)
         assert_int_equal(peri_headers_add(&x->req.headers, peri_slice_from(line), peri_slice_from(colon + 2)), PERI_OK);
         headers += len + (headers[len] == '\n');
     }
-    assert_int_equal(peri_forwarded_apply(x, hops), PERI_OK);
+    assert_int_equal(peri_forwarded_apply(x, &(struct peri_listener_settings){.trusted_hops = hops}), PERI_OK);
     return x;
 }
 
@@ -287,7 +287,7 @@ static void reads_a_long_chain_of_hops(void **state)
     x->peer.ip_len = 9;
     assert_int_equal(peri_headers_add(&x->req.headers, PERI_SLICE("x-forwarded-for"), peri_slice_from(chain + 17)),
                      PERI_OK);
-    assert_int_equal(peri_forwarded_apply(x, 3), PERI_OK);
+    assert_int_equal(peri_forwarded_apply(x, &(struct peri_listener_settings){.trusted_hops = 3}), PERI_OK);
     assert_true(peri_slice_eq(x->client_ip, PERI_SLICE("10.0.0.47")));
     peri_exchange_free(x);
 }

@@ -175,8 +175,9 @@ static void upstreams_show_their_connections(void **state)
     (void)state;
     int32_t row = peri_metrics_upstream(shm, PERI_SLICE("users"));
     peri_shm_metrics(shm, 0)->upstream_connections[row] =
-        (struct peri_metrics_upstream){2, 10, 3, 100, 4, 5, {1, 2}, {0}};
-    peri_shm_metrics(shm, 1)->upstream_connections[row] = (struct peri_metrics_upstream){1, 1, 1, 1, 1, 1, {1}, {0}};
+        (struct peri_metrics_upstream){2, 10, 3, 100, 4, 5, {1, 2}, {3, 1}, {0}};
+    peri_shm_metrics(shm, 1)->upstream_connections[row] =
+        (struct peri_metrics_upstream){1, 1, 1, 1, 1, 1, {1}, {2}, {0}};
     peri_metrics_attempt(peri_shm_metrics(shm, 1), row, 503, 6 * MS);
     assert_line("perigee_upstream_connections{upstream=\"users\"} 3");
     assert_line("perigee_upstream_connects_total{upstream=\"users\"} 11");
@@ -185,6 +186,9 @@ static void upstreams_show_their_connections(void **state)
     assert_line("perigee_upstream_retries_total{upstream=\"users\",result=\"stale\"} 2");
     assert_line("perigee_upstream_retries_total{upstream=\"users\",result=\"success\"} 2");
     assert_line("perigee_upstream_retries_total{upstream=\"users\",result=\"overflow\"} 0");
+    assert_line("perigee_upstream_hedges_total{upstream=\"users\",result=\"won\"} 5");
+    assert_line("perigee_upstream_hedges_total{upstream=\"users\",result=\"lost\"} 1");
+    assert_line("perigee_upstream_hedges_total{upstream=\"users\",result=\"overflow\"} 0");
     assert_line("perigee_upstream_timeouts_total{upstream=\"users\"} 5");
     assert_line("perigee_upstream_resets_total{upstream=\"users\"} 6");
     assert_line("perigee_upstream_requests_total{upstream=\"users\",code=\"503\"} 1");

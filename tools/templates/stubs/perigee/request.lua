@@ -21,6 +21,7 @@
 ---@field id string|nil request id; may be set
 ---@field version "1.0"|"1.1"|"2"
 ---@field duration number seconds since the first byte of the request
----@field deadline number|nil when the client stops waiting (gRPC), on the clock of perigee.time.monotonic()
+---@field deadline number|nil when the client stops waiting, on the clock of perigee.time.monotonic(); may be set earlier
+---@field timeouts perigee.Timeouts may be set before the request is sent on
 ---@field ctx table room for policies, for as long as the exchange lasts
 local Request = {}
