@@ -26,7 +26,9 @@ local CASES = {
         policies = { "grpc_web" }, method = "POST", body = "AAAAAAA=",
         headers = { ["content-type"] = "application/grpc-web-text" },
     },
+    circuit_breaker = { policies = { "circuit_breaker" } },
     fault = { policies = { { "fault", delay = { time = "1s", percent = 0.0001 } } } },
+    hedge = { policies = { { "hedge", after = "1s" } } },
     headers = {
         policies = { { "headers", request = { set = { ["x-a"] = "1" } }, response = { remove = { "x-b" } } } },
     },
@@ -44,6 +46,10 @@ local CASES = {
     mirror = { policies = { { "mirror", upstream = "api", percent = 0.0001 } } },
     request_id = { policies = { "request_id" } },
     retry = { policies = { "retry" } },
+    timeout = {
+        policies = { { "timeout", request = "1s", per_try = "1s", idle = "1s", stream = "1m", deadline = "x-wait" } },
+        headers = { ["x-wait"] = "500" },
+    },
     traffic_split = { policies = { { "traffic_split", upstreams = { "api" }, by = "client" } } },
 }
 

@@ -1,0 +1,174 @@
+-- SPDX-License-Identifier: MIT
+
+local breaker = require "perigee.algo.circuit_breaker"
+
+-- A store of one process; times to live are left out but for probes, which the test ends itself.
+local function new_store()
+    local entries = {}
+    local store = { entries = entries }
+    function store.get(_, key)
+        return entries[key]
+    end
+    function store.delete(_, key)
+        entries[key] = nil
+    end
+    function store.incr(_, key, by, init)
+        entries[key] = (entries[key] or init or 0) + by
+        return entries[key]
+    end
+    function store.cas(_, key, old, new)
+        if entries[key] ~= old then
+            return false
+        end
+        entries[key] = new
+        return true
+    end
+    return store
+end
+
+local function settings(changes)
+    local all = { failures = 3, ratio = 0.5, volume = 10, window = 10, open = 30, probes = 1 }
+    for name, value in pairs(changes or {}) do
+        all[name] = value
+    end
+    return all
+end
+
+describe("the circuit breaker", function()
+    local store, conf, now
+
+    before_each(function()
+        store, conf, now = new_store(), settings(), 1000
+    end)
+
+    local function admit()
+        return breaker.admit(store, "k", conf, now)
+    end
+
+    local function record(is_failure, state)
+        return breaker.record(store, "k", conf, state, is_failure, now)
+    end
+
+    local function open_it()
+        for _ = 1, conf.failures do
+            record(true)
+        end
+    end
+
+    it("is closed in the beginning", function()
+        assert.same({ true }, { admit() })
+    end)
+
+    it("opens after so many failures in a row", function()
+        assert.is_nil(record(true))
+        assert.is_nil(record(true))
+        assert.is_nil(record(false))
+        assert.is_nil(record(true))
+        assert.is_nil(record(true))
+        assert.equal("open", record(true))
+        assert.same({ false, 30 }, { admit() })
+    end)
+
+    it("opens when too many of a window fail, and there were enough", function()
+        conf = settings { failures = 0 }
+        for i = 1, 9 do
+            assert.is_nil(record(i % 2 == 0))
+        end
+        assert.equal("open", record(true)) -- 5 of 10
+    end)
+
+    it("stays closed when less than the share fails", function()
+        conf = settings { failures = 0 }
+        for i = 1, 1000 do
+            assert.is_nil(record(i % 3 == 0))
+        end
+    end)
+
+    it("looks at this half window and the last one", function()
+        conf = settings { failures = 0 }
+        for _ = 1, 9 do
+            record(true)
+        end
+        now = now + 10
+        assert.is_nil(record(true)) -- what was before has gone
+        now = now + 5
+        for _ = 1, 8 do
+            assert.is_nil(record(true))
+        end
+        assert.equal("open", record(true))
+    end)
+
+    it("lets as many through as there are probes when its time is over", function()
+        conf = settings { probes = 2 }
+        open_it()
+        now = now + 29.9
+        local passes, wait = admit()
+        assert.is_false(passes)
+        assert.near(0.1, wait, 1e-9)
+        now = 1030
+        assert.is_true((admit()))
+        assert.is_true((admit()))
+        assert.same({ false, 1 }, { admit() })
+    end)
+
+    it("closes when all probes succeed, and counts anew", function()
+        conf = settings { probes = 2 }
+        open_it()
+        now = 1030
+        local _, first = admit()
+        local _, second = admit()
+        assert.is_nil(record(false, first))
+        assert.equal("close", record(false, second))
+        assert.same({ true }, { admit() })
+        assert.is_nil(record(true))
+        assert.is_nil(record(true))
+        assert.equal("open", record(true))
+    end)
+
+    it("opens again when a probe fails", function()
+        open_it()
+        now = 1030
+        local _, state = admit()
+        assert.equal("open", record(true, state))
+        assert.same({ false, 30 }, { admit() })
+        now = 1060
+        assert.is_true((admit()))
+    end)
+
+    it("ignores results of an earlier state", function()
+        open_it()
+        assert.is_nil(record(true))
+        assert.is_nil(record(false))
+        now = 1030
+        local _, old = admit()
+        record(true, old)
+        assert.is_nil(record(false, old))
+        assert.is_false((admit()))
+    end)
+
+    it("gives the place of a probe that says nothing to another one", function()
+        open_it()
+        now = 1030
+        local _, state = admit()
+        assert.is_false((admit()))
+        breaker.forget(store, "k", state)
+        assert.is_true((admit()))
+    end)
+
+    it("forgets nothing for a request of a closed one", function()
+        breaker.forget(store, "k", nil)
+        assert.same({}, store.entries)
+    end)
+
+    it("changes its state once, whoever sees it first", function()
+        local other = new_store()
+        open_it()
+        assert.is_nil(breaker.record(store, "k", conf, nil, true, now))
+        assert.same({ true }, { breaker.admit(other, "k", conf, now) })
+    end)
+
+    it("keeps breakers apart", function()
+        open_it()
+        assert.is_true((breaker.admit(store, "other", conf, now)))
+    end)
+end)
