@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "codec/grpc.h"
 #include "event/loop.h"
 #include "event/timer.h"
 #include "exchange/exchange.h"
@@ -213,6 +214,19 @@ static void put_time(struct peri_accesslog *log, struct line *l)
     PUT(l, "\"");
 }
 
+// The proxy's own answer to who asks too often, whichever policy gave it; gRPC calls have it as a status of theirs.
+static bool is_rate_limited(const struct peri_exchange *x, int status)
+{
+    return x->res.is_own && (status == 429 || peri_grpc_status(x) == PERI_GRPC_RESOURCE_EXHAUSTED);
+}
+
+// Why the proxy answered.
+static struct peri_slice flag_of(const struct peri_exchange *x, int status)
+{
+    struct peri_slice flag = peri_slice_from(peri_err_info(x->facts.err)->flag);
+    return flag.len == 0 && PERI_UNLIKELY(is_rate_limited(x, status)) ? PERI_SLICE("RL") : flag;
+}
+
 // Why the proxy answered, and why it did not try again.
 static PERI_NOINLINE void put_retry_flags(struct line *l, const struct peri_exchange_facts *facts)
 {
@@ -243,7 +257,7 @@ static void put_exchange(struct line *l, const struct peri_exchange *x, int stat
     if (PERI_UNLIKELY(facts->retry_flag != NULL))
         put_retry_flags(l, facts);
     else
-        PUT_TEXT(l, "flags", peri_slice_from(peri_err_info(facts->err)->flag));
+        PUT_TEXT(l, "flags", flag_of(x, status));
     PUT(l, ",\"duration_ms\":");
     put_milliseconds(l, ns);
     PUT(l, ",\"bytes_in\":");

@@ -123,6 +123,32 @@ static void writes_a_line_of_json_for_an_exchange(void **state)
     x->route = NULL;
 }
 
+// The flags of an answer with this status, of the proxy or of an upstream.
+static void assert_flags(int status, bool is_own, peri_err_t err, const char *flags)
+{
+    open_log();
+    x->res.is_own = is_own;
+    x->facts.err = err;
+    peri_accesslog_add(logger, x, status, 1);
+    peri_loop_advance(loop, 100);
+    struct peri_json *json = first_line();
+    assert_member(json, "flags", flags);
+    peri_json_free(json);
+    peri_accesslog_close(logger);
+    logger = NULL;
+    assert_int_equal(truncate(path, 0), 0);
+}
+
+static void says_who_asked_too_often(void **state)
+{
+    (void)state;
+    assert_flags(429, true, PERI_OK, "RL");
+    assert_flags(429, false, PERI_OK, ""); // the upstream's own affair
+    assert_flags(403, true, PERI_OK, "");
+    assert_flags(504, true, PERI_ERR_UPSTREAM_TIMEOUT, "UT");
+    assert_flags(429, true, PERI_ERR_POLICY, "PF");
+}
+
 static void writes_after_a_while_or_when_there_is_enough(void **state)
 {
     (void)state;
@@ -305,6 +331,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_world, close_world)
     const struct CMUnitTest tests[] = {
         TEST(writes_a_line_of_json_for_an_exchange),
+        TEST(says_who_asked_too_often),
         TEST(writes_after_a_while_or_when_there_is_enough),
         TEST(says_the_time_of_each_line),
         TEST(stays_json_whatever_bytes_peers_send),

@@ -26,6 +26,12 @@ static struct peri_shm *shm;
 static struct peri_upstream *upstreams[WORKERS];
 static struct peri_keeper *keepers[WORKERS];
 static struct peri_outlier_settings outlier;
+static const struct peri_retry_settings retries = {
+    .attempts = 1,
+    .model = PERI_RETRY_BY_CONCURRENCY,
+    .concurrency = {.percent = 0, .min_concurrency = 2},
+    .rate = {.ttl_ms = 1000, .ratio = 1},
+};
 static const struct peri_pool_settings pool_settings = {.max_idle = 1};
 
 static void ignore_line(void *data, enum peri_log_level level, const char *line, size_t len)
@@ -55,7 +61,7 @@ static int open_workers(void **state)
     shm = peri_shm_create(&(struct peri_shm_options){WORKERS, 0});
     peri_outlier_defaults(&outlier);
     outlier.max_ejection_percent = 50;
-    struct peri_guard_settings settings = {.outlier = &outlier, .limits = limits};
+    struct peri_guard_settings settings = {.outlier = &outlier, .limits = limits, .retries = &retries};
     for (uint32_t i = 0; i < WORKERS; i++) {
         upstreams[i] = new_upstream(3);
         assert_int_equal(peri_guard_new(upstreams[i], &settings, shm, peri_shm_metrics(shm, i)), PERI_OK);
@@ -306,6 +312,118 @@ static void connections_of_all_workers_count(void **state)
     peri_guard_leave(&ticket);
 }
 
+// ---- retries
+
+// An attempt of `worker` begins, fails and wants to be followed by a retry.
+static bool fail_and_retry(unsigned worker, struct peri_ticket *ticket)
+{
+    assert_int_equal(enter(worker, true, ticket), PERI_OK);
+    return peri_guard_retry(upstreams[worker]->guard, ticket, peri_loop_now_ns(loop) / 1000000);
+}
+
+static void limit_retries(uint32_t limit)
+{
+    for (unsigned i = 0; i < WORKERS; i++)
+        upstreams[i]->guard->breaker.limits[PERI_BREAKER_RETRIES] = limit;
+}
+
+static void a_retry_counts_until_it_has_ended(void **state)
+{
+    (void)state;
+    struct peri_ticket ticket;
+    assert_true(fail_and_retry(0, &ticket));
+    assert_int_equal(gauge(PERI_BREAKER_RETRIES), 1); // from the decision on, through the wait
+    assert_int_equal(gauge(PERI_BREAKER_REQUESTS), 0);
+    assert_int_equal(peri_guard_enter(upstreams[0]->guard, false, &ticket), PERI_OK);
+    assert_int_equal(gauge(PERI_BREAKER_REQUESTS), 1);
+    assert_int_equal(gauge(PERI_BREAKER_PENDING), 1);
+    peri_guard_leave(&ticket);
+    for (unsigned i = 0; i < PERI_BREAKER_GAUGES; i++)
+        if (i != PERI_BREAKER_CONNECTIONS)
+            assert_int_equal(gauge((enum peri_breaker_gauge)i), 0);
+}
+
+static void a_retry_that_fails_leaves_its_place_to_the_next(void **state)
+{
+    (void)state;
+    struct peri_ticket ticket; // at most one at a time
+    assert_true(fail_and_retry(0, &ticket));
+    for (unsigned i = 0; i < 5; i++) {
+        assert_int_equal(peri_guard_enter(upstreams[0]->guard, true, &ticket), PERI_OK);
+        assert_true(peri_guard_retry(upstreams[0]->guard, &ticket, 0));
+        assert_int_equal(gauge(PERI_BREAKER_RETRIES), 1);
+    }
+    peri_guard_leave(&ticket);
+    assert_int_equal(gauge(PERI_BREAKER_RETRIES), 0);
+}
+
+static void retries_of_all_workers_count(void **state)
+{
+    (void)state;
+    struct peri_ticket tickets[2];
+    assert_true(fail_and_retry(0, &tickets[0]));
+    assert_false(fail_and_retry(1, &tickets[1]));
+    assert_int_equal(peri_endpoints_overflows(shm, upstreams[0]->guard->row, PERI_BREAKER_RETRIES), 1);
+    assert_int_equal(gauge(PERI_BREAKER_REQUESTS), 1); // the one that is not retried is passed on, and goes on until then
+    peri_guard_leave(&tickets[0]);
+    assert_true(peri_guard_retry(upstreams[1]->guard, &tickets[1], 0));
+    peri_guard_leave(&tickets[1]);
+}
+
+static void the_budget_counts_retries_of_all_workers(void **state)
+{
+    (void)state;
+    struct peri_ticket tickets[3];
+    limit_retries(100);
+    assert_true(fail_and_retry(0, &tickets[0]));
+    assert_true(fail_and_retry(1, &tickets[1]));
+    assert_false(fail_and_retry(0, &tickets[2])); // two, whatever is under way
+    assert_int_equal(gauge(PERI_BREAKER_RETRIES), 2);
+    assert_int_equal(peri_endpoints_upstream(shm, upstreams[0]->guard->row)->budget_overflows, 1);
+    for (unsigned i = 0; i < 3; i++)
+        peri_guard_leave(&tickets[i]);
+}
+
+static void the_budget_grows_with_what_is_under_way(void **state)
+{
+    (void)state;
+    struct peri_ticket tickets[3], other;
+    limit_retries(100);
+    for (unsigned i = 0; i < WORKERS; i++)
+        upstreams[i]->guard->retries.concurrency = (struct peri_retry_concurrency){.percent = 50, .min_concurrency = 0};
+    assert_int_equal(enter(1, true, &other), PERI_OK);
+    assert_true(fail_and_retry(0, &tickets[0]));  // the first among two
+    assert_false(fail_and_retry(0, &tickets[1])); // the second among two
+    assert_int_equal(enter(1, true, &tickets[2]), PERI_OK);
+    assert_true(peri_guard_retry(upstreams[0]->guard, &tickets[1], 0)); // the second among three
+    for (unsigned i = 0; i < 3; i++)
+        peri_guard_leave(&tickets[i]);
+    peri_guard_leave(&other);
+}
+
+static void a_budget_by_rate_is_shared_too(void **state)
+{
+    (void)state;
+    struct peri_ticket tickets[2];
+    limit_retries(100);
+    for (unsigned i = 0; i < WORKERS; i++)
+        upstreams[i]->guard->retries.model = PERI_RETRY_BY_RATE;
+    assert_false(fail_and_retry(0, &tickets[0]));
+    peri_guard_deposit(upstreams[0]->guard, peri_loop_now_ns(loop) / 1000000);
+    assert_true(fail_and_retry(1, &tickets[1]));
+    assert_false(peri_guard_retry(upstreams[0]->guard, &tickets[0], peri_loop_now_ns(loop) / 1000000));
+    peri_guard_leave(&tickets[0]);
+    peri_guard_leave(&tickets[1]);
+}
+
+static void a_deposit_by_concurrency_changes_nothing(void **state)
+{
+    (void)state;
+    const uint64_t *slots = peri_endpoints_upstream(shm, upstreams[0]->guard->row)->budget;
+    peri_guard_deposit(upstreams[0]->guard, 1000);
+    assert_int_equal(slots[0], 0);
+}
+
 // ---- life
 
 static void a_full_table_is_an_error(void **state)
@@ -368,6 +486,13 @@ int main(void)
         CASE(priorities_have_limits_of_their_own),
         CASE(high_priority_may_have_more_connections),
         CASE(connections_of_all_workers_count),
+        CASE(a_retry_counts_until_it_has_ended),
+        CASE(a_retry_that_fails_leaves_its_place_to_the_next),
+        CASE(retries_of_all_workers_count),
+        CASE(the_budget_counts_retries_of_all_workers),
+        CASE(the_budget_grows_with_what_is_under_way),
+        CASE(a_budget_by_rate_is_shared_too),
+        CASE(a_deposit_by_concurrency_changes_nothing),
         CASE(a_full_table_is_an_error),
         CASE(out_of_memory_is_an_error),
         CASE(a_guard_that_goes_lets_its_rows_go),
