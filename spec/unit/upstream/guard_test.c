@@ -364,7 +364,8 @@ static void retries_of_all_workers_count(void **state)
     assert_true(fail_and_retry(0, &tickets[0]));
     assert_false(fail_and_retry(1, &tickets[1]));
     assert_int_equal(peri_endpoints_overflows(shm, upstreams[0]->guard->row, PERI_BREAKER_RETRIES), 1);
-    assert_int_equal(gauge(PERI_BREAKER_REQUESTS), 1); // the one that is not retried is passed on, and goes on until then
+    assert_int_equal(gauge(PERI_BREAKER_REQUESTS),
+                     1); // the one that is not retried is passed on, and goes on until then
     peri_guard_leave(&tickets[0]);
     assert_true(peri_guard_retry(upstreams[1]->guard, &tickets[1], 0));
     peri_guard_leave(&tickets[1]);
