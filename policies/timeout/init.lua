@@ -3,11 +3,12 @@
 -- Timeouts for some requests only, in the place of the upstream's, and how long the client says that it waits.
 
 local perigee = require "perigee"
+local token = require "perigee.algo.token"
 
 local now = perigee.time.monotonic
 
 local function check_header(name)
-    if not name:find("^[%w!#$%%&'*+.^_`|~-]+$") then
+    if not token.is(name) then
         return "expected the name of a header field such as \"x-request-timeout\""
     end
 end

@@ -22,7 +22,7 @@ local MEMORY = 86400 -- seconds for which an open breaker that nobody asks is re
 ---@field open number seconds for which it stays open
 ---@field probes number requests that are let through while half open, and must succeed
 
----@class perigee.algo.Store as perigee.Shared: get, cas, incr, delete
+---@class perigee.algo.Store what keeps it: a dictionary of perigee.shared, of which it uses get, cas, incr and delete
 
 --- May a request pass? True and the state that its result belongs to (nil: closed); false and the seconds after which it may
 --- be worth another try.
