@@ -215,7 +215,7 @@ static void put_time(struct peri_accesslog *log, struct line *l)
 }
 
 // The proxy's own answer to who asks too often, whichever policy gave it; gRPC calls have it as a status of theirs.
-static bool is_rate_limited(const struct peri_exchange *x, int status)
+static PERI_NOINLINE bool is_rate_limited(const struct peri_exchange *x, int status)
 {
     return x->res.is_own && (status == 429 || peri_grpc_status(x) == PERI_GRPC_RESOURCE_EXHAUSTED);
 }

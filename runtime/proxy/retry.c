@@ -87,7 +87,7 @@ void peri_retry_rearm(struct peri_exchange *x, uint64_t begun_ns)
     peri_timer_start(f->server->loop, &f->timer, ms > 0 ? ms : 1);
 }
 
-void peri_retry_arm(struct peri_exchange *x, uint64_t request_ms, bool is_anew)
+PERI_NOINLINE void peri_retry_arm(struct peri_exchange *x, uint64_t request_ms, bool is_anew)
 {
     struct peri_forward *f = x->forward;
     struct peri_retry *retry = f->tries.retry;
@@ -100,7 +100,7 @@ void peri_retry_arm(struct peri_exchange *x, uint64_t request_ms, bool is_anew)
     peri_hedge_arm(x);
 }
 
-void peri_retry_stop_hedge(struct peri_forward *f, peri_err_t err)
+PERI_NOINLINE void peri_retry_stop_hedge(struct peri_forward *f, peri_err_t err)
 {
     peri_hedge_stop(f, err);
 }

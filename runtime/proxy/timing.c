@@ -65,7 +65,7 @@ static bool bound(struct peri_exchange *x, uint64_t end_ns, peri_err_t err)
     return true;
 }
 
-bool peri_timing_begin(struct peri_exchange *x)
+PERI_NOINLINE bool peri_timing_begin(struct peri_exchange *x)
 {
     if (x->facts.deadline_ns == 0 || bound(x, x->facts.deadline_ns, PERI_ERR_DEADLINE))
         return true;
@@ -73,7 +73,7 @@ bool peri_timing_begin(struct peri_exchange *x)
     return false;
 }
 
-void peri_timing_end(struct peri_forward *f)
+PERI_NOINLINE void peri_timing_end(struct peri_forward *f)
 {
     peri_timer_stop(&f->tries.timing->timer);
 }
@@ -222,7 +222,7 @@ static void check_hedge(struct peri_exchange *x)
     upstream->has_warned = true;
 }
 
-bool peri_timing_admit(struct peri_exchange *x)
+PERI_NOINLINE bool peri_timing_admit(struct peri_exchange *x)
 {
     const struct peri_forward *f = x->forward;
     uint64_t stream =
