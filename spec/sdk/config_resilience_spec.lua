@@ -122,3 +122,36 @@ describe("settings of an upstream's health", function()
             refuse { breaker = { max_request = 1 } })
     end)
 end)
+
+describe("settings of how long things take", function()
+    it("hedge once, what is idempotent, and only when it says after what time", function()
+        assert.are.same({ max = 1, non_idempotent = false }, accept { hedge = {} }.hedge)
+        assert.are.same({ after_ms = 50, max = 2, non_idempotent = true },
+            accept { hedge = { after = "50ms", max = 2, non_idempotent = true } }.hedge)
+        assert.is_nil(accept {}.hedge)
+    end)
+
+    it("have hedges within limits", function()
+        assert.are.equal("upstreams.u.hedge.after: must be at least 1ms", refuse { hedge = { after = "0s" } })
+        assert.are.equal("upstreams.u.hedge.max: must be at least 1", refuse { hedge = { max = 0 } })
+    end)
+
+    it("have no longest duration by default", function()
+        assert.is_nil(accept {}.timeouts.stream_ms)
+        assert.are.equal(60000, accept { timeouts = { stream = "1m" } }.timeouts.stream_ms)
+    end)
+
+    it("name headers of deadlines in lower case, on both sides", function()
+        assert.are.equal("x-left", accept { deadline_header = "X-Left" }.deadline_header)
+        local result = config.compile({
+            listeners = { { address = "127.0.0.1:0", deadline_header = "X-Wait" } }, routes = {},
+        }, { file = "gateway.lua" })
+        assert.are.equal("x-wait", result.normalized.listeners[1].deadline_header)
+    end)
+
+    it("refuse headers that are none, or the proxy's own", function()
+        assert.truthy(refuse({ deadline_header = "x y" }):find("upstreams.u.deadline_header", 1, true))
+        assert.truthy(refuse({ deadline_header = "content-length" }):find("the proxy writes it itself", 1, true))
+        assert.truthy(refuse({ deadline_header = ("x"):rep(64) }):find("upstreams.u.deadline_header", 1, true))
+    end)
+end)

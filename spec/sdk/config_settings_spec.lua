@@ -175,16 +175,6 @@ describe("a configuration", function()
         assert_refused({ lisners = {} }, "lisners: unknown setting 'lisners'; did you mean 'listeners'?")
     end)
 
-    it("says of settings of later versions that they are not supported yet", function()
-        for _, case in ipairs {
-            { { upstreams = { u = { dns = "a:1", hedge = { after = "50ms" } } } }, "upstreams.u.hedge" },
-        } do
-            local message = refuse(case[1])
-            assert.are.equal(case[2] .. ":", message:match("^%S+"))
-            assert.truthy(message:find("is not supported yet in this version", 1, true), message)
-        end
-    end)
-
     it("writes shares as millionths", function()
         local reload = accept({ reload = {
             test = true, test_timeout = "1m", canary = "0.5%", window = "5m", max_errors = "0%", max_slowdown = 1.5,

@@ -17,11 +17,6 @@ local tls_settings = require "perigee._core.tls_settings"
 
 local settings = {}
 
---- A setting that has a name already and comes with a later version.
-local function later(doc)
-    return { type = "any", doc = doc, unsupported = true }
-end
-
 -- ---------------------------------------------------------------- match
 
 local condition = {

@@ -145,7 +145,7 @@ static int open_world(void **state)
     load(1);
     assert_int_equal(peri_server_listen_memory(world.server, PERI_SLICE("127.0.0.1:8080")), PERI_OK);
     struct peri_stream *stream =
-        peri_server_connect(world.server, PERI_SLICE("127.0.0.1:8080"), PERI_SLICE("192.0.2.9"));
+        peri_server_connect(world.server, PERI_SLICE("127.0.0.1:8080"), PERI_SLICE("192.0.2.9"), NULL);
     assert_non_null(stream);
     memory_peer_open(&world.client, world.loop, stream);
     settle(world.loop);

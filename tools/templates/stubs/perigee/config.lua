@@ -39,6 +39,7 @@
 
 ---@class perigee.Listener
 ---@field address string IP address and port, `[IPv6]:port` or `unix:/path`. `*` is every IPv4 address; port 0 lets the system choose.
+---@field deadline_header? string Header in which clients say how many milliseconds they wait for the answer, such as `"x-envoy-upstream-rq-timeout-ms"`; 0, or anything else but a number, says nothing. Timeouts are never longer for it. Without it clients are believed only about `grpc-timeout`.
 ---@field limits? perigee.Listener.Limits Limits on requests.
 ---@field policies? (string|perigee.Use)[] With protocol `"tcp"`: policies whose `on_connect` is asked, in order, before a connection is passed on.
 ---@field protocol? "http"|"tcp" What it speaks; `tcp`: nothing, connections are passed on as they are.
@@ -148,11 +149,13 @@
 ---@field accrual? perigee.Upstream.Accrual Servers that fail too often are shut, and come back when one request has succeeded, counted over all workers. Linkerd's failure accrual, in the place of `outlier`. Without it: none.
 ---@field balance? (fun(req: perigee.Request): any)|perigee.Upstream.Balance|"round_robin"|"least_request"|"ewma"|"random"|"ring_hash"|"maglev"|"sticky" How an endpoint is chosen: the name of an algorithm, or a table of it and its settings, such as `{ "ring_hash", by = "header:x-user" }`; or a function of the request and the endpoints that returns the number of one, or nil for the next in turn.
 ---@field breaker? perigee.Upstream.Breaker Limits on what the servers are asked to do at the same time, over all workers. What is beyond is answered 503. Without it: none.
+---@field deadline_header? string Header of each request in which the servers read how many milliseconds their answer is waited for, less with each attempt, such as `"x-envoy-expected-rq-timeout-ms"`. What clients sent in it is taken off.
 ---@field dns? string One `host:port`; all addresses of the name are servers, looked up again when their time (TTL) is over.
 ---@field dynamic? (perigee.Upstream.Dynamic|string)[] Policies and handlers set the servers with `perigee.upstream`; these are they until then, or none: `{}`.
 ---@field endpoints? (perigee.Upstream.Endpoint|string)[] Addresses of the servers.
 ---@field file? string JSON file that lists the servers, read again when it changes. A relative path begins where Perigee was started.
 ---@field health? perigee.Upstream.Health Servers are asked in intervals how they are; those that are not well get no requests. One process of a host asks for all workers. Without it: nobody asks.
+---@field hedge? perigee.Upstream.Hedge A request that is not answered after a while is sent a second time, to another server if there is one, and the first good answer is taken. Counts as a retry for the budget of `retries` and for `max_retries`. Without it: never.
 ---@field http? perigee.Upstream.Http|string A server that lists the servers: as a list in JSON, or as Consul's health API does.
 ---@field outlier? perigee.Upstream.Outlier Ejection of servers whose results are worse than allowed, counted over all workers. Without it: none. The names are Envoy's.
 ---@field panic_threshold? string When less of the endpoints are available, all are used. `0%`: never.
@@ -250,6 +253,11 @@
 ---@field type? "http"|"tcp"|"grpc" What is asked: `GET` of a path; a connection; `grpc.health.v1.Health/Check`. Over TLS if the upstream has it.
 ---@field unhealthy? integer Failures in a row after which a server counts as such. The first check decides by itself.
 
+---@class perigee.Upstream.Hedge
+---@field after? string|number How long the answer is waited for first. Without it: only requests for which a policy says so.
+---@field max? integer How often one request is sent again this way. Never are more than two on their way.
+---@field non_idempotent? boolean POST, PATCH and the like too: the servers may act on them twice.
+
 ---@class perigee.Upstream.Http
 ---@field headers? table<string, string> Header fields of the question, such as `X-Consul-Token`. Neither logged nor shown.
 ---@field interval? string|number How long after an answer it is asked again, and up to a tenth more.
@@ -321,6 +329,7 @@
 ---@field connect? string|number Until the connection stands.
 ---@field idle? string|number Without a byte in either direction.
 ---@field request? string|number From the complete request to the response.
+---@field stream? string|number A whole exchange, from the first byte of the request to the last of the response, or of the tunnel that it became. Without it: no limit. Not for connections of tcp listeners.
 
 ---@class perigee.Upstream.Tls
 ---@field ca? string PEM file: whom the servers' certificates must come from. Without it: the system's authorities.
