@@ -129,10 +129,10 @@ bool peri_hedge_take_over(struct peri_exchange *x)
     f->tries.ticket = hedge->ticket;
     hedge->ticket = (struct peri_ticket){0};
     peri_attempt_move(&f->attempt, &hedge->attempt, &x->res);
-    f->attempt.events = f->tap ? peri_tap_attempt(f->tap, &peri_retry_attempt) : &peri_retry_attempt;
     f->is_attempt_over = f->flow[PERI_SIDE_REQUEST].is_blocked = false;
     x->facts.endpoint = peri_pool_address(f->endpoint->pool);
     x->facts.upstream_ns = hedge->begun_ns;
+    f->attempt.events = f->tap ? peri_tap_attempt(f->tap, &peri_retry_attempt) : &peri_retry_attempt;
     if (PERI_UNLIKELY(x->trace != NULL))
         peri_trace_turn_to(x, hedge->traced_at);
     peri_retry_rearm(x, hedge->begun_ns);

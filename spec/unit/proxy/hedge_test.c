@@ -8,6 +8,7 @@
 #include "proxy/generation.h"
 #include "proxy/server.h"
 #include "proxy/server_internal.h"
+#include "proxy/tap.h"
 #include "script/vm.h"
 #include "shared/metrics.h"
 #include "shared/shm.h"
@@ -705,6 +706,47 @@ static void a_server_that_cannot_be_reached_is_no_answer(void **state)
     assert_hedges("plain", 0, 0, 1, 0);
 }
 
+// ---- what is recorded
+
+static char recorded[4096];
+
+static void on_line(void *data, struct peri_slice line)
+{
+    (void)data;
+    assert_true(line.len < sizeof(recorded));
+    memcpy(recorded, line.ptr, line.len);
+    recorded[line.len] = 0;
+}
+
+static void a_recording_has_both_attempts(void **state)
+{
+    (void)state;
+    const struct peri_tap_options options = {.sample = 1, .body_limit = 100, .emit = on_line};
+    assert_true(peri_server_tap(world.server, &options));
+    ask_twice(GET("/plain"));
+    memory_peer_send(hedge, OK("from the hedge", "14"));
+    assert_answer(OK("from the hedge", "14"));
+    const char *attempt = strstr(recorded, world.addresses[0]); // nothing came of it
+    assert_non_null(attempt);
+    attempt = strstr(attempt, world.addresses[1]);
+    assert_non_null(attempt);
+    assert_non_null(strstr(attempt, "from the hedge"));
+    assert_true(peri_server_tap(world.server, NULL));
+}
+
+static void a_recording_has_a_first_attempt_that_wins(void **state)
+{
+    (void)state;
+    const struct peri_tap_options options = {.sample = 1, .body_limit = 100, .emit = on_line};
+    assert_true(peri_server_tap(world.server, &options));
+    ask_twice(GET("/plain"));
+    memory_peer_send(first, OK("from the first", "14"));
+    assert_answer(OK("from the first", "14"));
+    assert_non_null(strstr(recorded, "from the first"));
+    assert_null(strstr(recorded, world.addresses[1])); // a hedge that came to nothing is not in it
+    assert_true(peri_server_tap(world.server, NULL));
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, open_world, close_world)
 
 int main(void)
@@ -747,6 +789,8 @@ int main(void)
         CASE(a_drain_waits_for_the_answer),
         CASE(an_end_of_everything_leaves_nothing),
         CASE(a_server_that_cannot_be_reached_is_no_answer),
+        CASE(a_recording_has_both_attempts),
+        CASE(a_recording_has_a_first_attempt_that_wins),
     };
     return cmocka_run_group_tests_name("proxy/hedge", cases, NULL, NULL);
 }
