@@ -182,6 +182,31 @@ describe("the longest duration", function()
     end)
 end)
 
+describe("hedges", function()
+    it("are made by http.fetch too", function()
+        local gw = test.gateway {
+            upstreams = { api = {
+                endpoints = { test.answers { test.fail.hang, "second" } }, hedge = { after = "50ms" },
+            } },
+            routes = { { handler = function()
+                local res = require("perigee").http.fetch "http://api/"
+                return require("perigee").reply(res.status, res.body)
+            end } },
+        }
+        local took, res = span(gw)
+        assert.equal("second", res.body)
+        assert.near(0.05, took, 0.005)
+    end)
+
+    it("are not made for a request whose policies decide about each attempt", function()
+        local gw = probing("function Probe:on_upstream(req, attempt) end", {
+            hedge = { after = "50ms" }, timeouts = { request = "1s" },
+        })
+        assert.near(1, span(gw), 0.01)
+        assert.equal(1, #gw.upstreams.api.requests)
+    end)
+end)
+
 describe("req.timeouts", function()
     it("takes seconds, and nothing else", function()
         for _, value in ipairs { "-1", "0/0", '"2s"', "nil" } do
