@@ -29,6 +29,7 @@ struct peri_hedge {
     uint32_t made;      ///< in this exchange
     uint32_t traced_at; ///< place of the attempt in the trace
     bool is_running;
+    bool is_probe; ///< its endpoint is in probation and waits for its result
     bool is_fresh; ///< on a new connection, because the one that it met was closing
 };
 
@@ -60,7 +61,7 @@ bool peri_hedge_is_running(const struct peri_forward *f)
 // Tells the hedge's endpoint what became of it.
 static void report(struct peri_forward *f, peri_err_t err)
 {
-    const struct peri_hedge *hedge = f->tries.hedge;
+    struct peri_hedge *hedge = f->tries.hedge;
     uint64_t now = now_ns(f);
     const struct peri_result result = {
         .err = err,
@@ -68,6 +69,7 @@ static void report(struct peri_forward *f, peri_err_t err)
         .latency_ns = now - hedge->begun_ns,
         .now_ns = now,
     };
+    hedge->is_probe = false;
     peri_endpoint_report(f->upstream, hedge->endpoint, &result);
 }
 
@@ -125,6 +127,7 @@ bool peri_hedge_take_over(struct peri_exchange *x)
     peri_guard_leave(&f->tries.ticket);
     peri_target_hold(f, hedge->endpoint);
     hedge->endpoint->active--; // it was counted before it was held
+    f->tries.is_probe = hedge->is_probe;
     hedge->is_running = false;
     f->tries.ticket = hedge->ticket;
     hedge->ticket = (struct peri_ticket){0};
@@ -261,6 +264,7 @@ static bool enter(struct peri_forward *f, struct peri_endpoint *endpoint)
 {
     struct peri_guard *guard = f->upstream->guard;
     struct peri_ticket *ticket = &f->tries.hedge->ticket;
+    ticket->is_high = f->tries.ticket.is_high;
     return peri_guard_retry(guard, ticket, now_ns(f) / 1000000) &&
            peri_guard_enter(guard, peri_pool_is_connected(endpoint->pool), ticket) == PERI_OK;
 }
@@ -295,6 +299,26 @@ static void begin(struct peri_exchange *x, struct peri_endpoint *endpoint)
     start(x, false);
 }
 
+// Another endpoint. What the first attempt is to its own, it stays.
+static struct peri_endpoint *pick(struct peri_exchange *x)
+{
+    struct peri_forward *f = x->forward;
+    bool is_first_probe = f->tries.is_probe;
+    f->tries.is_probe = false;
+    struct peri_endpoint *endpoint = peri_target_pick_other(x, f->upstream, f->endpoint);
+    f->tries.hedge->is_probe = f->tries.is_probe;
+    f->tries.is_probe = is_first_probe;
+    return endpoint;
+}
+
+// The hedge that was to decide about the endpoint is not made.
+static void forgo(struct peri_forward *f, const struct peri_endpoint *endpoint)
+{
+    if (f->tries.hedge->is_probe)
+        peri_upstream_forgo(f->upstream, endpoint, now_ns(f));
+    f->tries.hedge->is_probe = false;
+}
+
 // The first attempt was not answered in time.
 static void on_late(struct peri_exchange *x)
 {
@@ -309,10 +333,15 @@ static void on_late(struct peri_exchange *x)
         note(x, PERI_SLICE("no hedge: the request body was not kept"));
         return;
     }
-    struct peri_endpoint *endpoint = peri_target_pick_other(x, f->upstream, f->endpoint);
-    if (!endpoint || !peri_timing_send_on(x))
+    struct peri_endpoint *endpoint = pick(x);
+    if (!endpoint)
         return;
+    if (!peri_timing_send_on(x)) {
+        forgo(f, endpoint);
+        return;
+    }
     if (!enter(f, endpoint)) {
+        forgo(f, endpoint);
         peri_guard_leave(&hedge->ticket);
         counts_of(f)->hedges[PERI_HEDGE_OVERFLOW]++;
         note(x, PERI_SLICE("no hedge: the budget or the breaker refuses it"));

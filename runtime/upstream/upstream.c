@@ -235,9 +235,7 @@ void peri_endpoint_report(struct peri_upstream *upstream, struct peri_endpoint *
 {
     const struct peri_balancer_type *type = upstream->balance.type;
     peri_debug_assert(endpoint >= upstream->endpoints && endpoint < upstream->endpoints + upstream->count);
-    if (result->err == PERI_ERR_OVERLOADED)
-        return; // the lack is ours: nothing is known of the endpoint
-    if (type->report)
+    if (type->report && result->err != PERI_ERR_OVERLOADED) // that lack is ours: nothing is known of the endpoint
         type->report(upstream->balancer, endpoint, result);
     if (upstream->guard)
         peri_guard_report(upstream->guard, endpoint, result);
