@@ -86,6 +86,15 @@ describe("admission control", function()
         assert.equal(0, admission.probability(window, 1e6 + 30))
     end)
 
+    it("forgets a second whatever the time until the next request", function()
+        for gap = 1, 100 do
+            local window = record(new(nil, 5), 10, 5, 5)
+            admission.probability(window, 5 + gap)
+            assert.equal(gap < 30 and 10 or 0, window.total)
+            assert.equal(gap < 30 and 5 or 0, window.succeeded)
+        end
+    end)
+
     it("has the sums of its window at any time", function()
         local window, seed, all = new { window = 7 }, 3, {}
         for step = 0, 2000 do
@@ -108,6 +117,7 @@ describe("admission control", function()
     it("stands still when the clock goes back", function()
         local window = record(new(nil, 100), 10, 0, 100)
         record(window, 10, 0, 90)
+        admission.probability(window, 101)
         assert.equal(20, window.total)
         admission.probability(window, 130)
         assert.equal(0, window.total)
