@@ -70,28 +70,31 @@ static struct peri_slice with_port(struct peri_health_settings *settings, struct
     return peri_arena_printf(&settings->arena, "%.*s:%d", (int)(colon - address.ptr), address.ptr, (int)port);
 }
 
+// `path` is the one of all that say nothing else.
 static bool read_target(const struct peri_json *json, struct peri_health_settings *settings, uint32_t index,
-                        struct peri_slice address)
+                        struct peri_slice address, struct peri_slice path)
 {
     struct peri_health_target *target = &settings->targets[index];
-    const struct peri_json *health = peri_json_get(json, "health");
     const struct peri_json *own = find_endpoint(json, index, address);
-    struct peri_slice path = peri_json_get_string(own, "path");
-    int64_t port = peri_json_get_integer(own, "port", peri_json_get_integer(health, "port", 0));
-    path = path.ptr ? path : peri_json_get_string(health, "path");
-    target->address = with_port(settings, address, port);
-    return target->address.ptr && keep(settings, path.ptr ? path : PERI_SLICE("/"), &target->path);
+    struct peri_slice own_path = peri_json_get_string(own, "path");
+    int64_t port = peri_json_get_integer(peri_json_get(json, "health"), "port", 0);
+    target->address = with_port(settings, address, peri_json_get_integer(own, "port", port));
+    target->path = path;
+    return target->address.ptr && (!own_path.ptr || keep(settings, own_path, &target->path));
 }
 
 static bool read_targets(const struct peri_upstream *upstream, const struct peri_json *json,
                          struct peri_health_settings *settings)
 {
+    struct peri_slice path = peri_json_get_string(peri_json_get(json, "health"), "path");
     settings->targets = peri_arena_zalloc(&settings->arena, (upstream->count + 1) * sizeof(*settings->targets));
     settings->target_count = upstream->count;
-    for (uint32_t i = 0; settings->targets && i < upstream->count; i++)
-        if (!read_target(json, settings, i, peri_pool_address(upstream->endpoints[i].pool)))
+    if (!settings->targets || (path.ptr && !keep(settings, path, &path)))
+        return false;
+    for (uint32_t i = 0; i < upstream->count; i++)
+        if (!read_target(json, settings, i, peri_pool_address(upstream->endpoints[i].pool), path))
             return false;
-    return settings->targets != NULL;
+    return true;
 }
 
 // Each check has a connection of its own, which is no part of the upstream's limits; gRPC is HTTP/2 by definition.

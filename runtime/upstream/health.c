@@ -11,7 +11,7 @@
 #include "event/tls.h"
 #include "upstream/random.h"
 
-#define SETTINGS_MEMORY (4u * 1024 * 1024) ///< of one upstream's addresses and texts
+#define SETTINGS_MEMORY (8u * 1024 * 1024) ///< of one upstream's addresses and texts
 
 // ---- settings
 
