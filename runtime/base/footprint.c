@@ -4,11 +4,16 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include <sys/resource.h>
+
+#ifdef PERI_SANITIZE
+void __sanitizer_purge_allocator(void); // of a header that not every compiler brings
+#endif
 
 #define CGROUP_ROOT "/sys/fs/cgroup"
 #define TEXT_MAX 8192
@@ -122,6 +127,15 @@ uint64_t peri_footprint_cgroup(const struct peri_footprint *footprint)
     struct peri_slice stat = read_again(footprint->cgroup_stat, text, sizeof(text));
     uint64_t files = peri_footprint_stat(stat, PERI_SLICE("inactive_file"));
     return current > files ? current - files : 0;
+}
+
+void peri_footprint_trim(void)
+{
+#ifdef PERI_SANITIZE
+    __sanitizer_purge_allocator();
+#else
+    malloc_trim(0);
+#endif
 }
 
 uint32_t peri_footprint_descriptors(void)

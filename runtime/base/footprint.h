@@ -28,6 +28,9 @@ uint64_t peri_footprint_memory(const struct peri_footprint *footprint);
 /// Bytes that the cgroup needs: what it is charged for, without the pages of files that the system would drop first. 0 without a cgroup.
 uint64_t peri_footprint_cgroup(const struct peri_footprint *footprint);
 
+/// Gives memory that was freed back to the system; walks through all that is free.
+void peri_footprint_trim(void);
+
 /// Descriptors that are open now; walks through all of them. 0 when that cannot be read.
 uint32_t peri_footprint_descriptors(void);
 

@@ -2,8 +2,6 @@
 // Connections and descriptors are looked at whenever a client comes or goes, memory on a timer: none of it costs a request anything.
 #include "proxy/overload.h"
 
-#include <malloc.h>
-
 #include "base/assert.h"
 #include "base/log.h"
 #include "codec/json.h"
@@ -58,7 +56,7 @@ static void give_memory_back(struct peri_overload *o)
     if (!is_above(memory, CALM_PERCENT) || ++o->since_trim < TRIM_TICKS)
         return;
     o->since_trim = 0;
-    malloc_trim(0);
+    peri_footprint_trim();
     sample_memory(o);
 }
 
@@ -215,7 +213,7 @@ static void trim_after_crowd(struct peri_server *server)
     if (count >= *crowd) {
         *crowd = count;
     } else if (*crowd >= CROWD_MIN && count < *crowd / 4) {
-        malloc_trim(0);
+        peri_footprint_trim();
         *crowd = count;
     }
 }
