@@ -110,8 +110,12 @@ static void on_found(void *data, const struct peri_health_finding *finding)
     struct peri_checker *checker = probe->checker;
     probe->check = NULL;
     checker->under_way--;
-    note(probe, finding);
-    probe_schedule(probe);
+    if (finding->is_void) {
+        peri_timer_start(checker->loop, &probe->due, probe->settings->interval_ms);
+    } else {
+        note(probe, finding);
+        probe_schedule(probe);
+    }
     start_next(checker);
 }
 

@@ -61,7 +61,8 @@ struct peri_health_settings {
 /// What a check found.
 struct peri_health_finding {
     enum peri_health_result result;
-    int status; ///< of the answer; 0 for none
+    int status;   ///< of the answer; 0 for none
+    bool is_void; ///< there was nothing to check with: it says nothing of the endpoint
 };
 
 enum peri_health_change { PERI_HEALTH_SAME, PERI_HEALTH_UP, PERI_HEALTH_DOWN };

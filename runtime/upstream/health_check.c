@@ -68,9 +68,18 @@ static void check_finish(struct peri_health_check *check, enum peri_health_resul
     if (check->is_over)
         return;
     check->is_over = true;
-    check->finding = (struct peri_health_finding){result, status};
+    check->finding = (struct peri_health_finding){.result = result, .status = status};
     peri_timer_stop(&check->timer);
     peri_defer_schedule(check->loop, &check->done);
+}
+
+// What a check needs was not there: nothing is known of the endpoint.
+static void check_give_up(struct peri_health_check *check)
+{
+    if (check->is_over)
+        return;
+    check_finish(check, PERI_HEALTH_CONNECT, 0);
+    check->finding.is_void = true;
 }
 
 static void check_cut(struct peri_health_check *check)
@@ -98,6 +107,7 @@ void peri_health_check_cancel(struct peri_health_check *check)
 static void check_fail(struct peri_health_check *check, peri_err_t err)
 {
     switch (err) {
+    case PERI_ERR_OVERLOADED: check_give_up(check); return;
     case PERI_ERR_TLS: check_finish(check, PERI_HEALTH_TLS, 0); return;
     case PERI_ERR_RESOLVE:
     case PERI_ERR_CONNECT: check_finish(check, PERI_HEALTH_CONNECT, 0); return;

@@ -239,7 +239,8 @@ def test_without_descriptors_accepting_rests_and_costs_nothing():
 
 
 def test_a_lack_of_descriptors_for_the_upstream_is_not_the_endpoints_fault():
-    outlier = "outlier = { consecutive_5xx = 1, enforcing_consecutive_5xx = 100 }, pool = { max_idle = 0 }"
+    outlier = "outlier = { consecutive_5xx = 1 }, pool = { max_idle = 0 }, " \
+        'health = { path = "/health", interval = "100ms", unhealthy = 1 }'
     options = {"preexec_fn": limit_descriptors(64), "upstream": outlier}
     allow_descriptors(4096)
     with Upstream() as origin, serving(origin.address, "fds = 0, connections = 0", **options) as gateway:
@@ -249,10 +250,15 @@ def test_a_lack_of_descriptors_for_the_upstream_is_not_the_endpoints_fault():
         with Crowd(gateway.address, 100, b"") as crowd:
             wait.until(lambda: metrics(gateway).sum("perigee_accept_rests_total"), "descriptors were out")
             check_problem(client.get("/"), 503, "overloaded")
+            begun = metrics(gateway).sum("perigee_accept_rests_total")
+            wait.until(lambda: metrics(gateway).sum("perigee_accept_rests_total") >= begun + 5, "checks came due meanwhile")
             crowd.round()
         wait.until(lambda: sockets(worker) < 20, "descriptors came back")
         assert client.get("/").status == 200
         assert metrics(gateway).sum("perigee_upstream_ejections_total") == 0
+        checks = metrics(gateway)
+        assert checks.sum("perigee_upstream_health_checks_total", result="success") > 0
+        assert checks.sum("perigee_upstream_health_checks_total") == checks.sum("perigee_upstream_health_checks_total", result="success")
         client.close()
 
 

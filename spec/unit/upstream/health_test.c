@@ -36,7 +36,7 @@ static int close_row(void **state)
 
 static enum peri_health_change find(enum peri_health_result result, int status)
 {
-    struct peri_health_finding finding = {result, status};
+    struct peri_health_finding finding = {.result = result, .status = status};
     now_ms += 1000;
     return peri_health_count(settings, &row, &finding, now_ms, &seed);
 }
