@@ -383,7 +383,7 @@ def test_a_single_process_serves_and_reloads(start):
 def test_a_sidecar_is_one_process_with_relaxed_limits(origin, launch):
     text = config(0).replace("  workers = 0,\n", "")
     gateway = launch(text, values={"origin": origin.address}, command="sidecar")
-    assert process.children(gateway.pid) == []
+    wait.until(lambda: process.children(gateway.pid) == [], "nobody was left but itself")
     many = [(f"X-{i}", "1") for i in range(150)]
     assert gateway.get("/quick", many).status == 200
 
