@@ -181,6 +181,8 @@ static struct peri_endpoint *choose(struct peri_upstream *upstream, struct peri_
 static bool may_use(struct peri_upstream *upstream, const struct peri_endpoint *endpoint, struct peri_pick *pick,
                     bool has_looked)
 {
+    if (endpoint->was_available && !peri_endpoint_is_available(endpoint))
+        return false; // another worker has just found out
     struct peri_guard *guard = upstream->guard;
     uint32_t index = (uint32_t)(endpoint - upstream->endpoints);
     return !guard || pick->is_idle || peri_guard_admit(guard, index, pick->now_ns, &pick->is_probe) ||

@@ -8,11 +8,15 @@
 -- a finding at once, one that lies in its surroundings only when the function was in no trace at the end, and one that lies in
 -- where the recording began never. A trace that is left for a C function and continued behind it ("stitch") is a finding too
 -- when it is a script that calls that function.
+--
+-- LuaJIT calls the listeners between any two instructions, also between a search of the SDK and the reading of what it found
+-- (_core/bounded): they search with LuaJIT's own functions, and `is_mine` must not search at all.
 
 local jit = require "jit"
 local util = require "jit.util"
 
 local getinfo, pcall, tonumber, tostring, type = debug.getinfo, pcall, tonumber, tostring, type
+local find, gsub, match = string.find, string.gsub, string.match
 local funcinfo, traceinfo = util.funcinfo, util.traceinfo
 
 local recorder = {}
@@ -85,7 +89,7 @@ local function note(line, entry, reason, is_lasting)
 end
 
 local function bytecode_name(number)
-    return names.bcnames:sub(number * 6 + 1, number * 6 + 6):match("%S+") or tostring(number)
+    return match(names.bcnames:sub(number * 6 + 1, number * 6 + 6), "%S+") or tostring(number)
 end
 
 local function function_name(func)
@@ -95,7 +99,7 @@ end
 
 local function is_one_of(text, parts)
     for _, part in ipairs(parts) do
-        if text:find(part, 1, true) then
+        if find(text, part, 1, true) then
             return true
         end
     end
@@ -109,13 +113,13 @@ local function explain(code, argument)
         return nil
     elseif is_one_of(text, SURROUNDINGS) then
         return text, false
-    elseif type(argument) == "number" and text:find("bytecode", 1, true) then
+    elseif type(argument) == "number" and find(text, "bytecode", 1, true) then
         local name = bytecode_name(argument)
         return (IN_WORDS[name] and IN_WORDS[name] .. " " or "") .. "(NYI: bytecode " .. name .. ")", true
     elseif type(argument) == "function" then
-        return "calls " .. (function_name(argument) or "a C function") .. " (" .. text:gsub("%%s", "") .. ")", true
+        return "calls " .. (function_name(argument) or "a C function") .. " (" .. gsub(text, "%%s", "") .. ")", true
     end
-    return (text:gsub("%%[ds]", tostring(argument))), true
+    return (gsub(text, "%%[ds]", tostring(argument))), true
 end
 
 -- Is the code that was recorded last a script's own, or a C function that a script called?
@@ -188,7 +192,7 @@ function recorder.pause()
 end
 
 --- Begins, and listens.
----@param is_mine fun(file: string): boolean which scripts are looked at
+---@param is_mine fun(file: string): boolean which scripts are looked at; without a search
 function recorder.start(is_mine)
     state = { is_mine = is_mine, recorded = {}, compiled = {}, seen = {}, starts = 0, findings = {}, order = {} }
     recorder.resume()
