@@ -5,10 +5,10 @@
 
 local perigee = require "perigee"
 local gradient = require "perigee.algo.gradient"
+local try_later = require("perigee.algo.try_later").refuse
 
 local enter, leave, sample = gradient.enter, gradient.leave, gradient.sample
 local now, random = perigee.time.monotonic, math.random
-local HEADERS = { ["content-type"] = "application/problem+json", ["retry-after"] = 1 }
 local LABELS = { "use", "worker" }
 
 local metrics = perigee.metrics
@@ -99,10 +99,7 @@ function AdaptiveConcurrency:on_request(req)
     show(self)
     if not is_admitted then
         blocked:inc(1, self.use)
-        return perigee.reply(503, {
-            type = "urn:perigee:concurrency_limited", title = "Service Unavailable", status = 503,
-            detail = "Too many requests are under way; try again later.", request_id = req.id,
-        }, HEADERS)
+        return try_later(req, "urn:perigee:concurrency_limited", "Too many requests are under way; try again later.")
     end
     req.ctx[self] = time
 end

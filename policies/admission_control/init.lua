@@ -5,10 +5,10 @@
 
 local perigee = require "perigee"
 local admission = require "perigee.algo.admission"
+local try_later = require("perigee.algo.try_later").refuse
 
 local now, random = perigee.time.monotonic, math.random
 local probability, record = admission.probability, admission.record
-local HEADERS = { ["content-type"] = "application/problem+json", ["retry-after"] = 1 }
 local GRPC = "application/grpc"
 -- What fewer requests could help against: DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, ABORTED, INTERNAL, UNAVAILABLE, DATA_LOSS.
 local GRPC_FAILURES = { ["4"] = true, ["8"] = true, ["10"] = true, ["13"] = true, ["14"] = true, ["15"] = true }
@@ -75,10 +75,8 @@ function AdmissionControl:on_request(req)
     end
     if chance > 0 and random() < chance then
         refused:inc(1, self.use)
-        return perigee.reply(503, {
-            type = "urn:perigee:admission_refused", title = "Service Unavailable", status = 503,
-            detail = "Too many requests to this service fail; try again later.", request_id = req.id,
-        }, HEADERS)
+        return try_later(req, "urn:perigee:admission_refused",
+            "Too many requests to this service fail; try again later.")
     end
     req.ctx[self] = "sent"
 end

@@ -8,12 +8,12 @@
 
 local perigee = require "perigee"
 local by = require "perigee.algo.by"
+local try_later = require("perigee.algo.try_later").refuse
 
 local floor = math.floor
 local sleep, now = perigee.sleep, perigee.time.monotonic
 local KEY_MAX = 240 -- bytes of a key in shared memory, without the number of its slice
 local STEP = 0.01 -- seconds between two looks from the queue
-local HEADERS = { ["content-type"] = "application/problem+json", ["retry-after"] = 1 }
 
 local function check_by(text)
     if not by.is_known(text) then
@@ -104,10 +104,7 @@ function ConcurrencyLimit:on_request(req)
         return nil, message
     elseif not mine then
         refused:inc(1, { req.route })
-        return perigee.reply(503, {
-            type = "urn:perigee:concurrency_limited", title = "Service Unavailable", status = 503,
-            detail = "Too many requests are under way; try again later.", request_id = req.id,
-        }, HEADERS)
+        return try_later(req, "urn:perigee:concurrency_limited", "Too many requests are under way; try again later.")
     end
     req.ctx[self] = mine
 end

@@ -9,6 +9,7 @@ local count = require "policies.quota.count"
 local limit_headers = require "perigee.algo.limit_headers"
 local period = require "perigee.algo.period"
 local remote = require "perigee.algo.remote"
+local try_later = require("perigee.algo.try_later").refuse
 
 local max, now, take = math.max, perigee.time.now, count.take
 local KEY_MAX = 200 -- bytes of a key in shared memory, without the name of its period
@@ -91,10 +92,7 @@ local function cost_of(self, req)
 end
 
 local function unavailable(req)
-    return perigee.reply(503, {
-        type = "urn:perigee:quota_unavailable", title = "Service Unavailable", status = 503,
-        detail = "The quota cannot be checked; try again later.", request_id = req.id,
-    }, { ["content-type"] = "application/problem+json", ["retry-after"] = 1 })
+    return try_later(req, "urn:perigee:quota_unavailable", "The quota cannot be checked; try again later.")
 end
 
 local function refuse(self, req, used, left)

@@ -176,11 +176,7 @@ static void on_ready(struct peri_attempt *attempt)
 {
     struct peri_exchange *x = attempt->data;
     struct peri_forward *f = x->forward;
-    struct peri_metrics_upstream *counts = counts_of(f);
-    if (attempt->is_reused)
-        counts->reuses++;
-    else
-        counts->connects++;
+    peri_target_count_connection(f, attempt);
     peri_guard_ready(&f->tries.hedge->ticket);
     if (attempt->has_no_body)
         return;

@@ -330,11 +330,7 @@ static void on_ready(struct peri_attempt *attempt)
     struct peri_exchange *x = attempt->data;
     struct peri_forward *f = x->forward;
     peri_debug_assert(f->is_started && !f->is_attempt_over);
-    struct peri_metrics_upstream *counts = &f->server->page->upstream_connections[f->upstream->metrics];
-    if (attempt->is_reused)
-        counts->reuses++;
-    else
-        counts->connects++;
+    peri_target_count_connection(f, attempt);
     peri_guard_ready(&f->tries.ticket);
     if (!attempt->has_no_body)
         peri_forward_pump_request(x);

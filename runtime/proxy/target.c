@@ -257,6 +257,15 @@ void peri_target_report(struct peri_forward *f, peri_err_t err)
         report(f, err);
 }
 
+void peri_target_count_connection(const struct peri_forward *f, const struct peri_attempt *attempt)
+{
+    struct peri_metrics_upstream *counts = &f->server->page->upstream_connections[f->upstream->metrics];
+    if (attempt->is_reused)
+        counts->reuses++;
+    else
+        counts->connects++;
+}
+
 static void count_attempt(struct peri_exchange *x, int status)
 {
     struct peri_forward *f = x->forward;

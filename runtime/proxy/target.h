@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "base/slice.h"
 
+struct peri_attempt;
 struct peri_endpoint;
 struct peri_exchange;
 struct peri_forward;
@@ -49,6 +50,9 @@ peri_err_t peri_target_wish(struct peri_exchange *x, int32_t which, struct peri_
 
 /// Tells the upstream what became of the attempt, once: its response head came (PERI_OK), or why none did.
 void peri_target_report(struct peri_forward *f, peri_err_t err);
+
+/// `attempt`, the present one or a hedge, has its connection: counts whether that was pooled.
+void peri_target_count_connection(const struct peri_forward *f, const struct peri_attempt *attempt);
 
 /// The present attempt was answered: counts that, and tells the upstream.
 void peri_target_count_answer(struct peri_exchange *x);

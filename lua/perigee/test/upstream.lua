@@ -201,6 +201,17 @@ end
 local Connection = {}
 Connection.__index = Connection
 
+-- Gives bytes that came to `take`, and closes behind the last of them. Returns as Connection.serve.
+local function serve(connection, bytes, take)
+    if bytes then
+        take(connection, bytes)
+    elseif connection.raw:is_ended() then
+        connection:close()
+        return true, false
+    end
+    return bytes ~= nil, true
+end
+
 --- A connection to a server without HTTP.
 ---@class perigee.test.Received
 ---@field bytes string
@@ -228,14 +239,7 @@ function Pipe:_answer(bytes)
 end
 
 function Pipe:serve()
-    local bytes = self.raw:take()
-    if bytes then
-        self:_answer(bytes)
-    elseif self.raw:is_ended() then
-        self:close()
-        return true, false
-    end
-    return bytes ~= nil, true
+    return serve(self, self.raw:take(), self._answer)
 end
 
 function Pipe:unread()
@@ -388,13 +392,7 @@ function Connection:serve()
     if not self.is_busy and self.rest ~= "" then
         bytes, self.rest = self.rest .. (bytes or ""), ""
     end
-    if bytes then
-        self:_read(bytes)
-    elseif self.raw:is_ended() then
-        self:close()
-        return true, false
-    end
-    return bytes ~= nil, true
+    return serve(self, bytes, self._read)
 end
 
 --- Bytes of a complete answer that the gateway has not read.
