@@ -5,6 +5,9 @@
 #include "codec/h1.h"
 
 #include <llhttp.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 #include "base/assert.h"
 
@@ -49,18 +52,23 @@ static int on_url(llhttp_t *parser, const char *at, size_t len)
 
 typedef int8_t byte_vector __attribute__((vector_size(16)));
 
+#define CASE_BIT 0x20 // between an ASCII letter and its capital
+
+// Sixteen bytes from place 16 - n on: the case bit in the first n.
+static const char case_bits[32] = {[0 ... 15] = CASE_BIT};
+
 // Lower-cases a token (ASCII: llhttp has seen to that) in place, sixteen bytes at a time; true when there is a '_'. Reads and writes
 // back up to fifteen bytes behind the end, which the text's slack allows.
 static bool lower_name(char *name, size_t len)
 {
-    static const byte_vector lanes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
     byte_vector underscores = {0};
     for (size_t i = 0; i < len; i += 16) {
         byte_vector v;
-        byte_vector in_name = (byte_vector)(lanes < (int8_t)(len - i < 16 ? len - i : 16));
+        byte_vector in_name;
         memcpy(&v, name + i, 16);
+        memcpy(&in_name, case_bits + 16 - (len - i < 16 ? len - i : 16), 16);
         underscores |= (byte_vector)(v == '_') & in_name;
-        v |= (byte_vector)(v >= 'A') & (byte_vector)(v <= 'Z') & in_name & 0x20;
+        v |= (byte_vector)(v >= 'A') & (byte_vector)(v <= 'Z') & in_name;
         memcpy(name + i, &v, 16);
     }
     uint64_t found[2];
@@ -89,35 +97,29 @@ static int on_header_value(llhttp_t *parser, const char *at, size_t len)
     return 0;
 }
 
-// "Content-Length:  5": some readers take the second space for part of the value. One space or none is all we accept.
-static int count_length(struct peri_h1 *h1, const struct peri_header *header)
-{
-    h1->length_fields++;
-    return header->value - header->name > (ptrdiff_t)header->name_len + 2 ? fail(h1, PERI_ERR_SMUGGLING) : 0;
-}
-
 static int on_header_value_complete(llhttp_t *parser)
 {
     struct peri_h1 *h1 = parser->data;
+    struct peri_headers *headers = h1->headers;
     struct peri_slice name = h1->name;
     struct peri_slice value = h1->value;
-    const char *end = value.ptr + value.len;
     if (name.len == 0)
         return fail(h1, PERI_ERR_BAD_REQUEST);
-    while (value.len > 0 && is_space(value.ptr[value.len - 1]))
+    bool is_line = value.len > 0 && value.ptr == name.ptr + name.len + 2 && value.ptr[-1] == ' ';
+    for (; value.len > 0 && PERI_UNLIKELY(is_space(value.ptr[value.len - 1])); is_line = false)
         value.len--; // llhttp drops leading space only
-    if (peri_headers_append(h1->headers, name, value) != PERI_OK)
+    uint16_t id = peri_header_id(name.ptr, name.len);
+    h1->repeated |= headers->seen & PERI_HEADERS_BIT(id);
+    struct peri_header *header = peri_headers_push(headers, id);
+    if (!header)
         return fail(h1, PERI_ERR_NOMEM);
-    struct peri_header *header = &h1->headers->items[h1->headers->count - 1];
-    header->is_line =
-        value.len > 0 && value.ptr == name.ptr + name.len + 2 && value.ptr[-1] == ' ' && value.ptr + value.len == end;
-    h1->name = peri_slice(NULL, 0);
-    switch (header->id) {
-    case PERI_H_CONTENT_LENGTH: return count_length(h1, header);
-    case PERI_H_TRANSFER_ENCODING: h1->coding_fields++; return 0;
-    case PERI_H_HOST: h1->host_fields++; return 0;
-    default: return 0;
-    }
+    header->name = name.ptr;
+    header->value = value.ptr;
+    header->name_len = (uint32_t)name.len;
+    header->value_len = (uint32_t)value.len;
+    header->is_line = is_line;
+    h1->name.len = 0;
+    return 0;
 }
 
 // Makes every field that a Connection field lists a hop-by-hop one too; but Host, which routing rests on, is not the client's to
@@ -155,26 +157,33 @@ static void strip_hop_by_hop(struct peri_headers *headers)
     headers->seen &= ~PERI_HEADERS_HOP_BY_HOP;
 }
 
+// "Content-Length:  5": some readers take the second space for part of the value. One space or none is all we accept.
+static peri_err_t read_length(const struct peri_h1 *h1, int64_t *length)
+{
+    const llhttp_t *parser = (const llhttp_t *)(const void *)h1->parser;
+    const struct peri_header *header = peri_headers_find_seen(h1->headers, PERI_H_CONTENT_LENGTH);
+    if (header->value_len == 0 || header->value - header->name > (ptrdiff_t)header->name_len + 2 ||
+        parser->content_length > INT64_MAX)
+        return PERI_ERR_SMUGGLING;
+    *length = (int64_t)parser->content_length;
+    return PERI_OK;
+}
+
 // The length of the message by its fields (RFC 9112 6.3), refusing every combination that two readers may take differently.
 static peri_err_t read_framing(struct peri_h1 *h1, int64_t *length, bool *has_framing)
 {
-    llhttp_t *parser = parser_of(h1);
-    *has_framing = h1->length_fields > 0 || h1->coding_fields > 0;
-    if (h1->length_fields > 1 || h1->coding_fields > 1 || (h1->length_fields && h1->coding_fields))
+    static const uint32_t has_length = PERI_HEADERS_BIT(PERI_H_CONTENT_LENGTH);
+    static const uint32_t has_coding = PERI_HEADERS_BIT(PERI_H_TRANSFER_ENCODING);
+    uint32_t framing = h1->headers->seen & (has_length | has_coding);
+    *has_framing = framing != 0;
+    if (h1->repeated & framing || framing == (has_length | has_coding))
         return PERI_ERR_SMUGGLING;
-    if (h1->coding_fields) {
-        struct peri_slice coding = peri_headers_get(h1->headers, PERI_H_TRANSFER_ENCODING);
-        if (!peri_slice_ieq(coding, PERI_SLICE("chunked")) || parser->http_minor == 0)
-            return PERI_ERR_SMUGGLING;
-        *length = PERI_LENGTH_UNKNOWN;
-    } else if (h1->length_fields) {
-        if (peri_headers_get(h1->headers, PERI_H_CONTENT_LENGTH).len == 0 || parser->content_length > INT64_MAX)
-            return PERI_ERR_SMUGGLING;
-        *length = (int64_t)parser->content_length;
-    } else {
-        *length = PERI_LENGTH_NONE;
-    }
-    return PERI_OK;
+    if (framing == has_length)
+        return read_length(h1, length);
+    *length = framing ? PERI_LENGTH_UNKNOWN : PERI_LENGTH_NONE;
+    struct peri_slice coding = peri_headers_get(h1->headers, PERI_H_TRANSFER_ENCODING);
+    bool is_chunked = peri_slice_ieq(coding, PERI_SLICE("chunked")) && parser_of(h1)->http_minor > 0;
+    return framing && !is_chunked ? PERI_ERR_SMUGGLING : PERI_OK;
 }
 
 // Protocol asked for by Connection: upgrade; empty when none. "h2c" is not offered over upgrade (RFC 9113 3.1).
@@ -223,7 +232,8 @@ static peri_err_t complete_request(struct peri_h1 *h1)
     peri_err_t err = read_framing(h1, &req->content_length, &has_framing);
     if (err != PERI_OK)
         return err;
-    if (h1->host_fields > 1 || (h1->host_fields == 0 && parser->http_minor == 1))
+    bool has_host = req->headers.seen & PERI_HEADERS_BIT(PERI_H_HOST);
+    if (h1->repeated & PERI_HEADERS_BIT(PERI_H_HOST) || (!has_host && parser->http_minor == 1))
         return PERI_ERR_BAD_HOST;
     const char *method = llhttp_method_name((llhttp_method_t)parser->method);
     req->method_name = peri_slice_from(method);
@@ -409,11 +419,49 @@ static const char *check_open_line(struct peri_h1_lines *lines, const char *p, c
     return lf + 1;
 }
 
+// The line feeds of some bytes, found sixteen bytes at a time.
+struct line_feeds {
+    const char *at; // what is before it was looked at
+    const char *end;
+    unsigned found; // a bit for each in the sixteen bytes before `at` that was not given yet
+};
+
+static inline unsigned find_line_feeds(const char *bytes)
+{
+#ifdef __SSE2__
+    __m128i v = _mm_loadu_si128((const __m128i *)(const void *)bytes);
+    return (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_set1_epi8('\n')));
+#else
+    unsigned found = 0;
+    for (unsigned i = 0; i < 16; i++)
+        found |= (unsigned)(bytes[i] == '\n') << i;
+    return found;
+#endif
+}
+
+// NULL behind the last one.
+static inline const char *next_line_feed(struct line_feeds *feeds)
+{
+    while (feeds->found == 0 && feeds->end - feeds->at >= 16) {
+        feeds->found = find_line_feeds(feeds->at);
+        feeds->at += 16;
+    }
+    if (feeds->found != 0) {
+        const char *lf = feeds->at - 16 + __builtin_ctz(feeds->found);
+        feeds->found &= feeds->found - 1;
+        return lf;
+    }
+    const char *lf = memchr(feeds->at, '\n', (size_t)(feeds->end - feeds->at));
+    feeds->at = lf ? lf + 1 : feeds->end;
+    return lf;
+}
+
 // Whole lines; what is left of the last one opens a line. Returns what is behind the empty line, or the end; NULL for a bad line.
 static const char *check_whole_lines(struct peri_h1_lines *lines, const char *p, const char *end)
 {
+    struct line_feeds feeds = {.at = p, .end = end};
     while (p < end) {
-        const char *lf = memchr(p, '\n', (size_t)(end - p));
+        const char *lf = next_line_feed(&feeds);
         if (!lf)
             return check_open_line(lines, p, end);
         if (lf == p || lf[-1] != '\r' || is_space(*p))
@@ -458,7 +506,7 @@ static bool is_plausible(const struct peri_h1 *h1, char first)
 
 static peri_err_t begin_message(struct peri_h1 *h1, char first)
 {
-    h1->extension_bytes = h1->length_fields = h1->coding_fields = h1->host_fields = 0;
+    h1->extension_bytes = h1->repeated = 0;
     h1->name = h1->value = peri_slice(NULL, 0);
     if (!is_plausible(h1, first))
         return PERI_ERR_BAD_REQUEST;

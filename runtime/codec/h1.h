@@ -61,9 +61,7 @@ struct peri_h1 {
     struct peri_slice name;   ///< of the field being read
     struct peri_slice value;  ///< of the field being read; ptr NULL before it came
     uint32_t extension_bytes; ///< bytes of chunk extensions seen
-    uint32_t length_fields;   ///< Content-Length fields seen
-    uint32_t coding_fields;   ///< Transfer-Encoding fields seen
-    uint32_t host_fields;     ///< Host fields seen
+    uint32_t repeated;        ///< bit per known id of which the head, or the trailers, have two fields
     bool has_head;            ///< the head was read
     bool is_head_request;     ///< client: the response has no body whatever it says
     bool is_complete;         ///< a whole message was read; the next feed begins another

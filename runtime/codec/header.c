@@ -109,7 +109,7 @@ void peri_headers_init(struct peri_headers *headers, struct peri_arena *arena)
     *headers = (struct peri_headers){.arena = arena};
 }
 
-static peri_err_t headers_grow(struct peri_headers *headers)
+PERI_NOINLINE peri_err_t peri_headers_grow(struct peri_headers *headers)
 {
     unsigned capacity = headers->capacity ? headers->capacity * 2u : PERI_HEADERS_FIRST;
     if (capacity > UINT16_MAX)
@@ -154,16 +154,14 @@ struct peri_slice peri_headers_get(const struct peri_headers *headers, uint16_t 
 
 static peri_err_t append(struct peri_headers *headers, struct peri_slice name, struct peri_slice value, uint16_t id)
 {
-    if (headers->count == headers->capacity && headers_grow(headers) != PERI_OK)
+    struct peri_header *header = peri_headers_push(headers, id);
+    if (!header)
         return PERI_ERR_NOMEM;
-    struct peri_header *header = &headers->items[headers->count++];
     header->name = name.ptr;
     header->value = value.ptr;
     header->name_len = (uint32_t)name.len;
     header->value_len = (uint32_t)value.len;
-    header->id = id;
     header->is_line = false;
-    headers->seen |= 1u << id;
     return PERI_OK;
 }
 

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base/arena.h"
+#include "base/attr.h"
 #include "base/err.h"
 #include "base/slice.h"
 
@@ -117,6 +118,20 @@ struct peri_slice peri_headers_get(const struct peri_headers *headers, uint16_t 
 /// Value of a request's cookie, without quotes around it, from the first Cookie field that has it (RFC 6265 4.2.1); ptr is NULL when
 /// there is none.
 struct peri_slice peri_headers_find_cookie(const struct peri_headers *headers, struct peri_slice name);
+
+/// Makes room for more fields. PERI_ERR_NOMEM.
+peri_err_t peri_headers_grow(struct peri_headers *headers);
+
+/// One more field of the known `id` (or PERI_H_OTHER) at the end, whose other members the caller sets; NULL when out of memory.
+static inline struct peri_header *peri_headers_push(struct peri_headers *headers, uint16_t id)
+{
+    if (PERI_UNLIKELY(headers->count == headers->capacity) && peri_headers_grow(headers) != PERI_OK)
+        return NULL;
+    struct peri_header *header = &headers->items[headers->count++];
+    header->id = id;
+    headers->seen |= PERI_HEADERS_BIT(id);
+    return header;
+}
 
 /// Appends a field whose bytes the caller already keeps in the arena (or static); `name` is lower case. Copies nothing.
 /// PERI_ERR_NOMEM.
