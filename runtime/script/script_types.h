@@ -67,8 +67,7 @@ struct peri_vm {
     uint32_t task_capacity;
     struct peri_list free_tasks;
     uint32_t script_count; ///< generations that are not released
-    uint64_t swept_bytes;  ///< Lua heap after the last complete collection
-    bool is_sweeping;      ///< a collection is under way
+    uint64_t sweep_at; ///< bytes of the Lua heap from which on it is collected when idle; 0: a collection is under way
 };
 
 struct peri_script_chain {

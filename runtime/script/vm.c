@@ -95,6 +95,13 @@ static bool vm_start(struct peri_vm *vm, const struct peri_vm_options *options)
     return false;
 }
 
+// The heap is swept: when next?
+static void note_swept(struct peri_vm *vm)
+{
+    uint64_t used = vm->memory.used;
+    vm->sweep_at = used + (used / 2 > PERI_LUA_SWEEP_MIN ? used / 2 : PERI_LUA_SWEEP_MIN);
+}
+
 struct peri_vm *peri_vm_new(const struct peri_vm_options *options)
 {
     peri_assert(!the_vm);
@@ -110,7 +117,7 @@ struct peri_vm *peri_vm_new(const struct peri_vm_options *options)
     peri_list_init(&vm->free_tasks);
     peri_ffi_shared_bind(options->shm, options->worker);
     if (vm_start(vm, options)) {
-        vm->swept_bytes = vm->memory.used;
+        note_swept(vm);
         if (peri_ffi_shared_binding()->page)
             peri_ffi_shared_binding()->page->heap.limit = vm->memory.limit;
         return vm;
@@ -167,15 +174,14 @@ static bool vm_collect(struct peri_vm *vm, bool is_full)
 
 void peri_vm_idle(struct peri_vm *vm)
 {
-    uint64_t worth = vm->swept_bytes / 2 > PERI_LUA_SWEEP_MIN ? vm->swept_bytes / 2 : PERI_LUA_SWEEP_MIN;
     bool is_short = vm->memory.is_short;
-    if (peri_fiber_current() || (!is_short && !vm->is_sweeping && vm->memory.used < vm->swept_bytes + worth))
+    if ((!is_short && vm->memory.used < vm->sweep_at) || peri_fiber_current())
         return;
     vm->memory.is_short = false;
-    vm->is_sweeping = !vm_collect(vm, is_short);
-    if (vm->is_sweeping)
+    vm->sweep_at = 0; // until the collection is complete
+    if (!vm_collect(vm, is_short))
         return;
-    vm->swept_bytes = vm->memory.used;
+    note_swept(vm);
     bool is_full = vm->memory.used > vm->memory.limit / 2;
     lua_gc(vm->work, LUA_GCSETPAUSE, is_full ? PERI_LUA_PAUSE_FULL : PERI_LUA_PAUSE);
 }
