@@ -262,7 +262,7 @@ static bool enter(struct peri_forward *f, struct peri_endpoint *endpoint)
     struct peri_ticket *ticket = &f->tries.hedge->ticket;
     ticket->is_high = f->tries.ticket.is_high;
     return peri_guard_retry(guard, ticket, now_ns(f) / 1000000) &&
-           peri_guard_enter(guard, peri_pool_is_connected(endpoint->pool), ticket) == PERI_OK;
+           peri_guard_enter(guard, peri_pool_state(endpoint->pool), ticket) == PERI_OK;
 }
 
 static void trace_begin(struct peri_exchange *x)

@@ -266,7 +266,7 @@ void peri_pipeline_expire(struct peri_exchange *x, peri_err_t err)
 static bool enter_guard(struct peri_exchange *x, bool wants_fresh)
 {
     struct peri_forward *f = x->forward;
-    bool is_connected = !wants_fresh && peri_pool_is_connected(f->endpoint->pool);
+    enum peri_pool_state pool = wants_fresh ? PERI_POOL_APART : peri_pool_state(f->endpoint->pool);
     if (f->upstream->guard->has_retries)
         peri_retry_begin(x);
     if (f->tries.ticket.guard != f->upstream->guard) // a hook sent it elsewhere
@@ -276,7 +276,7 @@ static bool enter_guard(struct peri_exchange *x, bool wants_fresh)
     f->tries.ticket.is_high = x->route && x->route->is_high;
     if (!wants_fresh && f->upstream->guard->queue && !f->tries.ticket.is_high && peri_target_wait(x))
         return false;
-    peri_err_t err = peri_guard_enter(f->upstream->guard, is_connected, &f->tries.ticket);
+    peri_err_t err = peri_guard_enter(f->upstream->guard, pool, &f->tries.ticket);
     if (err != PERI_OK)
         peri_pipeline_fail(x, err);
     return err == PERI_OK;

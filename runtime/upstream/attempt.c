@@ -270,12 +270,14 @@ static void on_stream_connect(struct peri_stream *stream, peri_err_t err)
         connect_failed(c, err == PERI_ERR_TLS || err == PERI_ERR_OVERLOADED ? err : PERI_ERR_CONNECT);
         return;
     }
+    struct peri_pool *pool = c->pool;
     bool is_session = peri_pool_speaks_h2(c);
     peri_stream_read_start(stream);
     if (is_session)
         peri_session_begin(c);
     else
         attempt_begin(c->attempt);
+    peri_pool_start_waiting(pool); // whatever it has become: others waited for a session
 }
 
 static void on_stream_close(struct peri_stream *stream)

@@ -343,14 +343,21 @@ static bool may_connect(struct peri_guard *guard, const struct peri_ticket *tick
     return false;
 }
 
-peri_err_t peri_guard_enter(struct peri_guard *guard, bool is_connected, struct peri_ticket *ticket)
+// A connection that others are making is theirs: who joins them needs no other one.
+static bool may_reach(struct peri_guard *guard, enum peri_pool_state pool, struct peri_ticket *ticket)
+{
+    if (pool == PERI_POOL_CONNECTED)
+        return true;
+    return (pool == PERI_POOL_CONNECTING || may_connect(guard, ticket)) && take(ticket, PERI_BREAKER_PENDING);
+}
+
+peri_err_t peri_guard_enter(struct peri_guard *guard, enum peri_pool_state pool, struct peri_ticket *ticket)
 {
     peri_debug_assert((ticket->gauges & ~(1u << PERI_BREAKER_RETRIES | 1u << PERI_BREAKER_REQUESTS)) == 0);
     if (!guard->has_breaker)
         return PERI_OK;
     ticket->guard = guard;
-    if ((has(ticket, PERI_BREAKER_REQUESTS) || take(ticket, PERI_BREAKER_REQUESTS)) &&
-        (is_connected || (may_connect(guard, ticket) && take(ticket, PERI_BREAKER_PENDING))))
+    if ((has(ticket, PERI_BREAKER_REQUESTS) || take(ticket, PERI_BREAKER_REQUESTS)) && may_reach(guard, pool, ticket))
         return PERI_OK;
     peri_guard_leave(ticket);
     return PERI_ERR_UPSTREAM_OVERFLOW;

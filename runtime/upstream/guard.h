@@ -11,6 +11,7 @@
 #include "upstream/accrual.h"
 #include "upstream/breaker.h"
 #include "upstream/outlier.h"
+#include "upstream/pool.h"
 #include "upstream/retry.h"
 
 #define PERI_GUARD_TEXT 48 ///< room for peri_guard_describe
@@ -80,9 +81,9 @@ void peri_guard_look(struct peri_guard *guard, uint64_t now_ms);
 /// *is_probe the attempt is the only one of a probation from then on.
 bool peri_guard_admit(struct peri_guard *guard, uint32_t index, uint64_t now_ns, bool *is_probe);
 
-/// An attempt wants to begin; `is_connected`: on a connection that stands. It may have its place among the requests already
-/// (peri_queue_enter). PERI_ERR_UPSTREAM_OVERFLOW when a limit of the breaker is reached.
-peri_err_t peri_guard_enter(struct peri_guard *guard, bool is_connected, struct peri_ticket *ticket);
+/// An attempt wants to begin, and would meet `pool`. It may have its place among the requests already (peri_queue_enter).
+/// PERI_ERR_UPSTREAM_OVERFLOW when a limit of the breaker is reached.
+peri_err_t peri_guard_enter(struct peri_guard *guard, enum peri_pool_state pool, struct peri_ticket *ticket);
 
 /// The attempt has its connection.
 void peri_guard_ready(struct peri_ticket *ticket);

@@ -42,6 +42,7 @@ struct peri_pool {
     uint32_t next;    ///< address of a name to try first
     struct peri_list sessions;
     struct peri_list waiting;        ///< attempts, by peri_attempt.wait
+    struct peri_defer wake;          ///< the connection that they wait for is given up
     struct peri_tls_session resumes; ///< TLS: of the last connection
     uint32_t connecting;             ///< connections that are not established yet
     bool speaks_h2;                  ///< the last connection did, or must
@@ -105,6 +106,11 @@ static bool parse_address(struct peri_pool *pool)
     return pool->host.len > 0;
 }
 
+static void on_wake(struct peri_defer *defer)
+{
+    peri_pool_start_waiting(PERI_CONTAINER(defer, struct peri_pool, wake));
+}
+
 static struct peri_pool *pool_new(struct peri_pools *pools, struct peri_slice address)
 {
     struct peri_pool *pool = calloc(1, sizeof(*pool));
@@ -118,6 +124,7 @@ static struct peri_pool *pool_new(struct peri_pools *pools, struct peri_slice ad
     peri_list_init(&pool->idle);
     peri_list_init(&pool->sessions);
     peri_list_init(&pool->waiting);
+    peri_defer_init(&pool->wake, on_wake);
     if (!parse_address(pool))
         goto fail;
     peri_list_append(&pools->pools, &pool->link);
@@ -175,6 +182,7 @@ static void pool_check_end(struct peri_pool *pool)
         return;
     struct peri_pools *pools = pool->pools;
     peri_list_remove(&pool->link);
+    peri_defer_cancel(&pool->wake);
     peri_tls_session_close(&pool->resumes);
     peri_tls_client_unref(pool->settings.tls);
     free(pool->address);
@@ -212,9 +220,11 @@ struct peri_slice peri_pool_address(const struct peri_pool *pool)
     return peri_slice_from(pool->address);
 }
 
-bool peri_pool_is_connected(const struct peri_pool *pool)
+enum peri_pool_state peri_pool_state(const struct peri_pool *pool)
 {
-    return pool->idle_count > 0 || !peri_list_is_empty(&pool->sessions);
+    if (pool->idle_count > 0 || peri_session_has_room(&pool->sessions))
+        return PERI_POOL_CONNECTED;
+    return pool->speaks_h2 && pool->connecting > 0 ? PERI_POOL_CONNECTING : PERI_POOL_APART;
 }
 
 uint32_t peri_pool_idle(const struct peri_pool *pool)
@@ -263,25 +273,33 @@ void peri_pool_stop_waiting(struct peri_attempt *attempt)
         peri_list_remove(&attempt->wait);
 }
 
-static struct peri_attempt *next_waiting(struct peri_pool *pool)
+static struct peri_attempt *next_waiting(struct peri_list *waiting)
 {
-    if (peri_list_is_empty(&pool->waiting))
+    if (peri_list_is_empty(waiting))
         return NULL;
-    struct peri_attempt *attempt = PERI_LIST_ITEM(pool->waiting.next, struct peri_attempt, wait);
+    struct peri_attempt *attempt = PERI_LIST_ITEM(waiting->next, struct peri_attempt, wait);
     peri_list_remove(&attempt->wait);
     return attempt;
 }
 
+// Who finds no room waits again, for the next connection: each is asked once.
 void peri_pool_start_waiting(struct peri_pool *pool)
 {
-    for (struct peri_attempt *attempt; (attempt = next_waiting(pool));)
+    struct peri_list turn;
+    peri_list_init(&turn);
+    pool->open++; // keeps the pool: an owner may let go of it
+    for (struct peri_attempt *attempt; (attempt = next_waiting(&pool->waiting));)
+        peri_list_append(&turn, &attempt->wait);
+    for (struct peri_attempt *attempt; (attempt = next_waiting(&turn));)
         peri_attempt_start(attempt);
+    pool->open--;
+    pool_check_end(pool);
 }
 
 void peri_pool_fail_waiting(struct peri_pool *pool, peri_err_t err)
 {
     pool->open++; // keeps the pool: an owner may let go of it
-    for (struct peri_attempt *attempt; (attempt = next_waiting(pool));)
+    for (struct peri_attempt *attempt; (attempt = next_waiting(&pool->waiting));)
         attempt->events->on_error(attempt, err);
     pool->open--;
 }
@@ -495,6 +513,14 @@ void peri_pool_put(struct peri_upstream_connection *c)
         peri_timer_stop(&c->timer);
 }
 
+// A connection is not on its way any more. Who waits for it begins anew, outside the caller's call.
+static void give_up(struct peri_pool *pool)
+{
+    pool->connecting--;
+    if (!peri_list_is_empty(&pool->waiting))
+        peri_defer_schedule(peri_pool_loop(pool), &pool->wake);
+}
+
 void peri_upstream_connection_close(struct peri_upstream_connection *c)
 {
     struct pending_connection *p = PERI_CONTAINER(c, struct pending_connection, base);
@@ -503,7 +529,7 @@ void peri_upstream_connection_close(struct peri_upstream_connection *c)
     c->is_closing = true;
     c->attempt = NULL;
     if (!c->is_connected && !c->dial)
-        c->pool->connecting--;
+        give_up(c->pool);
     c->dial = NULL;
     if (!peri_list_is_empty(&c->link)) {
         peri_list_remove(&c->link);

@@ -242,6 +242,14 @@ static bool has_room(const struct peri_upstream_connection *c, bool is_tunnel)
            (!is_tunnel || peri_h2_has_connect_protocol(c->h2));
 }
 
+bool peri_session_has_room(const struct peri_list *sessions)
+{
+    for (const struct peri_list *link = sessions->next; link != sessions; link = link->next)
+        if (has_room(PERI_LIST_ITEM(link, struct peri_upstream_connection, link), false))
+            return true;
+    return false;
+}
+
 bool peri_session_start(struct peri_attempt *attempt)
 {
     struct peri_list *sessions = peri_pool_sessions(attempt->pool);
@@ -274,7 +282,6 @@ void peri_session_begin(struct peri_upstream_connection *c)
         c->attempt = attempt; // whether the server takes it is in its settings (RFC 8441 3)
     else
         attempt_open(attempt, c);
-    peri_pool_start_waiting(c->pool);
 }
 
 bool peri_session_send_body(struct peri_attempt *attempt, struct peri_slice data)

@@ -11,6 +11,7 @@
 
 struct peri_attempt;
 struct peri_headers;
+struct peri_list;
 struct peri_slice;
 struct peri_upstream_connection;
 
@@ -20,6 +21,9 @@ void peri_session_begin(struct peri_upstream_connection *c);
 
 /// Starts the attempt on a session of its pool that has room. False when there is none.
 bool peri_session_start(struct peri_attempt *attempt);
+
+/// Is there a session in this list that would take one more request?
+bool peri_session_has_room(const struct peri_list *sessions);
 
 /// The attempt's calls (upstream/attempt.h) for one that runs on a session.
 bool peri_session_send_body(struct peri_attempt *attempt, struct peri_slice data);

@@ -235,7 +235,7 @@ static void an_ejection_ends_when_nobody_asks_for_it_any_more(void **state)
 static peri_err_t enter(unsigned worker, bool is_connected, struct peri_ticket *ticket)
 {
     *ticket = (struct peri_ticket){0};
-    return peri_guard_enter(upstreams[worker]->guard, is_connected, ticket);
+    return peri_guard_enter(upstreams[worker]->guard, is_connected ? PERI_POOL_CONNECTED : PERI_POOL_APART, ticket);
 }
 
 static int64_t gauge(enum peri_breaker_gauge which)
@@ -272,13 +272,13 @@ static void priorities_have_limits_of_their_own(void **state)
     struct peri_ticket tickets[3], high = {.is_high = true}, more = {.is_high = true};
     for (unsigned i = 0; i < 3; i++)
         assert_int_equal(enter(i % WORKERS, true, &tickets[i]), PERI_OK); // all that there may be
-    assert_int_equal(peri_guard_enter(upstreams[0]->guard, true, &high), PERI_OK);
+    assert_int_equal(peri_guard_enter(upstreams[0]->guard, PERI_POOL_CONNECTED, &high), PERI_OK);
     assert_int_equal(gauge(PERI_BREAKER_REQUESTS), 3);
     assert_int_equal(gauge(PERI_BREAKER_REQUESTS + PERI_BREAKER_HIGH), 1);
-    assert_int_equal(peri_guard_enter(upstreams[1]->guard, true, &more), PERI_ERR_UPSTREAM_OVERFLOW);
+    assert_int_equal(peri_guard_enter(upstreams[1]->guard, PERI_POOL_CONNECTED, &more), PERI_ERR_UPSTREAM_OVERFLOW);
     assert_int_equal(peri_endpoints_overflows(shm, upstreams[0]->guard->row, PERI_BREAKER_REQUESTS), 0);
     peri_guard_leave(&high);
-    assert_int_equal(peri_guard_enter(upstreams[1]->guard, true, &more), PERI_OK);
+    assert_int_equal(peri_guard_enter(upstreams[1]->guard, PERI_POOL_CONNECTED, &more), PERI_OK);
     peri_guard_leave(&more);
     for (unsigned i = 0; i < 3; i++)
         peri_guard_leave(&tickets[i]);
@@ -292,7 +292,7 @@ static void high_priority_may_have_more_connections(void **state)
     struct peri_ticket ticket, high = {.is_high = true};
     peri_shm_metrics(shm, 0)->upstream_connections[upstreams[0]->metrics].connections = 11;
     assert_int_equal(enter(0, false, &ticket), PERI_ERR_UPSTREAM_OVERFLOW); // ten are the limit
-    assert_int_equal(peri_guard_enter(upstreams[0]->guard, false, &high), PERI_OK);
+    assert_int_equal(peri_guard_enter(upstreams[0]->guard, PERI_POOL_APART, &high), PERI_OK);
     peri_guard_leave(&high);
 }
 
@@ -306,6 +306,10 @@ static void connections_of_all_workers_count(void **state)
     assert_int_equal(enter(0, false, &ticket), PERI_ERR_UPSTREAM_OVERFLOW);
     assert_int_equal(peri_endpoints_overflows(shm, upstreams[0]->guard->row, PERI_BREAKER_CONNECTIONS), 1);
     assert_int_equal(enter(0, true, &ticket), PERI_OK);
+    peri_guard_leave(&ticket);
+    ticket = (struct peri_ticket){0}; // another one's connection will carry it too
+    assert_int_equal(peri_guard_enter(upstreams[0]->guard, PERI_POOL_CONNECTING, &ticket), PERI_OK);
+    assert_int_equal(gauge(PERI_BREAKER_PENDING), 1);
     peri_guard_leave(&ticket);
     peri_shm_metrics(shm, 1)->upstream_connections[metrics].connections = 5;
     assert_int_equal(enter(0, false, &ticket), PERI_OK);
@@ -334,7 +338,7 @@ static void a_retry_counts_until_it_has_ended(void **state)
     assert_true(fail_and_retry(0, &ticket));
     assert_int_equal(gauge(PERI_BREAKER_RETRIES), 1); // from the decision on, through the wait
     assert_int_equal(gauge(PERI_BREAKER_REQUESTS), 0);
-    assert_int_equal(peri_guard_enter(upstreams[0]->guard, false, &ticket), PERI_OK);
+    assert_int_equal(peri_guard_enter(upstreams[0]->guard, PERI_POOL_APART, &ticket), PERI_OK);
     assert_int_equal(gauge(PERI_BREAKER_REQUESTS), 1);
     assert_int_equal(gauge(PERI_BREAKER_PENDING), 1);
     peri_guard_leave(&ticket);
@@ -349,7 +353,7 @@ static void a_retry_that_fails_leaves_its_place_to_the_next(void **state)
     struct peri_ticket ticket; // at most one at a time
     assert_true(fail_and_retry(0, &ticket));
     for (unsigned i = 0; i < 5; i++) {
-        assert_int_equal(peri_guard_enter(upstreams[0]->guard, true, &ticket), PERI_OK);
+        assert_int_equal(peri_guard_enter(upstreams[0]->guard, PERI_POOL_CONNECTED, &ticket), PERI_OK);
         assert_true(peri_guard_retry(upstreams[0]->guard, &ticket, 0));
         assert_int_equal(gauge(PERI_BREAKER_RETRIES), 1);
     }
