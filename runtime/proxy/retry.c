@@ -154,6 +154,12 @@ static bool refuse(struct peri_exchange *x, enum peri_retry_result result)
     return false;
 }
 
+// Would the exchange have ended by then, for whatever reason?
+static bool is_too_late(const struct peri_forward *f, uint64_t at_ns)
+{
+    return at_ns >= f->tries.retry->deadline_ns || (f->tries.timing && at_ns >= f->tries.timing->end_ns);
+}
+
 // A retry is wanted: schedules it, unless something stands against it.
 static bool schedule(struct peri_exchange *x, const struct peri_retry_settings *settings, uint64_t pushback_ms)
 {
@@ -168,8 +174,7 @@ static bool schedule(struct peri_exchange *x, const struct peri_retry_settings *
         return false;
     }
     uint64_t ms = peri_retry_delay_ms(settings, retry->made + 1, pushback_ms, &f->upstream->random);
-    if (retry->made >= settings->attempts ||
-        (retry->deadline_ns != UINT64_MAX && now + ms * 1000000 >= retry->deadline_ns))
+    if (retry->made >= settings->attempts || is_too_late(f, now + ms * 1000000))
         return refuse(x, PERI_RETRY_LIMIT);
     if (!peri_guard_retry(f->upstream->guard, &f->tries.ticket, now / 1000000))
         return refuse(x, PERI_RETRY_OVERFLOW);

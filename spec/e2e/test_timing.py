@@ -5,6 +5,8 @@ share. Spans are the business of spec/contract/timing_spec.lua; here an end come
 import contextlib
 import threading
 
+import pytest
+
 from support import wait
 from support.checks import check_problem
 from support.gateway import Gateway
@@ -59,6 +61,19 @@ def test_a_server_is_told_the_request_timeout_and_not_what_a_client_wrote():
     with serving(lambda wire, request: (wire.read_request_body(request), wire.respond(200)), 'timeouts = { request = "5s" },') as (gateway, origin):
         assert gateway.get("/", headers=[("X-Left", "999999"), ("X-Left", "1")]).status == 200
         assert origin.heads[0].headers.all("x-left") == ["5000"]
+
+
+@pytest.mark.parametrize("headers, settings", [([("x-wait", "2000")], ""), ([], 'timeouts = { stream = "2s" },')],
+                         ids=["deadline", "longest duration"])
+def test_an_answer_is_passed_on_when_its_pushback_leaves_no_time(headers, settings):
+    def refuse(wire, request):
+        wire.read_request_body(request)
+        wire.respond(503, [("Retry-After", "8")])
+
+    with serving(refuse, "retries = { on = { 503 } }, " + settings) as (gateway, origin):
+        assert gateway.get("/", headers=headers).status == 503
+        assert last_line(gateway)["flags"] == "URX"
+        assert len(origin.heads) == 1
 
 
 def test_a_tunnel_ends_after_the_longest_duration():
