@@ -10,7 +10,7 @@
 
 const struct peri_balancer_settings peri_balancer_defaults = {
     .ring_min = 1024,
-    .ring_max = 8388608,
+    .ring_max = 1048576,
     .table_size = 65537,
     .ewma_decay_ns = 10000000000u,
     .ewma_default_ns = 30000000u,

@@ -69,7 +69,7 @@ local function check_balance(value)
             .. '"path" or a function'
     elseif value.type == "sticky" and not value.cookie then
         return "sticky needs the name of its cookie"
-    elseif (value.min_ring_size or 1024) > (value.max_ring_size or 8388608) then
+    elseif (value.min_ring_size or 1024) > (value.max_ring_size or 1048576) then
         return "is more than 'max_ring_size'", "min_ring_size"
     end
     return nil
@@ -113,7 +113,7 @@ local algorithm = {
             doc = "ring_hash: points of two endpoints of the least weight. Default 1024.",
         },
         max_ring_size = {
-            type = "integer", min = 1, max = 8388608, doc = "ring_hash: most points on the ring. Default 8388608.",
+            type = "integer", min = 1, max = 8388608, doc = "ring_hash: most points on the ring. Default 1048576.",
         },
         table_size = {
             type = "integer", min = 2, max = TABLE_MAX, check = check_prime,

@@ -2,6 +2,7 @@
 // The algorithms that remember or place: peak-EWMA, ring hash, Maglev. Random numbers begin at a fixed seed.
 #include "upstream/balancer.h"
 
+#include <malloc.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -333,6 +334,16 @@ static void ring_hash_fits_into_its_largest_ring(void **state)
     assert_int_equal(pick_key(1), 0); // it has a point all the same
 }
 
+// A set of endpoints may come at any time, with any weights: its ring is made while requests wait.
+static void ring_hash_is_no_larger_by_default_than_can_be_made_in_a_moment(void **state)
+{
+    (void)state;
+    add(0, 1);
+    add(1, 65535); // 512 points for the least weight would be 33 million
+    seal(&peri_balancer_ring_hash);
+    assert_in_range(malloc_usable_size(upstream->balancer), 1u << 20, 17u << 20); // 16 bytes each
+}
+
 static void every_algorithm_is_found_by_its_name_and_says_when_memory_is_out(void **state)
 {
     static const char *const names[] = {"round_robin", "random", "least_request", "ewma", "ring_hash", "maglev"};
@@ -371,6 +382,7 @@ int main(void)
         TEST(keyed_balancers_pass_over_who_cannot_be_used),
         TEST(bounds_the_load_of_a_hot_key),
         TEST(ring_hash_fits_into_its_largest_ring),
+        TEST(ring_hash_is_no_larger_by_default_than_can_be_made_in_a_moment),
         TEST(every_algorithm_is_found_by_its_name_and_says_when_memory_is_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
