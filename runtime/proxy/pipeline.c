@@ -266,7 +266,8 @@ void peri_pipeline_expire(struct peri_exchange *x, peri_err_t err)
 static bool enter_guard(struct peri_exchange *x, bool wants_fresh)
 {
     struct peri_forward *f = x->forward;
-    enum peri_pool_state pool = wants_fresh ? PERI_POOL_APART : peri_pool_state(f->endpoint->pool);
+    // A connection that was closing leaves its place to the one that replaces it.
+    enum peri_pool_state pool = wants_fresh ? PERI_POOL_CONNECTING : peri_pool_state(f->endpoint->pool);
     if (f->upstream->guard->has_retries)
         peri_retry_begin(x);
     if (f->tries.ticket.guard != f->upstream->guard) // a hook sent it elsewhere

@@ -95,7 +95,7 @@ static peri_err_t reach_try(struct peri_reach *reach)
     hold_endpoint(reach, endpoint);
     reach->is_probe = pick.is_probe;
     reach->attempts++;
-    peri_err_t err = upstream->guard ? peri_guard_enter(upstream->guard, PERI_POOL_APART, &reach->ticket) : PERI_OK;
+    peri_err_t err = upstream->guard ? peri_guard_enter(upstream->guard, PERI_POOL_BUSY, &reach->ticket) : PERI_OK;
     if (err != PERI_OK) {
         forgo(reach);
         return err;

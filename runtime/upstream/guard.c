@@ -331,13 +331,25 @@ static void give(struct peri_ticket *ticket, enum peri_breaker_gauge gauge)
         peri_queue_wake(guard->queue);
 }
 
-// The pool counts connections when it opens them: here is only the question whether one more may be.
-static bool may_connect(struct peri_guard *guard, const struct peri_ticket *ticket)
+// A connection to another endpoint that nobody uses gives its place up.
+static bool make_room(const struct peri_guard *guard)
+{
+    for (uint32_t i = 0; i < guard->count; i++)
+        if (peri_pool_drop_idle(guard->upstream->endpoints[i].pool))
+            return true;
+    return false;
+}
+
+// The pool counts connections when it opens them: here is only the question whether one more may be. As in Envoy a pool without any
+// may always have one: others' connections must not keep an endpoint, or a worker, from its requests for as long as they are idle.
+static bool may_connect(struct peri_guard *guard, enum peri_pool_state pool, const struct peri_ticket *ticket)
 {
     enum peri_breaker_gauge gauge = of_priority(ticket, PERI_BREAKER_CONNECTIONS);
     const struct peri_breaker *breaker = &guard->breaker;
     int64_t open = peri_metrics_connections(guard->shm, (uint32_t)guard->upstream->metrics);
-    if (open < breaker->limits[gauge])
+    if (open < breaker->limits[gauge] || make_room(guard))
+        return true;
+    if (pool == PERI_POOL_EMPTY && breaker->limits[gauge] > 0)
         return true;
     breaker->cell->overflows[gauge]++;
     return false;
@@ -348,7 +360,7 @@ static bool may_reach(struct peri_guard *guard, enum peri_pool_state pool, struc
 {
     if (pool == PERI_POOL_CONNECTED)
         return true;
-    return (pool == PERI_POOL_CONNECTING || may_connect(guard, ticket)) && take(ticket, PERI_BREAKER_PENDING);
+    return (pool == PERI_POOL_CONNECTING || may_connect(guard, pool, ticket)) && take(ticket, PERI_BREAKER_PENDING);
 }
 
 peri_err_t peri_guard_enter(struct peri_guard *guard, enum peri_pool_state pool, struct peri_ticket *ticket)

@@ -191,15 +191,24 @@ static void pool_check_end(struct peri_pool *pool)
         free(pools);
 }
 
-static void close_idle_sessions(struct peri_pool *pool)
+static struct peri_upstream_connection *find_idle_session(const struct peri_pool *pool)
 {
-    struct peri_list *link = pool->sessions.next;
-    while (link != &pool->sessions) {
+    for (struct peri_list *link = pool->sessions.next; link != &pool->sessions; link = link->next) {
         struct peri_upstream_connection *c = PERI_LIST_ITEM(link, struct peri_upstream_connection, link);
-        link = link->next;
-        if (c->streams == 0)
-            peri_upstream_connection_close(c);
+        if (c->streams == 0 && !c->attempt)
+            return c;
     }
+    return NULL;
+}
+
+bool peri_pool_drop_idle(struct peri_pool *pool)
+{
+    struct peri_upstream_connection *c = peri_list_is_empty(&pool->idle)
+                                             ? find_idle_session(pool)
+                                             : PERI_LIST_ITEM(pool->idle.prev, struct peri_upstream_connection, link);
+    if (c)
+        peri_upstream_connection_close(c);
+    return c != NULL;
 }
 
 void peri_pool_release(struct peri_pool *pool)
@@ -208,9 +217,8 @@ void peri_pool_release(struct peri_pool *pool)
     if (--pool->holders > 0)
         return;
     pool->open++; // keeps the pool through the loop below
-    while (!peri_list_is_empty(&pool->idle))
-        peri_upstream_connection_close(PERI_LIST_ITEM(pool->idle.next, struct peri_upstream_connection, link));
-    close_idle_sessions(pool);
+    while (peri_pool_drop_idle(pool))
+        ;
     pool->open--;
     pool_check_end(pool);
 }
@@ -224,7 +232,9 @@ enum peri_pool_state peri_pool_state(const struct peri_pool *pool)
 {
     if (pool->idle_count > 0 || peri_session_has_room(&pool->sessions))
         return PERI_POOL_CONNECTED;
-    return pool->speaks_h2 && pool->connecting > 0 ? PERI_POOL_CONNECTING : PERI_POOL_APART;
+    if (pool->speaks_h2 && pool->connecting > 0)
+        return PERI_POOL_CONNECTING;
+    return pool->open > 0 ? PERI_POOL_BUSY : PERI_POOL_EMPTY;
 }
 
 uint32_t peri_pool_idle(const struct peri_pool *pool)

@@ -44,7 +44,13 @@ struct peri_pool_settings {
     int64_t *open;               ///< gauge of open connections, borrowed for ever; NULL for none
 };
 
-enum peri_pool_state { PERI_POOL_CONNECTED, PERI_POOL_CONNECTING, PERI_POOL_APART };
+/// What a request that comes now meets.
+enum peri_pool_state {
+    PERI_POOL_CONNECTED,  ///< a connection that takes it: an idle one, or an HTTP/2 connection with room for one more
+    PERI_POOL_CONNECTING, ///< one that is being made, and that it waits for
+    PERI_POOL_BUSY,       ///< connections that are in use: it makes one more
+    PERI_POOL_EMPTY,      ///< no connection at all
+};
 
 /// The worker's set of pools. NULL when out of memory.
 struct peri_pools *peri_pools_new(const struct peri_pools_options *options);
@@ -66,11 +72,13 @@ void peri_pool_release(struct peri_pool *pool);
 /// The address, as given.
 struct peri_slice peri_pool_address(const struct peri_pool *pool);
 
-/// What a request that comes now meets: a connection that takes it (an idle one, or an HTTP/2 connection with room for one more), one
-/// that is being made and that it waits for, or neither, so that it makes one.
+/// The state of the pool now.
 enum peri_pool_state peri_pool_state(const struct peri_pool *pool);
 
 /// Idle connections now.
 uint32_t peri_pool_idle(const struct peri_pool *pool);
+
+/// Closes the connection that has been idle for longest. False when none is.
+bool peri_pool_drop_idle(struct peri_pool *pool);
 
 #endif

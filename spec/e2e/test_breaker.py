@@ -136,6 +136,38 @@ def test_connections_beyond_the_limit_are_not_opened():
             client.close()
 
 
+def test_a_connection_that_was_closing_is_replaced_at_the_limit():
+    served = set()
+
+    def once(wire, request):
+        wire.read_request_body(request)
+        if wire.number in served:
+            wire.close()
+            return
+        served.add(wire.number)
+        wire.respond(200)
+
+    with serving("max_connections = 1") as (gateway, origin):
+        origin.answer = once
+        assert [gateway.get("/").status for _ in range(4)] == [200] * 4
+        assert len(origin.connections) == 4
+
+
+def test_idle_connections_to_others_keep_no_endpoint_from_its_requests():
+    with Upstream("a") as first, Upstream("b") as second:
+        config = CONFIG.replace("WORKERS", "1").replace("LIMITS", "max_connections = 1").replace('"$origin"', '"$a", "$b"')
+        with Gateway(config, values={"a": first.address, "b": second.address}) as gateway:
+            assert [gateway.get("/").status for _ in range(6)] == [200] * 6
+            upstream, = gateway.ask_json("/upstreams")
+            assert upstream["connections"] == 1
+        assert [len(upstream.heads) for upstream in (first, second)] == [3, 3]
+
+
+def test_idle_connections_of_others_keep_no_worker_from_its_requests():
+    with serving("max_connections = 1", workers=3) as (gateway, _):
+        assert {gateway.get("/").status for _ in range(30)} == {200}
+
+
 def test_a_request_that_waits_for_a_connection_counts_as_pending():
     with serving("max_pending = 0") as (gateway, _):
         check_problem(gateway.get("/"), 503, "upstream_overflow")

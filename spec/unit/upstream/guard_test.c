@@ -235,7 +235,7 @@ static void an_ejection_ends_when_nobody_asks_for_it_any_more(void **state)
 static peri_err_t enter(unsigned worker, bool is_connected, struct peri_ticket *ticket)
 {
     *ticket = (struct peri_ticket){0};
-    return peri_guard_enter(upstreams[worker]->guard, is_connected ? PERI_POOL_CONNECTED : PERI_POOL_APART, ticket);
+    return peri_guard_enter(upstreams[worker]->guard, is_connected ? PERI_POOL_CONNECTED : PERI_POOL_BUSY, ticket);
 }
 
 static int64_t gauge(enum peri_breaker_gauge which)
@@ -292,7 +292,7 @@ static void high_priority_may_have_more_connections(void **state)
     struct peri_ticket ticket, high = {.is_high = true};
     peri_shm_metrics(shm, 0)->upstream_connections[upstreams[0]->metrics].connections = 11;
     assert_int_equal(enter(0, false, &ticket), PERI_ERR_UPSTREAM_OVERFLOW); // ten are the limit
-    assert_int_equal(peri_guard_enter(upstreams[0]->guard, PERI_POOL_APART, &high), PERI_OK);
+    assert_int_equal(peri_guard_enter(upstreams[0]->guard, PERI_POOL_BUSY, &high), PERI_OK);
     peri_guard_leave(&high);
 }
 
@@ -310,6 +310,9 @@ static void connections_of_all_workers_count(void **state)
     ticket = (struct peri_ticket){0}; // another one's connection will carry it too
     assert_int_equal(peri_guard_enter(upstreams[0]->guard, PERI_POOL_CONNECTING, &ticket), PERI_OK);
     assert_int_equal(gauge(PERI_BREAKER_PENDING), 1);
+    peri_guard_leave(&ticket);
+    assert_int_equal(peri_guard_enter(upstreams[0]->guard, PERI_POOL_EMPTY, &ticket),
+                     PERI_OK); // the others' are no excuse
     peri_guard_leave(&ticket);
     peri_shm_metrics(shm, 1)->upstream_connections[metrics].connections = 5;
     assert_int_equal(enter(0, false, &ticket), PERI_OK);
@@ -338,7 +341,7 @@ static void a_retry_counts_until_it_has_ended(void **state)
     assert_true(fail_and_retry(0, &ticket));
     assert_int_equal(gauge(PERI_BREAKER_RETRIES), 1); // from the decision on, through the wait
     assert_int_equal(gauge(PERI_BREAKER_REQUESTS), 0);
-    assert_int_equal(peri_guard_enter(upstreams[0]->guard, PERI_POOL_APART, &ticket), PERI_OK);
+    assert_int_equal(peri_guard_enter(upstreams[0]->guard, PERI_POOL_BUSY, &ticket), PERI_OK);
     assert_int_equal(gauge(PERI_BREAKER_REQUESTS), 1);
     assert_int_equal(gauge(PERI_BREAKER_PENDING), 1);
     peri_guard_leave(&ticket);
