@@ -111,9 +111,8 @@ static void show(struct peri_discovery *d)
 static bool is_used(const struct peri_discovery *d, const struct peri_upstream *upstream)
 {
     const struct peri_list *exchanges = &d->generation->server->exchanges;
-    for (uint32_t i = 0; i < upstream->count; i++)
-        if (upstream->endpoints[i].active > 0)
-            return true;
+    if (upstream->reaches > 0)
+        return true;
     for (const struct peri_list *link = exchanges->next; link != exchanges; link = link->next) {
         const struct peri_forward *f = PERI_LIST_ITEM(link, struct peri_forward, link);
         if (f->upstream == upstream || (upstream->guard && f->tries.ticket.guard == upstream->guard))
@@ -122,27 +121,8 @@ static bool is_used(const struct peri_discovery *d, const struct peri_upstream *
     return false;
 }
 
-// Requests that are under way to an address go on counting for who balances over the new set.
-static void link_endpoints(struct peri_upstream *upstream, struct peri_upstream *before)
+static void retired_free(struct peri_discovery_set *set)
 {
-    for (uint32_t i = 0; i < upstream->count; i++)
-        upstream->endpoints[i].before = peri_upstream_find(before, peri_pool_address(upstream->endpoints[i].pool));
-}
-
-static void unlink_endpoints(struct peri_upstream *upstream, const struct peri_upstream *gone)
-{
-    for (uint32_t i = 0; i < upstream->count; i++) {
-        const struct peri_endpoint *before = upstream->endpoints[i].before;
-        if (before && before >= gone->endpoints && before < gone->endpoints + gone->count)
-            upstream->endpoints[i].before = before->before;
-    }
-}
-
-static void retired_free(struct peri_discovery *d, struct peri_discovery_set *set)
-{
-    unlink_endpoints(d->set->upstream, set->upstream);
-    for (struct peri_list *link = d->retired.next; link != &d->retired; link = link->next)
-        unlink_endpoints(PERI_LIST_ITEM(link, struct peri_discovery_set, link)->upstream, set->upstream);
     peri_list_remove(&set->link);
     peri_upstream_free(set->upstream);
     set_free(set);
@@ -156,7 +136,7 @@ static void on_free_retired(struct peri_timer *timer)
         struct peri_discovery_set *set = PERI_LIST_ITEM(link, struct peri_discovery_set, link);
         link = link->next;
         if (!is_used(d, set->upstream))
-            retired_free(d, set);
+            retired_free(set);
     }
     if (!peri_list_is_empty(&d->retired))
         peri_timer_start(d->generation->server->loop, &d->free_retired, RETIRED_CHECK_MS);
@@ -174,7 +154,6 @@ static void replace(struct peri_discovery *d, struct peri_discovery_set *set)
 {
     struct peri_generation *g = d->generation;
     struct peri_discovery_set *before = d->set;
-    link_endpoints(set->upstream, before->upstream);
     point_routes(g, before->upstream, set->upstream);
     g->upstreams[d->index] = set->upstream;
     d->set = set;
@@ -365,7 +344,7 @@ static void discovery_free(struct peri_discovery *d)
     discovery_stop(d);
     peri_timer_stop(&d->free_retired);
     while (!peri_list_is_empty(&d->retired))
-        retired_free(d, PERI_LIST_ITEM(d->retired.next, struct peri_discovery_set, link));
+        retired_free(PERI_LIST_ITEM(d->retired.next, struct peri_discovery_set, link));
     if (d->source->close)
         d->source->close(d);
     set_free(d->set);

@@ -87,12 +87,12 @@ static void trace_result(struct peri_exchange *x, int status, peri_err_t err, st
 static void end(struct peri_forward *f, enum peri_hedge_result result)
 {
     struct peri_hedge *hedge = f->tries.hedge;
-    peri_debug_assert(hedge->is_running && hedge->endpoint->active > 0);
+    peri_debug_assert(hedge->is_running);
     counts_of(f)->hedges[result]++;
     peri_timer_stop(&hedge->timer);
     peri_attempt_cancel(&hedge->attempt);
     peri_guard_leave(&hedge->ticket);
-    hedge->endpoint->active--;
+    peri_endpoint_leave(hedge->endpoint);
     hedge->is_running = false;
 }
 
@@ -126,7 +126,7 @@ bool peri_hedge_take_over(struct peri_exchange *x)
     peri_attempt_cancel(&f->attempt);
     peri_guard_leave(&f->tries.ticket);
     peri_target_hold(f, hedge->endpoint);
-    hedge->endpoint->active--; // it was counted before it was held
+    peri_endpoint_leave(hedge->endpoint); // it was counted before it was held
     f->tries.is_probe = hedge->is_probe;
     hedge->is_running = false;
     f->tries.ticket = hedge->ticket;
@@ -285,7 +285,7 @@ static void begin(struct peri_exchange *x, struct peri_endpoint *endpoint)
     hedge->is_running = true;
     hedge->endpoint = endpoint;
     hedge->begun_ns = now_ns(f);
-    endpoint->active++;
+    peri_endpoint_enter(endpoint);
     x->facts.attempts++;
     if (PERI_UNLIKELY(x->trace != NULL))
         trace_begin(x);

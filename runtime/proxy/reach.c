@@ -20,11 +20,13 @@ static struct peri_metrics_upstream *counts_of(const struct peri_reach *reach)
 
 static void hold_endpoint(struct peri_reach *reach, struct peri_endpoint *endpoint)
 {
-    if (endpoint)
-        endpoint->active++;
+    if (endpoint) {
+        peri_endpoint_enter(endpoint);
+        reach->upstream->reaches++;
+    }
     if (reach->endpoint) {
-        peri_assert(reach->endpoint->active > 0);
-        reach->endpoint->active--;
+        peri_endpoint_leave(reach->endpoint);
+        reach->upstream->reaches--;
     }
     reach->endpoint = endpoint;
 }

@@ -130,11 +130,9 @@ void peri_target_hold(struct peri_forward *f, struct peri_endpoint *endpoint)
     if (!endpoint)
         forgo(f);
     else
-        endpoint->active++;
-    if (f->endpoint) {
-        peri_assert(f->endpoint->active > 0);
-        f->endpoint->active--;
-    }
+        peri_endpoint_enter(endpoint);
+    if (f->endpoint)
+        peri_endpoint_leave(f->endpoint);
     f->endpoint = endpoint;
 }
 
@@ -189,7 +187,7 @@ peri_err_t peri_target_endpoint(struct peri_exchange *x, uint32_t index, uint32_
     const struct peri_upstream *upstream = x->forward->upstream;
     if (!upstream || index >= upstream->count)
         return PERI_ERR_NOT_FOUND;
-    *active = upstream->endpoints[index].active;
+    *active = *upstream->endpoints[index].active;
     *is_available = peri_endpoint_is_available(&upstream->endpoints[index]);
     return PERI_OK;
 }

@@ -60,7 +60,7 @@ uint32_t peri_endpoint_set_bound(const struct peri_endpoint_set *set, const stru
 {
     uint64_t active = 1; // the attempt that is to come
     for (uint32_t i = 0; i < set->count; i++)
-        active += peri_endpoint_active(set->items[i]);
+        active += *set->items[i]->active;
     uint64_t total = active * bound * endpoint->share;
     uint64_t places = (total + 100 * set->shares - 1) / (100 * set->shares);
     return places > UINT32_MAX ? UINT32_MAX : places > 1 ? (uint32_t)places : 1;

@@ -23,7 +23,7 @@ static struct peri_balancer *create(const struct peri_balancer_settings *setting
 static double cost_of(const struct peri_balancer_settings *settings, struct peri_endpoint *endpoint, uint64_t now_ns)
 {
     double estimate = peri_ewma_read(&endpoint->load, settings->ewma_default_ns, now_ns, settings->ewma_decay_ns);
-    return estimate * ((double)peri_endpoint_active(endpoint) + 1.0) / (double)endpoint->share;
+    return estimate * ((double)*endpoint->active + 1.0) / (double)endpoint->share;
 }
 
 static struct peri_endpoint *pick(const struct peri_balancer *balancer, const struct peri_endpoint_set *set,

@@ -16,7 +16,7 @@ static struct peri_endpoint *pick_of_two(const struct peri_endpoint_set *set, ui
 {
     struct peri_endpoint *a = peri_endpoint_set_random(set, random);
     struct peri_endpoint *b = peri_endpoint_set_random(set, random);
-    return peri_endpoint_active(b) < peri_endpoint_active(a) ? b : a;
+    return *b->active < *a->active ? b : a;
 }
 
 static struct peri_endpoint *pick_by_turns(const struct peri_endpoint_set *set)
@@ -25,7 +25,7 @@ static struct peri_endpoint *pick_by_turns(const struct peri_endpoint_set *set)
     int64_t sum = 0;
     for (uint32_t i = 0; i < set->count; i++) {
         struct peri_endpoint *endpoint = set->items[i];
-        int64_t share = (int64_t)endpoint->share * PERI_SHARE_UNIT / ((int64_t)peri_endpoint_active(endpoint) + 1);
+        int64_t share = (int64_t)endpoint->share * PERI_SHARE_UNIT / ((int64_t)*endpoint->active + 1);
         endpoint->current += share;
         sum += share;
         if (!best || endpoint->current > best->current)

@@ -89,7 +89,7 @@ static struct peri_endpoint *pick(const struct peri_balancer *balancer, const st
         struct peri_endpoint *endpoint = maglev->places[at];
         if (endpoint == last || !peri_endpoint_set_has(set, endpoint))
             continue;
-        if (bound == 0 || peri_endpoint_active(endpoint) < peri_endpoint_set_bound(set, endpoint, bound))
+        if (bound == 0 || *endpoint->active < peri_endpoint_set_bound(set, endpoint, bound))
             return endpoint;
         first = first ? first : endpoint;
         last = endpoint;

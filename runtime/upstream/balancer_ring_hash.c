@@ -91,7 +91,7 @@ static uint32_t find(const struct ring *ring, uint64_t hash)
 static bool has_room(const struct ring *ring, const struct peri_endpoint_set *set, const struct peri_endpoint *endpoint)
 {
     uint32_t bound = ring->base.settings.load_bound;
-    return bound == 0 || peri_endpoint_active(endpoint) < peri_endpoint_set_bound(set, endpoint, bound);
+    return bound == 0 || *endpoint->active < peri_endpoint_set_bound(set, endpoint, bound);
 }
 
 static struct peri_endpoint *pick(const struct peri_balancer *balancer, const struct peri_endpoint_set *set,

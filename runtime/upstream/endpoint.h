@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/assert.h"
 #include "base/err.h"
 #include "base/slice.h"
 #include "upstream/ewma.h"
@@ -31,21 +32,20 @@ struct peri_labels {
 };
 
 struct peri_endpoint {
-    struct peri_pool *pool; ///< one reference, owned
-    const uint32_t *health; ///< 0: can be used; borrowed, may be shared with other processes; NULL: nobody watches
-    uint32_t weight;        ///< 1 or more
-    uint32_t share;         ///< weight in thousandths; less during slow start
-    int64_t current;        ///< credit in round_robin and least_request
-    struct peri_ewma load;  ///< of ewma
-    uint32_t active;        ///< attempts under way in this worker, without those of `before`
-    const struct peri_endpoint *before; ///< it in the set that this one replaced, while that is used; NULL
-    uint32_t mark;                      ///< number of the set that the endpoint was last gathered into
-    uint32_t priority;                  ///< 0 is asked first
-    uint32_t zone;                      ///< number in the upstream; PERI_ZONE_NONE
-    uint64_t started_ms;                ///< slow start began; 0: it is over
-    bool was_available;                 ///< at the last look
-    struct peri_labels labels;          ///< borrowed
-    struct peri_slice token;            ///< names it in sticky cookies; borrowed; empty for none
+    struct peri_pool *pool;    ///< one reference, owned
+    const uint32_t *health;    ///< 0: can be used; borrowed, may be shared with other processes; NULL: nobody watches
+    uint32_t weight;           ///< 1 or more
+    uint32_t share;            ///< weight in thousandths; less during slow start
+    int64_t current;           ///< credit in round_robin and least_request
+    struct peri_ewma load;     ///< of ewma
+    uint32_t *active;          ///< attempts under way (peri_pool_active): other sets and generations count there too
+    uint32_t mark;             ///< number of the set that the endpoint was last gathered into
+    uint32_t priority;         ///< 0 is asked first
+    uint32_t zone;             ///< number in the upstream; PERI_ZONE_NONE
+    uint64_t started_ms;       ///< slow start began; 0: it is over
+    bool was_available;        ///< at the last look
+    struct peri_labels labels; ///< borrowed
+    struct peri_slice token;   ///< names it in sticky cookies; borrowed; empty for none
 };
 
 /// What became of one attempt.
@@ -62,13 +62,17 @@ static inline bool peri_endpoint_is_available(const struct peri_endpoint *endpoi
     return !endpoint->health || __atomic_load_n(endpoint->health, __ATOMIC_RELAXED) == 0;
 }
 
-/// Attempts under way to its address, those from before the set was replaced too.
-static inline uint32_t peri_endpoint_active(const struct peri_endpoint *endpoint)
+/// An attempt on the endpoint begins, as far as balancing is concerned.
+static inline void peri_endpoint_enter(const struct peri_endpoint *endpoint)
 {
-    uint32_t active = endpoint->active;
-    while ((endpoint = endpoint->before))
-        active += endpoint->active;
-    return active;
+    ++*endpoint->active;
+}
+
+/// It is over.
+static inline void peri_endpoint_leave(const struct peri_endpoint *endpoint)
+{
+    peri_assert(*endpoint->active > 0);
+    --*endpoint->active;
 }
 
 /// Has the endpoint all of `labels`?

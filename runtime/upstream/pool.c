@@ -24,6 +24,12 @@ struct peri_pools {
     bool is_closed; ///< free when the last pool is gone
 };
 
+/// What pools of one address and one upstream have in common.
+struct tally {
+    uint32_t references; ///< pools
+    uint32_t active;     ///< attempts
+};
+
 enum pool_kind { POOL_LITERAL, POOL_NAME, POOL_UNIX };
 
 struct peri_pool {
@@ -35,6 +41,7 @@ struct peri_pool {
     uint16_t port;
     struct sockaddr_storage literal;
     struct peri_pool_settings settings;
+    struct tally *tally; ///< one reference
     struct peri_list idle;
     uint32_t idle_count;
     uint32_t holders; ///< references of generations
@@ -111,7 +118,22 @@ static void on_wake(struct peri_defer *defer)
     peri_pool_start_waiting(PERI_CONTAINER(defer, struct peri_pool, wake));
 }
 
-static struct peri_pool *pool_new(struct peri_pools *pools, struct peri_slice address)
+// Takes the tally of `kin`, a pool of the same address and upstream, or (NULL) makes one.
+static bool join_tally(struct peri_pool *pool, const struct peri_pool *kin)
+{
+    pool->tally = kin ? kin->tally : calloc(1, sizeof(*pool->tally));
+    if (pool->tally)
+        pool->tally->references++;
+    return pool->tally != NULL;
+}
+
+static void leave_tally(struct peri_pool *pool)
+{
+    if (--pool->tally->references == 0)
+        free(pool->tally);
+}
+
+static struct peri_pool *pool_new(struct peri_pools *pools, struct peri_slice address, const struct peri_pool *kin)
 {
     struct peri_pool *pool = calloc(1, sizeof(*pool));
     char *copy = malloc(address.len + 1);
@@ -125,7 +147,7 @@ static struct peri_pool *pool_new(struct peri_pools *pools, struct peri_slice ad
     peri_list_init(&pool->sessions);
     peri_list_init(&pool->waiting);
     peri_defer_init(&pool->wake, on_wake);
-    if (!parse_address(pool))
+    if (!parse_address(pool) || !join_tally(pool, kin))
         goto fail;
     peri_list_append(&pools->pools, &pool->link);
     return pool;
@@ -150,14 +172,18 @@ static bool is_h2_only(const struct peri_pool *pool)
 struct peri_pool *peri_pools_get(struct peri_pools *pools, struct peri_slice address,
                                  const struct peri_pool_settings *settings)
 {
-    struct peri_pool *pool = NULL;
+    struct peri_pool *pool = NULL, *kin = NULL;
     for (struct peri_list *link = pools->pools.next; link != &pools->pools; link = link->next) {
         struct peri_pool *known = PERI_LIST_ITEM(link, struct peri_pool, link);
-        if (peri_slice_eq(peri_slice_from(known->address), address) && is_same(&known->settings, settings))
+        if (!peri_slice_eq(peri_slice_from(known->address), address))
+            continue;
+        if (known->settings.open == settings->open)
+            kin = known;
+        if (is_same(&known->settings, settings))
             pool = known;
     }
     if (!pool) {
-        pool = pool_new(pools, address);
+        pool = pool_new(pools, address, kin);
         if (!pool)
             return NULL;
         pool->settings = *settings;
@@ -183,6 +209,7 @@ static void pool_check_end(struct peri_pool *pool)
     struct peri_pools *pools = pool->pools;
     peri_list_remove(&pool->link);
     peri_defer_cancel(&pool->wake);
+    leave_tally(pool);
     peri_tls_session_close(&pool->resumes);
     peri_tls_client_unref(pool->settings.tls);
     free(pool->address);
@@ -226,6 +253,11 @@ void peri_pool_release(struct peri_pool *pool)
 struct peri_slice peri_pool_address(const struct peri_pool *pool)
 {
     return peri_slice_from(pool->address);
+}
+
+uint32_t *peri_pool_active(const struct peri_pool *pool)
+{
+    return &pool->tally->active;
 }
 
 enum peri_pool_state peri_pool_state(const struct peri_pool *pool)

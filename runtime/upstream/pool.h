@@ -72,6 +72,10 @@ void peri_pool_release(struct peri_pool *pool);
 /// The address, as given.
 struct peri_slice peri_pool_address(const struct peri_pool *pool);
 
+/// Counts the attempts under way to the address for the upstream that `settings.open` counts for: one count for its pools under whatever
+/// settings, so that a reload or a new set of endpoints goes on with it. Borrowed from the pool; the callers count.
+uint32_t *peri_pool_active(const struct peri_pool *pool);
+
 /// The state of the pool now.
 enum peri_pool_state peri_pool_state(const struct peri_pool *pool);
 

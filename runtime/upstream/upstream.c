@@ -72,6 +72,7 @@ peri_err_t peri_upstream_add(struct peri_upstream *upstream, struct peri_pools *
     weight = weight > 0 ? weight : 1;
     grown[upstream->count++] = (struct peri_endpoint){
         .pool = pool,
+        .active = peri_pool_active(pool),
         .weight = weight,
         .share = weight * PERI_SHARE_UNIT,
         .zone = PERI_ZONE_NONE,

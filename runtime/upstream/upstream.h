@@ -73,6 +73,7 @@ struct peri_upstream {
     int32_t metrics;                   ///< row of peri_metrics_upstream
     uint8_t proxy_protocol;            ///< version of the PROXY header that its connections begin with; 0: none
     uint64_t random;                   ///< state of the generator
+    uint32_t reaches;                  ///< connections that are no request's and go to one of its endpoints
     struct peri_guard *guard;          ///< who watches over it, owned; NULL: nobody
 };
 

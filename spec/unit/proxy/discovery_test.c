@@ -16,6 +16,7 @@
 #include "event/dns.h"
 #include "event/dns_srv.h"
 #include "event/loop.h"
+#include "proxy/forward.h"
 #include "proxy/server_internal.h"
 #include "shared/dict.h"
 #include "shared/shm.h"
@@ -306,12 +307,16 @@ static void frees_a_set_when_nobody_uses_it_any_more(void **state)
 {
     (void)state;
     start_name();
-    struct peri_upstream *before = world.generation->upstreams[0];
-    before->endpoints[0].active = 1;
+    struct peri_forward f = {.upstream = world.generation->upstreams[0]};
+    peri_list_append(&world.server.exchanges, &f.link);
+    world.generation->upstreams[0]->reaches = 1;
     answer("a", "10.0.0.1", 300000, false);
     peri_loop_advance(world.loop, 10000);
     assert_int_equal(peri_loop_timers(world.loop), 2); // the next look, and the one at the old set
-    before->endpoints[0].active = 0;
+    f.upstream->reaches = 0;
+    peri_loop_advance(world.loop, 10000);
+    assert_int_equal(peri_loop_timers(world.loop), 2);
+    peri_list_remove(&f.link);
     peri_loop_advance(world.loop, 1000);
     assert_int_equal(peri_loop_timers(world.loop), 1);
 }
@@ -322,24 +327,24 @@ static void counts_requests_to_an_address_through_changes_of_the_set(void **stat
     start_name();
     answer("a", "10.0.0.1,10.0.0.2", 1000, false);
     struct peri_upstream *first = world.generation->upstreams[0];
-    first->endpoints[1].active = 2;
+    first->reaches = 1;
+    *first->endpoints[1].active = 2;
     wait_question(&world.name_count);
     answer("a", "10.0.0.2,10.0.0.3", 1000, false);
     struct peri_upstream *second = world.generation->upstreams[0];
-    second->endpoints[0].active = 1;
-    assert_int_equal(peri_endpoint_active(&second->endpoints[0]), 3);
-    assert_int_equal(peri_endpoint_active(&second->endpoints[1]), 0);
+    assert_int_equal(*second->endpoints[0].active, 2);
+    assert_int_equal(*second->endpoints[1].active, 0);
+    ++*second->endpoints[0].active;
     wait_question(&world.name_count);
+    answer("a", "10.0.0.9", 1000, false);
+    wait_question(&world.name_count); // those in the middle are freed
     answer("a", "10.0.0.2", 300000, false);
-    struct peri_upstream *third = world.generation->upstreams[0];
-    assert_int_equal(peri_endpoint_active(&third->endpoints[0]), 3);
-    second->endpoints[0].active = 0;
-    peri_loop_advance(world.loop, 2000); // the one in the middle is freed
-    assert_int_equal(peri_endpoint_active(&third->endpoints[0]), 2);
-    first->endpoints[1].active = 0;
+    struct peri_upstream *last = world.generation->upstreams[0];
+    assert_int_equal(*last->endpoints[0].active, 3);
+    --*first->endpoints[1].active;
+    first->reaches = 0;
     peri_loop_advance(world.loop, 2000);
-    assert_int_equal(peri_endpoint_active(&third->endpoints[0]), 0);
-    assert_null(third->endpoints[0].before);
+    assert_int_equal(*last->endpoints[0].active, 2);
 }
 
 static void begins_with_what_the_worker_before_knew(void **state)

@@ -165,7 +165,7 @@ static void assert_idle(const char *name)
 {
     struct peri_upstream *upstream = upstream_of(name);
     for (uint32_t i = 0; i < upstream->count; i++)
-        assert_int_equal(upstream->endpoints[i].active, 0);
+        assert_int_equal(*upstream->endpoints[i].active, 0);
     for (unsigned gauge = 0; gauge < PERI_BREAKER_GAUGES; gauge++)
         if (gauge != PERI_BREAKER_CONNECTIONS)
             assert_int_equal(peri_endpoints_gauge(world.shm, upstream->guard->row, gauge), 0);

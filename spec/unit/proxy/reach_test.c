@@ -150,7 +150,7 @@ static void assert_nobody_is_active(const char *name)
 {
     const struct peri_upstream *upstream = find(name);
     for (uint32_t i = 0; i < upstream->count; i++)
-        assert_int_equal(upstream->endpoints[i].active, 0);
+        assert_int_equal(*upstream->endpoints[i].active, 0);
 }
 
 static void where_nobody_is_three_endpoints_are_tried_and_no_more(void **state)

@@ -127,7 +127,7 @@ static void ewma_counts_what_is_under_way(void **state)
     report(0, PERI_OK, 200, 10, NULL);
     report(1, PERI_OK, 200, 15, NULL);
     assert_int_equal(pick(), 0);
-    upstream->endpoints[0].active = 1; // 10 * 2 against 15
+    *upstream->endpoints[0].active = 1; // 10 * 2 against 15
     assert_int_equal(pick(), 1);
 }
 
@@ -309,9 +309,9 @@ static void bounds_the_load_of_a_hot_key(void **state)
         upstream->balance.settings.load_bound = 125;
         seal(keyed[n]);
         for (unsigned i = 0; i < 100; i++)
-            upstream->endpoints[pick_key(7)].active++;
+            ++*upstream->endpoints[pick_key(7)].active;
         for (unsigned i = 0; i < 4; i++)
-            assert_in_range(upstream->endpoints[i].active, 1, 32); // ceil(1.25 * 100 / 4)
+            assert_in_range(*upstream->endpoints[i].active, 1, 32); // ceil(1.25 * 100 / 4)
         close_upstream(state);
         open_upstream(state);
     }

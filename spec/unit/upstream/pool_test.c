@@ -198,6 +198,33 @@ static void is_shared_by_those_who_agree(void **state)
     peri_pool_release(other);
 }
 
+static void counts_the_attempts_of_an_upstream_under_whatever_settings(void **state)
+{
+    (void)state;
+    int64_t ours = 0, theirs = 0;
+    struct peri_pool_settings settings = world_settings(), changed = settings, foreign = settings;
+    settings.open = changed.open = &ours;
+    changed.idle_ms++;
+    foreign.open = &theirs;
+    struct peri_pool *before = peri_pools_get(world.pools, PERI_SLICE("other:80"), &settings);
+    ++*peri_pool_active(before);
+    struct peri_pool *after = peri_pools_get(world.pools, PERI_SLICE("other:80"), &changed);
+    struct peri_pool *elsewhere = peri_pools_get(world.pools, PERI_SLICE("other:81"), &settings);
+    struct peri_pool *apart = peri_pools_get(world.pools, PERI_SLICE("other:80"), &foreign);
+    assert_ptr_not_equal(before, after);
+    assert_int_equal(*peri_pool_active(after), 1);
+    assert_int_equal(*peri_pool_active(elsewhere), 0);
+    assert_int_equal(*peri_pool_active(apart), 0);
+    peri_pool_release(before);
+    assert_int_equal(*peri_pool_active(after), 1);
+    before = peri_pools_get(world.pools, PERI_SLICE("other:80"), &settings);
+    assert_int_equal(*peri_pool_active(before), 1);
+    peri_pool_release(before);
+    peri_pool_release(after);
+    peri_pool_release(elsewhere);
+    peri_pool_release(apart);
+}
+
 static void knows_addresses_from_what_is_none(void **state)
 {
     (void)state;
@@ -261,10 +288,12 @@ static void says_so_when_memory_is_out(void **state)
     fail_alloc_stop();
     assert_null(pool);
     assert_null(pools);
-    fail_alloc_at(2);
-    pool = peri_pools_get(world.pools, PERI_SLICE("other:80"), &settings);
-    fail_alloc_stop();
-    assert_null(pool);
+    for (unsigned n = 1; n <= 3; n++) {
+        fail_alloc_at(n);
+        pool = peri_pools_get(world.pools, PERI_SLICE("other:80"), &settings);
+        fail_alloc_stop();
+        assert_null(pool);
+    }
 }
 
 int main(void)
@@ -283,6 +312,7 @@ int main(void)
         TEST(may_be_freed_while_connections_are_still_open),
         TEST(is_found_again_while_its_last_connection_closes),
         TEST(is_shared_by_those_who_agree),
+        TEST(counts_the_attempts_of_an_upstream_under_whatever_settings),
         TEST(knows_addresses_from_what_is_none),
         TEST(reports_a_name_that_cannot_be_resolved_from_the_loop),
         TEST(resolves_no_names_without_a_resolver),
