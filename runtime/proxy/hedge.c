@@ -228,7 +228,7 @@ static void on_error(struct peri_attempt *attempt, peri_err_t err)
 {
     struct peri_exchange *x = attempt->data;
     struct peri_forward *f = x->forward;
-    if (attempt->is_reused && !attempt->has_bytes && !f->tries.hedge->is_fresh) { // the connection was closing
+    if (peri_attempt_is_stale(attempt) && !f->tries.hedge->is_fresh) {
         start(x, true);
         return;
     }

@@ -198,7 +198,7 @@ static bool schedule_after_error(struct peri_exchange *x, peri_err_t err)
 bool peri_retry_is_stale(const struct peri_exchange *x)
 {
     const struct peri_forward *f = x->forward;
-    return f->attempt.is_reused && !f->attempt.has_bytes && !f->tries.is_stale_replaced && !f->has_sent_body &&
+    return peri_attempt_is_stale(&f->attempt) && !f->tries.is_stale_replaced && !f->has_sent_body &&
            peri_method_is_idempotent(x->req.method);
 }
 

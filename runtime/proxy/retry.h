@@ -75,7 +75,8 @@ void peri_retry_keep(struct peri_forward *f, struct peri_slice data, bool is_lea
 /// The attempt was not answered in time. True when another follows: it is cancelled.
 bool peri_retry_on_timeout(struct peri_exchange *x);
 
-/// Was nothing answered on a connection that had been idle? Then it was closing; once, on a new one, is safe.
+/// Did the failed attempt meet a connection that was closing (peri_attempt_is_stale), for the first time and with a request that is safe
+/// to send again on a new one?
 bool peri_retry_is_stale(const struct peri_exchange *x);
 
 #endif

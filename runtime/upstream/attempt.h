@@ -81,6 +81,13 @@ static inline void peri_attempt_pause(struct peri_attempt *attempt, bool paused)
         peri_attempt_set_paused(attempt, paused);
 }
 
+/// An attempt that failed: was nothing heard on a connection that had been in use before? Then it was closing when the request met
+/// it, which says nothing about the endpoint.
+static inline bool peri_attempt_is_stale(const struct peri_attempt *attempt)
+{
+    return attempt->is_reused && !attempt->has_bytes;
+}
+
 /// Ends the attempt and closes its connection; no event follows. No-op when it is over.
 void peri_attempt_cancel(struct peri_attempt *attempt);
 
