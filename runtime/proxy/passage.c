@@ -29,13 +29,14 @@ struct passage {
     struct peri_generation *generation; ///< one reference; NULL when it is over
     const struct peri_tcp_plan *plan;
     struct peri_connect connect; ///< the question to its policies
-    struct peri_timer timer;     ///< of their answer
+    struct peri_timer timer;     ///< of their answer; then of the whole connection
     struct peri_reach reach;     ///< of an endpoint of the upstream
     struct peri_relay relay;
     uint64_t start_ns;
     char client[46]; ///< its address: the closed stream does not know it any more
     uint16_t port;
-    bool is_joined; ///< the relay runs, or ran
+    bool is_joined;  ///< the relay runs, or ran
+    bool is_limited; ///< the timer is that of the whole connection
 };
 
 static struct peri_metrics_listener *counts_of(const struct passage *p)
@@ -65,6 +66,7 @@ static void passage_over(struct passage *p, peri_err_t err)
 {
     struct peri_metrics_listener *counts = counts_of(p);
     peri_assert(p->generation);
+    peri_timer_stop(&p->timer);
     counts->connections--;
     counts->failed += !p->is_joined;
     if (p->server->log)
@@ -87,10 +89,21 @@ static void passage_abort(struct passage *p, peri_err_t err)
     peri_debug_assert(!p->is_joined);
     if (!p->generation)
         return;
-    peri_timer_stop(&p->timer);
     peri_connect_cancel(&p->connect);
     passage_over(p, err);
     peri_stream_close(p->tcp->stream);
+}
+
+// At once, whatever it is doing.
+static void passage_close(struct passage *p, peri_err_t err)
+{
+    if (!p->is_joined) {
+        passage_abort(p, err);
+        return;
+    }
+    if (p->generation)
+        passage_over(p, err);
+    peri_relay_close(&p->relay);
 }
 
 // ---- joined ----
@@ -155,6 +168,14 @@ static void on_reached(struct peri_reach *reach, peri_err_t err, struct peri_str
         passage_abort(p, err);
 }
 
+// The whole connection, from the moment that the client was there.
+static void passage_limit(struct passage *p, uint64_t ms)
+{
+    uint64_t passed_ms = (peri_loop_now_ns(p->server->loop) - p->start_ns) / 1000000;
+    p->is_limited = true;
+    peri_timer_start(p->server->loop, &p->timer, passed_ms < ms ? ms - passed_ms : 1);
+}
+
 static void passage_choose(struct passage *p)
 {
     struct peri_slice chosen = peri_slice_from(p->connect.upstream);
@@ -162,6 +183,8 @@ static void passage_choose(struct passage *p)
                                                     : peri_tcp_plan_find(p->plan, peri_slice_from(p->tcp->server_name));
     p->reach.on_done = on_reached;
     p->reach.client = peri_slice_from(p->client);
+    if (upstream && upstream->stream_ms > 0)
+        passage_limit(p, upstream->stream_ms);
     peri_err_t err = upstream ? peri_reach_start(&p->reach, p->server, upstream) : PERI_ERR_NO_ROUTE;
     if (err != PERI_OK)
         passage_abort(p, err);
@@ -185,7 +208,8 @@ static void on_verdict(struct peri_connect *connect, enum peri_verdict verdict)
 
 static void on_timeout(struct peri_timer *timer)
 {
-    passage_abort(PERI_CONTAINER(timer, struct passage, timer), PERI_ERR_POLICY);
+    struct passage *p = PERI_CONTAINER(timer, struct passage, timer);
+    passage_close(p, p->is_limited ? PERI_ERR_DURATION : PERI_ERR_POLICY);
 }
 
 static void passage_ask(struct passage *p)
@@ -265,14 +289,7 @@ static void on_drain_asked(struct peri_tcp *tcp)
 
 static void on_close_asked(struct peri_tcp *tcp, peri_err_t err)
 {
-    struct passage *p = tcp->data;
-    if (!p->is_joined) {
-        passage_abort(p, err);
-        return;
-    }
-    if (p->generation)
-        passage_over(p, err);
-    peri_relay_close(&p->relay);
+    passage_close(tcp->data, err);
 }
 
 const struct peri_tcp_owner peri_passage_owner = {

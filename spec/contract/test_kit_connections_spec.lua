@@ -137,6 +137,41 @@ describe("a connection to a tcp listener", function()
         assert.equal(1, #gw.upstreams.night.connections)
     end)
 
+    it("lasts no longer than its upstream's longest duration, from its arrival on", function()
+        local echo = test.bytes(function(bytes) return bytes end)
+        local gw = new({ address = "127.0.0.1:5432", upstream = "day", tls = "dev" }, {
+            day = { endpoints = { echo }, timeouts = { stream = "3s" } },
+            night = { endpoints = { echo }, timeouts = { stream = "3s" } },
+        })
+        for name, wait in pairs { ["x.test"] = 0, ["slow.test"] = 1 } do
+            local conn = gw:connect { listener = "127.0.0.1:5432", tls = { server_name = name } }
+            gw:advance(wait)
+            for _ = wait + 1, 3 do
+                assert.equal("still here", conn:write("still here"):read())
+                gw:advance(0.99)
+            end
+            assert.is_false(conn:closed())
+            gw:advance(0.04)
+            assert.is_true(conn:closed())
+        end
+        local short = gw:connect { listener = "127.0.0.1:5432", tls = {} }
+        assert.equal("bye", short:write("bye"):read())
+        short:close()
+        gw:advance(10)
+    end)
+
+    it("is given up after that time when its server cannot be reached", function()
+        local gw = new({ address = "127.0.0.1:5432", upstream = "day" }, {
+            day = { endpoints = { test.fail.timeout }, timeouts = { stream = "2s", connect = "10s" } },
+            night = test.bytes(),
+        })
+        local conn = gw:connect { listener = "127.0.0.1:5432" }
+        gw:advance(1.9)
+        assert.is_false(conn:closed())
+        gw:advance(0.2)
+        assert.is_true(conn:closed())
+    end)
+
     it("breaks when its server does", function()
         local gw = new({ address = "127.0.0.1:5432", upstream = "day" }, {
             day = test.bytes(function() return test.fail.reset end), night = test.bytes(),

@@ -37,6 +37,7 @@ return {
     { address = "127.0.0.1:0", protocol = "tcp", upstream = "plain", timeouts = { stream_idle = "200ms" } },
     { address = "127.0.0.1:0", protocol = "tcp", sni = { ["a.test"] = "tls_a" }, timeouts = { headers = "200ms" } },
     { address = "127.0.0.1:0", protocol = "tcp", upstream = "plain", limits = { connections = 1 } },
+    { address = "127.0.0.1:0", protocol = "tcp", upstream = "short_lived" },
     { address = "unix:$dir/front.sock", protocol = "tcp", upstream = "headed2" },
   },
   upstreams = {
@@ -47,12 +48,13 @@ return {
     headed2 = { endpoints = { "$plain" }, proxy_protocol = "v2" },
     nobody = { endpoints = { "$nobody" } },
     mostly_nobody = { endpoints = { "$nobody", "$plain" } },
+    short_lived = { endpoints = { "$plain" }, timeouts = { stream = "300ms" } },
   },
   routes = {},
 }
 """
 
-(PLAIN, SNI, SNI_OR_PLAIN, TERMINATED, HEADED1, HEADED2, NOBODY, MOSTLY_NOBODY, HURRIED, LOOK_HURRIED, ONE, UNIX) = range(12)
+(PLAIN, SNI, SNI_OR_PLAIN, TERMINATED, HEADED1, HEADED2, NOBODY, MOSTLY_NOBODY, HURRIED, LOOK_HURRIED, ONE, SHORT_LIVED, UNIX) = range(13)
 
 
 class Server:
@@ -526,6 +528,20 @@ def test_an_idle_connection_is_reset(gateway, servers):
         assert is_reset(ours)
         assert is_reset(theirs)
     assert last_line(gateway, lambda line: line.get("flags") == "SI")["upstream"] == "plain"
+
+
+def test_a_connection_is_reset_when_its_longest_duration_is_over(gateway, servers):
+    with joined(gateway, servers["plain"], SHORT_LIVED) as (ours, theirs):
+        deadline = wait.Deadline()
+        with pytest.raises(ConnectionError):
+            while not deadline.is_over():
+                ours.sendall(b"ping")
+                assert read_exactly(theirs, 4) == b"ping"
+                theirs.sendall(b"pong")
+                assert read_exactly(ours, 4) == b"pong"
+    line = last_line(gateway, lambda line: line.get("flags") == "UMSDR")
+    assert (line["upstream"], line["bytes_in"] > 0, line["duration_ms"] >= 300) == ("short_lived", True, True)
+    assert metric(gateway, "perigee_tcp_connections", SHORT_LIVED) == 0
 
 
 def test_a_silent_client_is_not_waited_for_long_where_its_server_name_is_needed(gateway):

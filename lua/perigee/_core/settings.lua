@@ -234,7 +234,7 @@ local function upstream_fields()
                 stream = {
                     type = "duration", max = "24h",
                     doc = "A whole exchange, from the first byte of the request to the last of the response, or of the "
-                        .. "tunnel that it became. Without it: no limit. Not for connections of tcp listeners.",
+                        .. "tunnel that it became; a whole connection of a tcp listener. Without it: no limit.",
                 },
             },
         },

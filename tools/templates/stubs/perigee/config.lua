@@ -329,7 +329,7 @@
 ---@field connect? string|number Until the connection stands.
 ---@field idle? string|number Without a byte in either direction.
 ---@field request? string|number From the complete request to the response.
----@field stream? string|number A whole exchange, from the first byte of the request to the last of the response, or of the tunnel that it became. Without it: no limit. Not for connections of tcp listeners.
+---@field stream? string|number A whole exchange, from the first byte of the request to the last of the response, or of the tunnel that it became; a whole connection of a tcp listener. Without it: no limit.
 
 ---@class perigee.Upstream.Tls
 ---@field ca? string PEM file: whom the servers' certificates must come from. Without it: the system's authorities.
