@@ -14,9 +14,10 @@ local function check_name(name)
     end
 end
 
+-- Names of upstreams may have more in them; a copy is sent to a URL.
 local function check_upstream(name)
     if not name:find("^[%w._-]+$") then
-        return "expected the name of an upstream or an address's host, without a port"
+        return "a copy can go to upstreams with names of letters, digits, '.', '_' and '-' only"
     end
 end
 
@@ -25,7 +26,7 @@ local Mirror = perigee.policy {
     stage = "observe",
     schema = {
         upstream = {
-            type = "string", required = true, check = check_upstream, doc = "The upstream that gets the copies.",
+            type = "upstream", required = true, check = check_upstream, doc = "The upstream that gets the copies.",
         },
         percent = { type = "number", min = 0, max = 100, default = 100, doc = "Share of requests that are copied." },
         header = {

@@ -9,7 +9,6 @@ local is_token = require("perigee.algo.token").is
 local byte, floor, random = string.byte, math.floor, math.random
 local hash = perigee.crypto.hash
 
-
 local function check_by(by)
     local name = by:match("^header:(.+)$") or by:match("^cookie:(.+)$")
     if by ~= "client" and by ~= "consumer" and not (name and is_token(name)) then
@@ -44,7 +43,7 @@ local TrafficSplit = perigee.policy {
             items = {
                 type = "table", short = "upstream",
                 fields = {
-                    upstream = { type = "string", min = 1, required = true, doc = "Name of the upstream." },
+                    upstream = { type = "upstream", required = true, doc = "Name of the upstream." },
                     weight = { type = "integer", min = 0, max = 1000000, default = 1, doc = "Its share." },
                 },
             },

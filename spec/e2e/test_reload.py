@@ -222,6 +222,8 @@ BROKEN = {
     "an unknown setting": (lambda text: text.replace("upstream = \"origin\"", "upsteam = \"origin\""), "gateway.lua:12", "upstream"),
     "a wrong type": (lambda text: text.replace('match = { path = "/version" }', "match = { path = 7 }"), "gateway.lua:10", "routes[1].match.path"),
     "an unknown upstream": (lambda text: text.replace('upstream = "origin"', 'upstream = "orogin"'), "gateway.lua:12", "origin"),
+    "a policy's unknown upstream": (
+        lambda text: text.replace('{ "stamp", value = "2" }', '{ "mirror", upstream = "orogin" }'), "gateway.lua:8", "did you mean 'origin'"),
     "a missing policy": (lambda text: text.replace('"stamp"', '"stomp"'), "gateway.lua:8", "stomp"),
     "a missing setting": (lambda text: text.replace('value = "2"', 'valve = "2"'), "gateway.lua:8", "value"),
     "an endless loop": (lambda text: "while true do end\n" + text, "", ""),

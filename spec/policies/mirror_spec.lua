@@ -19,6 +19,10 @@ local function gateway(settings, shadow, more)
     }
 end
 
+local function answer()
+    return "ok"
+end
+
 local function copies(gw)
     gw:advance(0)
     return gw.upstreams.shadow.requests
@@ -116,15 +120,6 @@ describe("mirror", function()
                 assert.equal(what == "fails" and 3 or 0, count(gw, "sent"))
             end)
         end
-
-        it("is no upstream at all", function()
-            local gw = test.gateway {
-                policies = { { "mirror", upstream = "nowhere" } }, hosts = { ["nowhere"] = test.fail.refuse },
-            }
-            assert.response(gw:get "/").has.status(200)
-            gw:advance(10)
-            assert.equal(1, count(gw, "failed"))
-        end)
     end)
 
     it("has only so many copies under way", function()
@@ -173,8 +168,18 @@ describe("mirror", function()
         assert.is_true(#copies(gw) <= 1)
     end)
 
+    it("is refused with an upstream that there is none of, and says which one", function()
+        local errors = test.errors {
+            upstreams = { api = answer, shadow = answer }, policies = { { "mirror", upstream = "shadows" } },
+        }
+        assert.equal(1, #errors)
+        assert.equal("policies[1].upstream", errors[1].path)
+        assert.equal("there is no upstream 'shadows'; did you mean 'shadow'?", errors[1].message)
+    end)
+
     for what, settings in pairs {
         ["without an upstream"] = {}, ["to a URL"] = { upstream = "http://a/b" },
+        ["to an upstream whose name no URL can hold"] = { upstream = "a/b" },
         ["with more than all"] = { upstream = "a", percent = 101 },
         ["with a header that is no name"] = { upstream = "a", header = "a b" },
         ["with a large body"] = { upstream = "a", max_body = "2m" },
@@ -182,7 +187,7 @@ describe("mirror", function()
     } do
         it("is refused " .. what, function()
             settings[1] = "mirror"
-            assert.equal(1, #test.errors { policies = { settings } })
+            assert.equal(1, #test.errors { policies = { settings }, upstreams = { a = answer, ["a/b"] = answer } })
         end)
     end
 end)

@@ -148,8 +148,14 @@ describe("traffic_split", function()
         assert.is_true(#gw.upstreams.a.requests > 0 and #gw.upstreams.b.requests > 0)
     end)
 
-    it("fails closed when there is no such upstream", function()
-        assert.response(gateway({ upstreams = { "nowhere" } }):get "/").is.problem(503)
+    it("is refused with an upstream that there is none of, and says which one", function()
+        local errors = test.errors {
+            upstreams = { stable = named "a", canary = named "b" },
+            policies = { { "traffic_split", upstreams = { { "stable", weight = 9 }, { "canry", weight = 1 } } } },
+        }
+        assert.equal(1, #errors)
+        assert.equal("policies[1].upstreams[2].upstream", errors[1].path)
+        assert.equal("there is no upstream 'canry'; did you mean 'canary'?", errors[1].message)
     end)
 
     for what, settings in pairs {
@@ -158,6 +164,7 @@ describe("traffic_split", function()
         ["with an upstream twice"] = { upstreams = { "a", "a" } },
         ["with half a weight"] = { upstreams = { { "a", weight = 0.5 } } },
         ["with a negative weight"] = { upstreams = { { "a", weight = -1 } } },
+        ["with a number for an upstream"] = { upstreams = { 7 } },
         ["by something unknown"] = { upstreams = { "a" }, by = "ip" },
         ["by a header without a name"] = { upstreams = { "a" }, by = "header:" },
         ["by a cookie without a name"] = { upstreams = { "a" }, by = "cookie:" },
@@ -165,7 +172,7 @@ describe("traffic_split", function()
     } do
         it("is refused " .. what, function()
             settings[1] = "traffic_split"
-            assert.equal(1, #test.errors { policies = { settings } })
+            assert.equal(1, #test.errors { policies = { settings }, upstreams = { a = named "a" } })
         end)
     end
 end)

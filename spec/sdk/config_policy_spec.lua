@@ -49,6 +49,57 @@ local function refuse(list, definitions, more)
     return errors[1].path .. ": " .. errors[1].message, errors[1]
 end
 
+describe("a setting that names an upstream", function()
+    local UPSTREAMS = {
+        users = { endpoints = { "a:1" } }, bytes = { endpoints = { "b:1" }, proxy_protocol = "v1" },
+        secure = { endpoints = { "c:1" }, tls = {} },
+    }
+    local definitions = {
+        p = declare { name = "p", stage = "traffic", schema = { to = "upstream" } },
+        q = declare({ name = "q", stage = "traffic", schema = { to = "upstream" } }, { on_connect = function() end }),
+    }
+
+    it("is checked when the configuration is, with the nearest name", function()
+        local use = accept({ { "p", to = "users" } }, definitions, { upstreams = UPSTREAMS })[1]
+        assert.are.equal("users", use.instance.conf.to)
+        assert.are.equal("routes[1].policies[1].to: there is no upstream 'user'; did you mean 'users'?",
+            refuse({ { "p", to = "user" } }, definitions, { upstreams = UPSTREAMS }))
+        assert.are.equal("routes[1].policies[1].to: there is no upstream 'any'",
+            refuse({ { "p", to = "any" } }, definitions))
+    end)
+
+    it("is one that requests can be sent to", function()
+        assert.are.equal(
+            "routes[1].policies[1].to: upstream 'bytes' has proxy_protocol, which only tcp listeners can send",
+            refuse({ { "p", to = "bytes" } }, definitions, { upstreams = UPSTREAMS }))
+        accept({ { "p", to = "secure" } }, definitions, { upstreams = UPSTREAMS })
+    end)
+
+    it("is one that connections can be passed to, in policies of tcp listeners", function()
+        local function listener(to)
+            return {
+                upstreams = UPSTREAMS,
+                listeners = {
+                    { address = "127.0.0.1:1", protocol = "tcp", upstream = "users", policies = { { "q", to = to } } },
+                },
+            }
+        end
+        accept({}, definitions, listener "bytes")
+        assert.are.equal(
+            "listeners[1].policies[1].to: upstream 'secure' has tls, but a tcp listener passes bytes on as they come",
+            refuse({}, definitions, listener "secure"))
+        assert.are.equal("listeners[1].policies[1].to: there is no upstream 'user'; did you mean 'users'?",
+            refuse({}, definitions, listener "user"))
+    end)
+
+    it("may be wrong in itself: the upstream is there all the same", function()
+        local message = refuse({ { "p", to = "users" } }, definitions, {
+            upstreams = { users = { endpoints = { "a:1" }, weight = 1 } },
+        })
+        assert.matches("^upstreams.users.weight: ", message)
+    end)
+end)
+
 describe("perigee.policy", function()
     local function raised(declared)
         local is_fine, message = pcall(function() policy(declared) end)

@@ -276,6 +276,52 @@ describe("a schema", function()
         end)
     end)
 
+    describe("with names of upstreams", function()
+        local function problem(name)
+            return name ~= "users" and "there is no upstream '" .. name .. "'" or nil
+        end
+
+        local function check(field, value, secrets)
+            local errors = {}
+            local copy = schema.validate_field(field, value, { "to" }, errors, secrets, problem)
+            return copy, errors[1] and errors[1].path .. ": " .. errors[1].message
+        end
+
+        it("takes those that there are", function()
+            assert.are.equal("users", (check("upstream", "users")))
+            assert.are.same({ "to: there is no upstream 'user'" }, { select(2, check("upstream", "user")) })
+            assert.are.equal("to: expected the name of an upstream, found 1", select(2, check("upstream", 1)))
+        end)
+
+        it("takes all when nobody says which there are", function()
+            assert.are.equal("anybody", accept({ to = "upstream" }, { to = "anybody" }).to)
+        end)
+
+        it("finds them in lists, maps, tables and alternatives", function()
+            local record = { type = "table", short = "upstream", fields = { upstream = "upstream" } }
+            assert.are.equal("to[2]: there is no upstream 'x'",
+                select(2, check({ type = "list", items = "upstream" }, { "users", "x" })))
+            assert.are.equal("to.a: there is no upstream 'x'",
+                select(2, check({ type = "map", values = "upstream" }, { a = "x" })))
+            assert.are.equal("to.upstream: there is no upstream 'x'", select(2, check(record, "x")))
+            local either = { type = "one_of", of = { "upstream", "function" } }
+            assert.are.equal("users", (check(either, "users")))
+            assert.are.equal("to: there is no upstream 'x'", select(2, check(either, "x")))
+            assert.are.equal("to: expected the name of an upstream or a function, found 1", select(2, check(either, 1)))
+        end)
+
+        it("checks a default like any other", function()
+            local field = { type = "upstream", default = "x" }
+            assert.are.equal("to: there is no upstream 'x'", select(2, check(field, nil)))
+        end)
+
+        it("does not show a name that is secret", function()
+            local hidden = "to: there is no such upstream"
+            assert.are.equal(hidden, select(2, check({ type = "upstream", secret = true }, "x")))
+            assert.are.equal(hidden, select(2, check("upstream", "x", { x = true })))
+        end)
+    end)
+
     describe("with check functions", function()
         it("adds their message at the value", function()
             local even = { type = "integer", check = function(n) return n % 2 == 1 and "must be even" or nil end }

@@ -52,6 +52,19 @@ local function inside(gw_settings, ask)
     return results[1], results[2]
 end
 
+describe("an upstream that a policy chooses", function()
+    it("must be one that there is: the request fails closed", function()
+        local gw = test.gateway({ policies = { "choose" } }, { files = { ["policies/choose/init.lua"] = [[
+            local Choose = require("perigee").policy { name = "choose", stage = "traffic" }
+            function Choose:on_upstream(req, attempt)
+                attempt.upstream = req.headers["x-to"]
+            end
+            return Choose]] } })
+        assert.response(gw:get("/", { headers = { ["x-to"] = "api" } })).has.status(200)
+        assert.response(gw:get("/", { headers = { ["x-to"] = "nowhere" } })).is.problem(503)
+    end)
+end)
+
 describe("endpoints that a script sets", function()
     it("are asked by the next request", function()
         local gw, set = world()

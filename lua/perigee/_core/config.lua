@@ -20,6 +20,7 @@ local routes = require "perigee._core.routes"
 local schema = require "perigee._core.schema"
 local settings = require "perigee._core.settings"
 local tcp_settings = require "perigee._core.tcp_settings"
+local targets = require "perigee._core.targets"
 local tls_settings = require "perigee._core.tls_settings"
 local uses = require "perigee._core.uses"
 
@@ -173,7 +174,7 @@ end
 local function tcp_targets(build)
     local names = {}
     for _, name in ipairs(build.upstream_names) do
-        names[name] = tcp_settings.is_target(build.upstreams[name]) or nil
+        names[name] = targets.takes_connections(build.upstreams[name]) or nil
     end
     return names
 end

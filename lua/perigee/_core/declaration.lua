@@ -31,6 +31,7 @@ local ATTRIBUTES = {
     map = { keys = "field", values = "field" },
     table = { fields = "table", short = "string", exactly_one = "table" },
     one_of = { of = "table" },
+    upstream = {},
 }
 
 local NEEDED = { list = "items", set = "items", map = "values", one_of = "of" }

@@ -13,6 +13,7 @@ local readable = require "perigee._core.readable"
 local schema = require "perigee._core.schema"
 local settings = require "perigee._core.settings"
 local suggest = require "perigee._core.suggest"
+local targets = require "perigee._core.targets"
 local uses = require "perigee._core.uses"
 
 local routes = {}
@@ -70,12 +71,9 @@ end
 -- ---------------------------------------------------------------- targets
 
 local function check_upstream(build, name, path)
-    if not build.upstreams[name] then
-        local tail = suggest.tail(name, build.upstream_names, "upstreams")
-        build:error(path, "there is no upstream " .. readable.quote(name) .. tail)
-    elseif type(build.upstreams[name]) == "table" and build.upstreams[name].proxy_protocol then
-        local what = "upstream " .. readable.quote(name)
-        build:error(path, what .. " has proxy_protocol, which only tcp listeners can send")
+    local message = targets.request_problem(build, name)
+    if message then
+        build:error(path, message)
     end
 end
 

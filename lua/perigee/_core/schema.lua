@@ -12,6 +12,7 @@
 --             map        of `keys` to `values` (both are fields)
 --             table      a record of `fields` (a schema); without `fields` any table
 --             one_of     the first field of the list `of` that fits
+--             upstream   the name of an upstream of the configuration
 --   required  must be written
 --   default   stands in when it is not written (checked like any value)
 --   secret    neither the value nor anything below it appears in messages
@@ -84,6 +85,7 @@ local EXPECTED = {
     set = "a list",
     map = "a table",
     table = "a table",
+    upstream = "the name of an upstream",
 }
 
 local function as_field(field)
@@ -216,6 +218,18 @@ function check_types.size(state, field, value)
         return fail_type(state, field, value)
     end
     return check_limits(state, field, bytes, "must be ") and bytes or nil
+end
+
+function check_types.upstream(state, field, value)
+    if type(value) ~= "string" then
+        return fail_type(state, field, value)
+    end
+    local message = state.upstream_problem and state.upstream_problem(value)
+    if message then
+        local is_hidden = state.hidden > 0 or state.secrets[value]
+        return fail(state, is_hidden and "there is no such upstream" or message)
+    end
+    return value
 end
 
 -- ---------------------------------------------------------------- tables
@@ -389,7 +403,7 @@ end
 -- ---------------------------------------------------------------- alternatives
 
 local ACCEPTS = {
-    string = { string = true, duration = true, size = true },
+    string = { string = true, duration = true, size = true, upstream = true },
     number = { number = true, integer = true, size = true },
     boolean = { boolean = true },
     ["function"] = { ["function"] = true },
@@ -488,12 +502,14 @@ end
 ---@field segments (string|number|table)[] the same path in parts
 ---@field message string
 
-local function new_state(path, errors, secrets)
+local function new_state(path, errors, secrets, upstream_problem)
     local segments = {}
     for i, segment in ipairs(path or {}) do
         segments[i] = segment
     end
-    return { path = segments, errors = errors, hidden = 0, secrets = secrets or {} }
+    return {
+        path = segments, errors = errors, hidden = 0, secrets = secrets or {}, upstream_problem = upstream_problem,
+    }
 end
 
 --- Checks a value against one field.
@@ -502,9 +518,10 @@ end
 ---@param path (string|number)[]|nil where the value stands
 ---@param errors perigee.SchemaError[] errors are appended
 ---@param secrets table<string, true>|nil strings that no message may show
+---@param upstream_problem nil|fun(name: string): string|nil why a name is not that of an upstream; without it all names will do
 ---@return any copy with defaults; where an error was appended it is nil (in lists: false)
-function schema.validate_field(field, value, path, errors, secrets)
-    return check_field(new_state(path, errors, secrets), field, value)
+function schema.validate_field(field, value, path, errors, secrets, upstream_problem)
+    return check_field(new_state(path, errors, secrets, upstream_problem), field, value)
 end
 
 --- Checks a table against a schema (names of settings to fields).

@@ -4,7 +4,7 @@
 
 local checks = require "perigee._core.checks"
 local readable = require "perigee._core.readable"
-local suggest = require "perigee._core.suggest"
+local targets = require "perigee._core.targets"
 
 local tcp_settings = {}
 
@@ -23,21 +23,10 @@ tcp_settings.policies = {
     doc = 'With protocol `"tcp"`: policies whose `on_connect` is asked, in order, before a connection is passed on.',
 }
 
---- Can connections be passed to this upstream?
----@param upstream any as it was written
----@return boolean
-function tcp_settings.is_target(upstream)
-    return type(upstream) == "table" and upstream.tls == nil
-end
-
 local function check_target(build, name, path)
-    local target = build.upstreams[name]
-    if target == nil then
-        local tail = suggest.tail(name, build.upstream_names, "upstreams")
-        build:error(path, "there is no upstream " .. readable.quote(name) .. tail)
-    elseif not tcp_settings.is_target(target) then
-        local what = "upstream " .. readable.quote(name)
-        build:error(path, what .. " has tls, but a tcp listener passes bytes on as they come")
+    local message = targets.connection_problem(build, name)
+    if message then
+        build:error(path, message)
     end
 end
 

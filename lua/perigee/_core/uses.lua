@@ -13,6 +13,7 @@ local readonly = require "perigee._core.readonly"
 local schema = require "perigee._core.schema"
 local settings = require "perigee._core.settings"
 local suggest = require "perigee._core.suggest"
+local targets = require "perigee._core.targets"
 local watch = require "perigee._core.watch"
 
 local uses = {}
@@ -262,10 +263,10 @@ local function credentials_of(build, use, path)
     return #places > 0 and places or nil
 end
 
-local function make_use(build, known, written, path, id)
+local function make_use(build, known, written, path, id, upstream_problem)
     local definition, before = known.definition, #build.errors
     local record = { type = "table", short = "policy", fields = known.fields }
-    local checked = schema.validate_field(record, written, path, build.errors, build.secrets)
+    local checked = schema.validate_field(record, written, path, build.errors, build.secrets, upstream_problem)
     local when = compile_when(build, checked.when, below(path, "when"))
     if #build.errors > before then
         return nil
@@ -303,6 +304,10 @@ end
 ---@return perigee.Use[] uses their `instance.id` names the place of use: the same in every worker and after a reload
 function uses.make(build, list, path, route, is_listener)
     local made, counts = {}, {}
+    local problem = is_listener and targets.connection_problem or targets.request_problem
+    local function upstream_problem(name)
+        return problem(build, name)
+    end
     for i, written in ipairs(list) do
         local at, name = below(path, i), name_of(written)
         if type(name) ~= "string" then
@@ -314,7 +319,8 @@ function uses.make(build, list, path, route, is_listener)
                 build:error(at, message)
             end
             counts[name] = (counts[name] or 0) + 1
-            made[#made + 1] = known and make_use(build, known, written, at, (route or "") .. "#" .. counts[name])
+            local id = (route or "") .. "#" .. counts[name]
+            made[#made + 1] = known and make_use(build, known, written, at, id, upstream_problem)
         end
     end
     return made
