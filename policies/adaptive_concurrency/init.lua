@@ -14,21 +14,25 @@ local LABELS = { "use", "worker" }
 local metrics = perigee.metrics
 local limits = metrics.gauge("adaptive_concurrency_limit", "Requests that may be under way.", LABELS)
 local min_rtts = metrics.gauge("adaptive_concurrency_min_rtt_seconds", "Time of requests without queues.", LABELS)
+local measurings = metrics.gauge("adaptive_concurrency_min_rtt_calculation_active",
+    "1 while the time of requests without queues is measured.", LABELS)
 local blocked = metrics.counter("adaptive_concurrency_blocked_total", "Requests refused.", { "use" })
 
 local AdaptiveConcurrency = perigee.policy {
     name = "adaptive_concurrency",
     stage = "traffic",
     schema = {
-        max_limit = { type = "integer", min = 1, max = 1000000, default = 1000, doc = "The limit is never higher." },
+        max_concurrency_limit = {
+            type = "integer", min = 1, max = 1000000, default = 1000, doc = "The limit is never higher.",
+        },
         min_concurrency = {
             type = "integer", min = 1, max = 10000, default = 3,
             doc = "The limit is never lower, and is this while the time without queues is measured.",
         },
-        update_interval = {
+        concurrency_update_interval = {
             type = "duration", min = "10ms", max = "10s", default = "100ms", doc = "How often there is a new limit.",
         },
-        percentile = {
+        sample_aggregate_percentile = {
             type = "number", min = 1, max = 100, default = 50,
             doc = "Which of the times of an interval counts: 50 is the median.",
         },
@@ -36,7 +40,9 @@ local AdaptiveConcurrency = perigee.policy {
             type = "table", default = {}, doc = "How the time without queues is measured.",
             fields = {
                 interval = { type = "duration", min = "1s", default = "1m", doc = "How long a measurement holds." },
-                samples = { type = "integer", min = 1, max = 100000, default = 50, doc = "Requests that it takes." },
+                request_count = {
+                    type = "integer", min = 1, max = 100000, default = 50, doc = "Requests that it takes.",
+                },
                 jitter = {
                     type = "number", min = 0, max = 100, default = 15,
                     doc = "By how many percent of `interval` it comes later at most, so that not all measure at once.",
@@ -49,8 +55,8 @@ local AdaptiveConcurrency = perigee.policy {
         },
     },
     check = function(conf)
-        if conf.min_concurrency > conf.max_limit then
-            return "is above 'max_limit'", "min_concurrency"
+        if conf.min_concurrency > conf.max_concurrency_limit then
+            return "is above 'max_concurrency_limit'", "min_concurrency"
         end
     end,
 }
@@ -60,6 +66,11 @@ local function show(self)
     if controller.limit ~= self.shown_limit then
         self.shown_limit = controller.limit
         limits:set(controller.limit, self.labels)
+    end
+    local is_measuring = controller.deferred ~= nil
+    if is_measuring ~= self.shown_measuring then
+        self.shown_measuring = is_measuring
+        measurings:set(is_measuring and 1 or 0, self.labels)
     end
     if controller.min_rtt ~= self.shown_min_rtt then
         self.shown_min_rtt = controller.min_rtt
@@ -79,10 +90,11 @@ function AdaptiveConcurrency:init()
     local conf = self.conf
     local measuring = conf.min_rtt
     self.controller = gradient.new({
-        min_concurrency = conf.min_concurrency, max_limit = conf.max_limit, update_interval = conf.update_interval,
-        percentile = conf.percentile / 100,
+        min_concurrency = conf.min_concurrency, max_concurrency_limit = conf.max_concurrency_limit,
+        concurrency_update_interval = conf.concurrency_update_interval,
+        sample_aggregate_percentile = conf.sample_aggregate_percentile / 100,
         min_rtt = {
-            interval = measuring.interval, samples = measuring.samples, jitter = measuring.jitter / 100,
+            interval = measuring.interval, request_count = measuring.request_count, jitter = measuring.jitter / 100,
             buffer = measuring.buffer / 100,
         },
     }, now(), random)

@@ -12,7 +12,10 @@ local test = require "perigee.test"
 local AGREED = {
     acl = { "allow", "deny", "claim" },
     admission_control = { "window", "threshold", "aggression", "max_rejection", "min_rate", "failures" },
-    adaptive_concurrency = { "max_limit", "min_concurrency", "update_interval", "percentile", "min_rtt" },
+    adaptive_concurrency = {
+        "max_concurrency_limit", "min_concurrency", "concurrency_update_interval", "sample_aggregate_percentile",
+        "min_rtt",
+    },
     basic_auth = { "users", "realm" },
     body_limit = { "max" },
     circuit_breaker = { "failures", "ratio", "window", "open", "probes" },

@@ -6,6 +6,7 @@ local test = require "perigee.test"
 
 local LIMIT = 'adaptive_concurrency_limit{use="#1",worker="0"}'
 local MIN_RTT = 'adaptive_concurrency_min_rtt_seconds{use="#1",worker="0"}'
+local ACTIVE = 'adaptive_concurrency_min_rtt_calculation_active{use="#1",worker="0"}'
 local BLOCKED = 'adaptive_concurrency_blocked_total{use="#1"}'
 
 -- A gateway before a service that takes `service.seconds`.
@@ -97,7 +98,7 @@ describe("adaptive_concurrency", function()
 
     it("has no higher limit than is wanted, and no lower one", function()
         local service = { seconds = 0.01 }
-        local gw = gateway({ min_concurrency = 2, max_limit = 9 }, service)
+        local gw = gateway({ min_concurrency = 2, max_concurrency_limit = 9 }, service)
         one_by_one(gw, 50)
         intervals(gw, 20)
         assert.equal(9, gw:metrics()[LIMIT])
@@ -108,22 +109,25 @@ describe("adaptive_concurrency", function()
 
     it("measures anew from time to time", function()
         local service = { seconds = 0.01 }
-        local gw = gateway({ min_rtt = { interval = "10s", jitter = 0, samples = 10 } }, service)
+        local gw = gateway({ min_rtt = { interval = "10s", jitter = 0, request_count = 10 } }, service)
         one_by_one(gw, 10)
         intervals(gw, 20)
         local limit = gw:metrics()[LIMIT]
         service.seconds = 0.02
         gw:advance(10)
+        assert.equal(0, gw:metrics()[ACTIVE])
         one_by_one(gw, 1)
         assert.equal(3, gw:metrics()[LIMIT])
+        assert.equal(1, gw:metrics()[ACTIVE])
         one_by_one(gw, 10)
+        assert.equal(0, gw:metrics()[ACTIVE])
         assert.near(0.02, gw:metrics()[MIN_RTT], 0.0004)
         assert.is_true(gw:metrics()[LIMIT] >= limit)
     end)
 
     it("measures until the head of the response, and counts until its end", function()
         local gw = test.gateway {
-            policies = { { "adaptive_concurrency", min_concurrency = 1, min_rtt = { samples = 1 } } },
+            policies = { { "adaptive_concurrency", min_concurrency = 1, min_rtt = { request_count = 1 } } },
             upstreams = { api = function() return test.stream { "a", 5, "b" } end },
         }
         local first = gw:send { path = "/" }
@@ -153,7 +157,7 @@ describe("adaptive_concurrency", function()
         intervals(gw, 20)
         local function reload(most)
             assert.is_true(gw:reload {
-                policies = { { "adaptive_concurrency", max_limit = most } },
+                policies = { { "adaptive_concurrency", max_concurrency_limit = most } },
                 upstreams = { api = function() perigee.sleep(0.01) return "ok" end },
             })
         end
@@ -196,7 +200,7 @@ describe("adaptive_concurrency", function()
                 it("after " .. ending .. ", while " .. hook .. " waits", function()
                     local run = lifecycle.run {
                         hook = hook, wait = hook == "around, in next" and "none" or "sleep", ending = ending,
-                        before = { "adaptive_concurrency", min_concurrency = 1, max_limit = 1 },
+                        before = { "adaptive_concurrency", min_concurrency = 1, max_concurrency_limit = 1 },
                     }
                     assert.is_true(run.entered >= 1)
                     assert.equal(200, run.gw:get("/cell", { headers = { ["x-quick"] = "1" } }).status)
@@ -206,7 +210,8 @@ describe("adaptive_concurrency", function()
 
         it("when a policy behind it answers", function()
             local gw = test.gateway { policies = {
-                { "adaptive_concurrency", min_concurrency = 1, max_limit = 1 }, { "fault", abort = { status = 500 } },
+                { "adaptive_concurrency", min_concurrency = 1, max_concurrency_limit = 1 },
+                { "fault", abort = { status = 500 } },
             } }
             for _ = 1, 3 do
                 assert.response(gw:get "/").has.status(500)
@@ -215,11 +220,12 @@ describe("adaptive_concurrency", function()
     end)
 
     for what, settings in pairs {
-        ["with a limit of 0"] = { max_limit = 0 }, ["with a lower limit of 0"] = { min_concurrency = 0 },
-        ["with bounds the wrong way round"] = { min_concurrency = 10, max_limit = 9 },
-        ["with a percentile that is none"] = { percentile = 101 },
-        ["with an interval of a moment"] = { update_interval = "1ms" },
-        ["with a measurement without requests"] = { min_rtt = { samples = 0 } },
+        ["with a limit of 0"] = { max_concurrency_limit = 0 }, ["with a lower limit of 0"] = { min_concurrency = 0 },
+        ["with bounds the wrong way round"] = { min_concurrency = 10, max_concurrency_limit = 9 },
+        ["with a percentile that is none"] = { sample_aggregate_percentile = 101 },
+        ["with an interval of a moment"] = { concurrency_update_interval = "1ms" },
+        ["with a measurement without requests"] = { min_rtt = { request_count = 0 } },
+        ["with Envoy's name for the group"] = { min_rtt_calc_params = {} },
         ["with a measurement all the time"] = { min_rtt = { interval = "1ms" } },
         ["with a negative jitter"] = { min_rtt = { jitter = -1 } },
     } do

@@ -5,8 +5,9 @@ local log_histogram = require "perigee.algo.log_histogram"
 
 local function options(changes)
     local result = {
-        min_concurrency = 3, max_limit = 1000, update_interval = 0.1, percentile = 0.5,
-        min_rtt = { interval = 60, samples = 50, jitter = 0.15, buffer = 0.25 },
+        min_concurrency = 3, max_concurrency_limit = 1000, concurrency_update_interval = 0.1,
+        sample_aggregate_percentile = 0.5,
+        min_rtt = { interval = 60, request_count = 50, jitter = 0.15, buffer = 0.25 },
     }
     for name, value in pairs(changes or {}) do
         result[name] = value
@@ -212,7 +213,7 @@ describe("the gradient controller", function()
     end)
 
     it("takes the percentile that is wanted", function()
-        local controller = gradient.new(options { percentile = 0.9 }, 0, half)
+        local controller = gradient.new(options { sample_aggregate_percentile = 0.9 }, 0, half)
         local now = serve(controller, 0, 40, 0.01)
         serve(controller, now, 10, 0.09)
         assert.near(0.09, controller.min_rtt, 0.002)
@@ -238,7 +239,7 @@ describe("the gradient controller", function()
         for _ = 1, 20 do
             now = interval(controller, now, 0.01)
         end
-        local heir = gradient.new(options { max_limit = 50 }, now, half)
+        local heir = gradient.new(options { max_concurrency_limit = 50 }, now, half)
         gradient.restore(heir, gradient.save(controller), now)
         assert.equal(50, heir.limit)
         assert.equal(controller.min_rtt, heir.min_rtt)
@@ -252,6 +253,209 @@ describe("the gradient controller", function()
         gradient.restore(fresh, gradient.save(gradient.new(options(), 0, half)), 0)
         assert.equal(3, fresh.limit)
         assert.is_nil(fresh.min_rtt)
+    end)
+
+    describe("agrees with Envoy's", function()
+        -- A controller of Envoy's tests: settings that differ from the defaults, and those of the measurement.
+        local function envoy(measuring, changes)
+            local min_rtt = { interval = 30, request_count = 5, jitter = 0, buffer = 0.25 }
+            for name, value in pairs(measuring) do
+                min_rtt[name] = value
+            end
+            changes = changes or {}
+            changes.min_rtt = min_rtt
+            return gradient.new(options(changes), 0, half)
+        end
+
+        -- So many requests, one after the other, that took so many milliseconds when they end at `now`.
+        local function take(controller, now, count, ms)
+            for _ = 1, count do
+                assert.is_true(gradient.enter(controller, now))
+                gradient.sample(controller, now - ms / 1000, now, false)
+                gradient.leave(controller)
+            end
+        end
+
+        -- Measures `ms` at its beginning. Gives the time.
+        local function past_measuring(controller, count, ms)
+            take(controller, 2, count, ms)
+            assert.is_nil(controller.deferred)
+            assert.near(ms / 1000, controller.min_rtt, ms / 1000 * 0.02)
+            return 2
+        end
+
+        -- One window of five requests that take so long. Gives the time of the next one, the limit before and after.
+        local function window(controller, now, ms)
+            local before = controller.limit
+            take(controller, now, 5, ms)
+            now = now + 0.101
+            gradient.enter(controller, now)
+            gradient.leave(controller)
+            return now, before, controller.limit
+        end
+
+        it("in pinning the concurrency while it measures, from the first request to the last", function()
+            local controller = envoy({ request_count = 50 }, { min_concurrency = 7 })
+            for _ = 1, 7 do
+                assert.is_true(gradient.enter(controller, 0))
+            end
+            assert.is_false(gradient.enter(controller, 0))
+            for _ = 1, 7 do
+                gradient.sample(controller, 0, 0.013, false)
+                gradient.leave(controller)
+            end
+            for _ = 1, 43 do
+                assert.equal(7, controller.limit)
+                assert.is_not_nil(controller.deferred)
+                take(controller, 0.013, 1, 13)
+            end
+            assert.is_nil(controller.deferred)
+            assert.near(0.013, controller.min_rtt, 0.0003)
+        end)
+
+        it("in what the middle of five times is", function()
+            local controller = envoy {}
+            for ms = 1, 5 do
+                take(controller, 1, 1, ms)
+            end
+            assert.near(0.003, controller.min_rtt, 0.00006)
+        end)
+
+        it("in freeing the place of a request that told nothing", function()
+            local controller = envoy {}
+            for _ = 1, 3 do
+                assert.is_true(gradient.enter(controller, 0))
+            end
+            assert.is_false(gradient.enter(controller, 0))
+            gradient.leave(controller)
+            assert.is_true(gradient.enter(controller, 0))
+            assert.is_false(gradient.enter(controller, 0))
+        end)
+
+        it("in growing while times are within the buffer", function()
+            local controller = envoy { buffer = 0.5 }
+            local now = past_measuring(controller, 5, 5)
+            local before, after
+            for _ = 1, 10 do
+                now, before, after = window(controller, now, 6)
+                assert.is_true(after > before)
+            end
+        end)
+
+        it("in growing at most by the gradient and its root, and in shrinking beyond the buffer", function()
+            local controller = envoy({ buffer = 0.1 }, { min_concurrency = 7 })
+            local now = past_measuring(controller, 5, 5)
+            local before, after
+            for _ = 1, 10 do
+                now, before, after = window(controller, now, 4)
+                assert.is_true(after >= before and before / after >= 0.5)
+            end
+            for _ = 1, 10 do
+                now, before, after = window(controller, now, 6)
+                assert.is_true(after < before and after >= 7)
+            end
+        end)
+
+        it("in looking away from requests that began before it measured", function()
+            local controller = envoy({ request_count = 25, buffer = 0 }, { min_concurrency = 2 })
+            past_measuring(controller, 25, 1350)
+            for i = 3, 31 do
+                local before = controller.limit
+                take(controller, i, 1, 1350)
+                gradient.enter(controller, i + 0.5)
+                gradient.leave(controller)
+                assert.is_true(controller.limit > before)
+            end
+            local under_way = controller.limit
+            assert.is_true(under_way > 25)
+            for _ = 1, under_way do
+                assert.is_true(gradient.enter(controller, 31.6))
+            end
+            assert.is_false(gradient.enter(controller, 35))
+            assert.is_not_nil(controller.deferred)
+            assert.equal(2, controller.limit)
+            for _ = 1, under_way do
+                gradient.sample(controller, 31.6, 35, false)
+                gradient.leave(controller)
+            end
+            assert.is_not_nil(controller.deferred)
+        end)
+
+        it("in going back to the limit that it had when it has measured", function()
+            local controller = envoy {}
+            local now = past_measuring(controller, 5, 5)
+            local before, after
+            for _ = 1, 5 do
+                now, before, after = window(controller, now, 4)
+                assert.is_true(after > before)
+            end
+            now = now + 31
+            gradient.enter(controller, now)
+            gradient.leave(controller)
+            for _ = 1, 5 do
+                assert.equal(3, controller.limit)
+                take(controller, now + 1, 1, 13)
+            end
+            assert.equal(after, controller.limit)
+        end)
+
+        it("in computing no limit while it measures", function()
+            local controller = envoy {}
+            local now = window(controller, past_measuring(controller, 5, 5), 4) + 31
+            for i = 0, 3 do
+                take(controller, now + 1 + i, 1, 4)
+                assert.equal(3, controller.limit)
+                assert.is_not_nil(controller.deferred)
+            end
+        end)
+
+        it("in measuring again when the fifth window in a row leaves the limit at its bottom", function()
+            local controller = envoy({ interval = 3600, buffer = 0 }, { min_concurrency = 7 })
+            local now = past_measuring(controller, 5, 5)
+            now = window(controller, now, 5) -- grows to 9
+            assert.equal(9, controller.limit)
+            now = window(controller, now, 10) -- falls to the bottom, which is not a window that leaves it there
+            for _ = 1, 4 do
+                assert.equal(7, controller.limit)
+                assert.is_nil(controller.deferred)
+                now = window(controller, now, 10)
+            end
+            assert.is_nil(controller.deferred)
+            now = window(controller, now, 10)
+            assert.is_not_nil(controller.deferred)
+            take(controller, now + 1, 5, 10)
+            assert.near(0.01, controller.min_rtt, 0.0002)
+            assert.equal(7, controller.limit)
+            now = now + 1
+            for _ = 1, 10 do
+                local before, after
+                now, before, after = window(controller, now, 10)
+                assert.is_true(after > before)
+            end
+        end)
+
+        it("in counting anew after a window that raised the limit, and in counting none without requests", function()
+            local controller = envoy({ interval = 3600, buffer = 0 }, { min_concurrency = 7 })
+            local now = past_measuring(controller, 5, 5)
+            for _ = 1, 4 do
+                now = window(controller, now, 10)
+            end
+            now = window(controller, now, 5)
+            assert.is_true(controller.limit > 7)
+            now = window(controller, now, 10)
+            for _ = 1, 4 do
+                now = window(controller, now, 10)
+            end
+            for _ = 1, 10 do
+                now = now + 0.2
+                gradient.enter(controller, now)
+                gradient.leave(controller)
+            end
+            assert.equal(7, controller.limit)
+            assert.is_nil(controller.deferred)
+            window(controller, now, 10)
+            assert.is_not_nil(controller.deferred)
+        end)
     end)
 
     -- A service with `capacity` places: a request takes `base` seconds, and longer in proportion when more are there. Clients

@@ -22,10 +22,10 @@ local BOTTOMS = 5
 
 ---@class perigee.GradientOptions
 ---@field min_concurrency integer requests that may be under way while the time without queues is measured; the least limit
----@field max_limit integer the most
----@field update_interval number seconds between two limits
----@field percentile number which one of the times of an interval counts, from 0 to 1
----@field min_rtt { interval: number, samples: integer, jitter: number, buffer: number } seconds, requests, and parts of 1
+---@field max_concurrency_limit integer the most
+---@field concurrency_update_interval number seconds between two limits
+---@field sample_aggregate_percentile number which one of the times of an interval counts, from 0 to 1
+---@field min_rtt { interval: number, request_count: integer, jitter: number, buffer: number } seconds, requests, and parts of 1
 
 ---@class perigee.Gradient
 ---@field limit integer requests that may be under way
@@ -54,11 +54,11 @@ end
 
 local function end_measuring(self, now)
     local options = self.options
-    self.min_rtt = log_histogram.quantile(self.samples, options.percentile)
+    self.min_rtt = log_histogram.quantile(self.samples, options.sample_aggregate_percentile)
     self.limit, self.deferred = self.deferred, nil
     log_histogram.clear(self.samples)
     self.next_min_rtt = now + options.min_rtt.interval * (1 + options.min_rtt.jitter * self.random())
-    self.next_update = now + options.update_interval
+    self.next_update = now + options.concurrency_update_interval
 end
 
 --- The limit after an interval.
@@ -70,13 +70,13 @@ end
 function gradient.next_limit(options, limit, min_rtt, sample_rtt)
     local ratio = max(LEAST, min(MOST, min_rtt * (1 + options.min_rtt.buffer) / sample_rtt))
     local wanted = limit * ratio
-    return max(options.min_concurrency, min(options.max_limit, floor(wanted + sqrt(wanted))))
+    return max(options.min_concurrency, min(options.max_concurrency_limit, floor(wanted + sqrt(wanted))))
 end
 
 local function update(self, now)
     local options, before = self.options, self.limit
-    self.next_update = now + options.update_interval
-    local sample_rtt = log_histogram.quantile(self.samples, options.percentile)
+    self.next_update = now + options.concurrency_update_interval
+    local sample_rtt = log_histogram.quantile(self.samples, options.sample_aggregate_percentile)
     if not sample_rtt then
         return
     end
@@ -132,7 +132,7 @@ function gradient.sample(self, began, now, is_failure)
         return
     end
     log_histogram.add(self.samples, took)
-    if self.deferred and self.samples.count >= self.options.min_rtt.samples then
+    if self.deferred and self.samples.count >= self.options.min_rtt.request_count then
         end_measuring(self, now)
     end
 end
@@ -153,9 +153,9 @@ function gradient.restore(self, saved, now)
         return
     end
     local options = self.options
-    self.limit = max(options.min_concurrency, min(options.max_limit, saved.limit))
+    self.limit = max(options.min_concurrency, min(options.max_concurrency_limit, saved.limit))
     self.min_rtt, self.deferred = saved.min_rtt, nil
-    self.next_update = now + options.update_interval
+    self.next_update = now + options.concurrency_update_interval
     self.next_min_rtt = min(saved.next_min_rtt, now + options.min_rtt.interval * (1 + options.min_rtt.jitter))
 end
 

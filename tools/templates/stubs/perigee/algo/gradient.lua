@@ -14,10 +14,10 @@
 
 ---@class perigee.GradientOptions
 ---@field min_concurrency integer requests that may be under way while the time without queues is measured; the least limit
----@field max_limit integer the most
----@field update_interval number seconds between two limits
----@field percentile number which one of the times of an interval counts, from 0 to 1
----@field min_rtt { interval: number, samples: integer, jitter: number, buffer: number } seconds, requests, and parts of 1
+---@field max_concurrency_limit integer the most
+---@field concurrency_update_interval number seconds between two limits
+---@field sample_aggregate_percentile number which one of the times of an interval counts, from 0 to 1
+---@field min_rtt { interval: number, request_count: integer, jitter: number, buffer: number } seconds, requests, and parts of 1
 local GradientOptions = {}
 
 ---@class perigee.Gradient
