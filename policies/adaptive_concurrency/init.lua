@@ -5,10 +5,12 @@
 
 local perigee = require "perigee"
 local gradient = require "perigee.algo.gradient"
-local try_later = require("perigee.algo.try_later").refuse
+local try_later = require "perigee.algo.try_later"
 
 local enter, leave, sample = gradient.enter, gradient.leave, gradient.sample
 local now, random = perigee.time.monotonic, math.random
+local REFUSAL = try_later.new(503, "urn:perigee:concurrency_limited",
+    "Too many requests are under way; try again later.")
 local LABELS = { "use", "worker" }
 
 local metrics = perigee.metrics
@@ -111,7 +113,7 @@ function AdaptiveConcurrency:on_request(req)
     show(self)
     if not is_admitted then
         blocked:inc(1, self.use)
-        return try_later(req, "urn:perigee:concurrency_limited", "Too many requests are under way; try again later.")
+        return try_later.refuse(REFUSAL, req)
     end
     req.ctx[self] = time
 end

@@ -5,10 +5,12 @@
 
 local perigee = require "perigee"
 local admission = require "perigee.algo.admission"
-local try_later = require("perigee.algo.try_later").refuse
+local try_later = require "perigee.algo.try_later"
 
 local now, random = perigee.time.monotonic, math.random
 local probability, record = admission.probability, admission.record
+local REFUSAL = try_later.new(503, "urn:perigee:admission_refused",
+    "Too many requests to this service fail; try again later.")
 local GRPC = "application/grpc"
 -- What fewer requests could help against: DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, ABORTED, INTERNAL, UNAVAILABLE, DATA_LOSS.
 local GRPC_FAILURES = { ["4"] = true, ["8"] = true, ["10"] = true, ["13"] = true, ["14"] = true, ["15"] = true }
@@ -75,8 +77,7 @@ function AdmissionControl:on_request(req)
     end
     if chance > 0 and random() < chance then
         refused:inc(1, self.use)
-        return try_later(req, "urn:perigee:admission_refused",
-            "Too many requests to this service fail; try again later.")
+        return try_later.refuse(REFUSAL, req)
     end
     req.ctx[self] = "sent"
 end

@@ -5,11 +5,10 @@
 
 local perigee = require "perigee"
 local breaker = require "perigee.algo.circuit_breaker"
+local try_later = require "perigee.algo.try_later"
 
-local ceil, max = math.ceil, math.max
 local now = perigee.time.monotonic
-local PROBLEM = '{"type":"urn:perigee:circuit_open","title":"Service Unavailable","status":503,'
-    .. '"detail":"The last answers were errors; try again later."'
+local REFUSAL = try_later.new(503, "urn:perigee:circuit_open", "The last answers were errors; try again later.")
 -- Statuses of gRPC that say that the service failed, not the call.
 local GRPC = { ["2"] = true, ["4"] = true, ["13"] = true, ["14"] = true, ["15"] = true }
 
@@ -63,10 +62,7 @@ function CircuitBreaker:on_request(req)
         return
     end
     refused:inc(1, { req.route })
-    local id = req.id and ',"request_id":' .. (perigee.json.encode(req.id) or "null") or ""
-    return perigee.reply(503, PROBLEM .. id .. "}\n", {
-        ["content-type"] = "application/problem+json", ["retry-after"] = max(1, ceil(state)),
-    })
+    return try_later.refuse(REFUSAL, req, try_later.headers(state))
 end
 
 local function is_failure(self, res)

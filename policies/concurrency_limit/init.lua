@@ -8,10 +8,12 @@
 
 local perigee = require "perigee"
 local by = require "perigee.algo.by"
-local try_later = require("perigee.algo.try_later").refuse
+local try_later = require "perigee.algo.try_later"
 
 local floor = math.floor
 local sleep, now = perigee.sleep, perigee.time.monotonic
+local REFUSAL = try_later.new(503, "urn:perigee:concurrency_limited",
+    "Too many requests are under way; try again later.")
 local KEY_MAX = 240 -- bytes of a key in shared memory, without the number of its slice
 local STEP = 0.01 -- seconds between two looks from the queue
 
@@ -104,7 +106,7 @@ function ConcurrencyLimit:on_request(req)
         return nil, message
     elseif not mine then
         refused:inc(1, { req.route })
-        return try_later(req, "urn:perigee:concurrency_limited", "Too many requests are under way; try again later.")
+        return try_later.refuse(REFUSAL, req)
     end
     req.ctx[self] = mine
 end

@@ -9,9 +9,11 @@ local count = require "policies.quota.count"
 local limit_headers = require "perigee.algo.limit_headers"
 local period = require "perigee.algo.period"
 local remote = require "perigee.algo.remote"
-local try_later = require("perigee.algo.try_later").refuse
+local try_later = require "perigee.algo.try_later"
 
 local max, now, take = math.max, perigee.time.now, count.take
+local UNAVAILABLE = try_later.new(503, "urn:perigee:quota_unavailable",
+    "The quota cannot be checked; try again later.")
 local KEY_MAX = 200 -- bytes of a key in shared memory, without the name of its period
 
 local function check_by(text)
@@ -69,7 +71,8 @@ local function turn(self, time)
     local conf = self.conf
     self.begins, self.ends, self.period = period.at(conf.period, time)
     self.told = limit_headers.new(conf.headers, conf.name, conf.limit, self.ends - self.begins)
-    self.detail = "The quota is used up until " .. perigee.time.format_iso(self.ends) .. "."
+    self.refusal = try_later.new(429, "urn:perigee:quota_exceeded",
+        "The quota is used up until " .. perigee.time.format_iso(self.ends) .. ".")
 end
 
 function Quota:init()
@@ -91,15 +94,9 @@ local function cost_of(self, req)
     return cost
 end
 
-local function unavailable(req)
-    return try_later(req, "urn:perigee:quota_unavailable", "The quota cannot be checked; try again later.")
-end
-
 local function refuse(self, req, used, left)
-    return perigee.reply(429, {
-        type = "urn:perigee:quota_exceeded", title = "Too Many Requests", status = 429, detail = self.detail,
-        request_id = req.id,
-    }, limit_headers.refusal(self.told, max(0, self.conf.limit - used), left, left))
+    local headers = limit_headers.refusal(self.told, max(0, self.conf.limit - used), left, left)
+    return try_later.refuse(self.refusal, req, headers)
 end
 
 function Quota:on_request(req)
@@ -119,7 +116,7 @@ function Quota:on_request(req)
     elseif is_counted == false then
         return refuse(self, req, used, left)
     elseif used == "deny" then
-        return unavailable(req)
+        return try_later.refuse(UNAVAILABLE, req)
     elseif used ~= "allow" then
         return nil, "the quota cannot be checked: " .. used
     end

@@ -9,12 +9,11 @@ local bucket = require "policies.rate_limit.bucket"
 local by = require "perigee.algo.by"
 local limit_headers = require "perigee.algo.limit_headers"
 local remote = require "perigee.algo.remote"
+local try_later = require "perigee.algo.try_later"
 local window = require "policies.rate_limit.window"
 
 local KEY_MAX = 240 -- bytes of a key in shared memory, without the number of its window
--- Refusals are many when they matter: the document is ready.
-local PROBLEM = '{"type":"urn:perigee:rate_limited","title":"Too Many Requests","status":429,'
-    .. '"detail":"There were too many requests; try again later."'
+local REFUSAL = try_later.new(429, "urn:perigee:rate_limited", "There were too many requests; try again later.")
 
 local ALGORITHMS = { token_bucket = bucket, sliding_window = window }
 
@@ -82,8 +81,7 @@ function RateLimit:init()
 end
 
 local function refuse(self, req, remaining, reset, wait)
-    local id = req.id and ',"request_id":' .. (perigee.json.encode(req.id) or "null") or ""
-    return perigee.reply(429, PROBLEM .. id .. "}\n", limit_headers.refusal(self.told, remaining, reset, wait))
+    return try_later.refuse(REFUSAL, req, limit_headers.refusal(self.told, remaining, reset, wait))
 end
 
 function RateLimit:on_request(req)

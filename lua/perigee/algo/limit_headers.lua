@@ -3,7 +3,9 @@
 -- What clients are told of a limit: `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers), the older
 -- `X-RateLimit-*`, or nothing, and with a refusal always `Retry-After`.
 
-local ceil, floor, max = math.ceil, math.floor, math.max
+local try_later = require "perigee.algo.try_later"
+
+local ceil, floor = math.ceil, math.floor
 local tobit = bit.tobit
 
 local limit_headers = {}
@@ -58,7 +60,7 @@ end
 ---@param wait number seconds until it is worth another try
 ---@return table<string, string|number>
 function limit_headers.refusal(self, remaining, reset, wait)
-    local headers = { ["content-type"] = "application/problem+json", ["retry-after"] = max(1, ceil(wait)) }
+    local headers = try_later.headers(wait)
     if self.style == "ietf" then
         headers["ratelimit-policy"] = self.policy
         headers["ratelimit"] = self.item .. floor(remaining) .. ";t=" .. ceil(reset)
