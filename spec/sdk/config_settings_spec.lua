@@ -207,6 +207,12 @@ describe("a configuration", function()
         assert.are.same({ path = "stderr" }, accept({ access_log = "stderr" }).access_log)
     end)
 
+    it("knows the streams of the process by the names that tools of the shell have for them", function()
+        for text, path in pairs { ["-"] = "stdout", ["/dev/stdout"] = "stdout", ["/dev/stderr"] = "stderr", ["./-"] = "./-" } do
+            assert.are.same({ path = path }, accept({ access_log = text }).access_log)
+        end
+    end)
+
     it("refuses values of the wrong kind or size", function()
         assert_refused({ workers = "many" }, 'workers: expected a whole number or "auto", found "many"')
         assert_refused({ workers = -1 }, "workers: must be at least 0")

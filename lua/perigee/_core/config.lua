@@ -296,8 +296,15 @@ local function write_explain(explain)
     return explain and { digest = crypto.to_hex(crypto.hash("sha256", explain.token)) }
 end
 
+-- What names the streams of the process, as tools of the shell spell them. Opening /dev/stdout as a file fails where it is a socket
+-- (systemd) or belongs to another user (containers).
+local STREAMS = { ["-"] = "stdout", ["/dev/stdout"] = "stdout", ["/dev/stderr"] = "stderr" }
+
+local function write_access_log(path)
+    return path ~= "off" and { path = STREAMS[path] or path } or nil
+end
+
 local function normalize(conf, route_list, connects)
-    local log = conf.access_log.path
     return {
         role = conf.role,
         admin = conf.admin and address.format(address.parse_local(conf.admin)),
@@ -310,7 +317,7 @@ local function normalize(conf, route_list, connects)
         overload = overload.write(conf.overload),
         keep_generations = conf.keep_generations,
         reload = write_reload(conf.reload),
-        access_log = log ~= "off" and { path = log } or nil,
+        access_log = write_access_log(conf.access_log.path),
         explain = write_explain(conf.explain),
         listeners = write_listeners(conf.listeners, connects),
         upstreams = write_upstreams(conf.upstreams, conf.zone),

@@ -350,7 +350,10 @@ end
 local access_log = {
     type = "table", short = "path", default = "stdout",
     fields = {
-        path = { type = "string", required = true, min = 1, doc = '`"stdout"`, `"stderr"`, `"off"` or a file.' },
+        path = {
+            type = "string", required = true, min = 1,
+            doc = '`"stdout"` (also `"-"` and `"/dev/stdout"`), `"stderr"` (also `"/dev/stderr"`), `"off"` or a file.',
+        },
     },
     doc = "Where the access log goes. A string is the path.",
 }

@@ -29,7 +29,7 @@
 ---@field zone? string Zone of this proxy: endpoints in it are preferred.
 
 ---@class perigee.AccessLog
----@field path string `"stdout"`, `"stderr"`, `"off"` or a file.
+---@field path string `"stdout"` (also `"-"` and `"/dev/stdout"`), `"stderr"` (also `"/dev/stderr"`), `"off"` or a file.
 
 ---@class perigee.Dns
 ---@field servers string[] DNS servers (`IP:port`) that are asked in the place of those in /etc/resolv.conf.
