@@ -14,7 +14,7 @@
 
 /* ---- core ------------------------------------------------------------------------------------------------ */
 
-enum { PERI_ABI = 6 };
+enum { PERI_ABI = 7 };
 
 /** A borrowed run of bytes. Valid until the next call on the same exchange unless the function says otherwise. */
 struct peri_ffi_str {
@@ -75,8 +75,9 @@ enum {
     PERI_FFI_DURATION = 5,
     PERI_FFI_BYTES_IN = 6,
     PERI_FFI_BYTES_OUT = 7,
-    PERI_FFI_LENGTH = 8,  /**< announced by the request; negative for none, or unknown */
-    PERI_FFI_DEADLINE = 9 /**< on the clock of peri_ffi_monotonic; 0: the client set none */
+    PERI_FFI_LENGTH = 8,   /**< announced by the request; negative for none, or unknown */
+    PERI_FFI_DEADLINE = 9, /**< on the clock of peri_ffi_monotonic; 0: the client set none */
+    PERI_FFI_FLAGS = 10    /**< PERI_FFI_FLAG_* that policies have set */
 };
 
 /** Header lists of an exchange. */
@@ -192,6 +193,19 @@ enum {
 
 /** Sets a limit (PERI_FFI_LIMIT_*) in seconds; 0 is none. A deadline can only come nearer. 0, or an error code. */
 int32_t peri_ffi_limit(struct peri_ffi_slot *slot, int32_t which, double seconds);
+
+/** Response flags that a policy may set, in the letters of the access log; each is a bit. */
+enum {
+    PERI_FFI_FLAG_DI = 1,
+    PERI_FFI_FLAG_FI = 2,
+    PERI_FFI_FLAG_RL = 4,
+    PERI_FFI_FLAG_RLSE = 8,
+    PERI_FFI_FLAG_UAEX = 16,
+    PERI_FFI_FLAG_UO = 32
+};
+
+/** Sets response flags (PERI_FFI_FLAG_*) of the exchange beside those that it has; other bits mean nothing. */
+void peri_ffi_flag(struct peri_ffi_slot *slot, int32_t flags);
 
 /** Asks for the whole body of a side, at most `limit` bytes. 0 when it is there; -1 when the caller has to yield and then ask
  *  peri_ffi_woken; an error code when it cannot be had. */

@@ -8,9 +8,11 @@ local body = require "perigee.body"
 local client = require "perigee.client"
 local current = require "perigee._core.current"
 local cookies = require "perigee.cookies"
+local flags = require "perigee._core.flags"
 local headers = require "perigee.headers"
 local params = require "perigee.params"
 local query = require "perigee.query"
+local shadow = require "perigee._core.shadow"
 local slot = require "perigee._core.slot"
 local suggest = require "perigee._core.suggest"
 local timeouts = require "perigee.timeouts"
@@ -38,6 +40,7 @@ local enter, fail = slot.enter, slot.fail
 ---@field duration number seconds since the first byte of the request
 ---@field deadline number|nil when the client stops waiting, on the clock of perigee.time.monotonic(); may be set earlier
 ---@field timeouts perigee.Timeouts may be set before the request is sent on
+---@field flag fun(self: perigee.Request, letters: "DI"|"FI"|"RL"|"RLSE"|"UAEX"|"UO") sets a flag of the access log
 ---@field ctx table room for policies, for as long as the exchange lasts
 local request = {}
 
@@ -131,6 +134,22 @@ end
 
 function getters.params(self)
     return params.new(self)
+end
+
+local BITS = flags.bits
+
+local function set_flag(self, letters)
+    local s, value = enter(self), BITS[letters]
+    if not value then
+        error("req:flag expects " .. table.concat(flags.names, ", ") .. ", not " .. tostring(letters), 2)
+    elseif current.shadow then
+        return shadow.note_flag(current.shadow, letters)
+    end
+    C.peri_ffi_flag(s, value)
+end
+
+function getters.flag()
+    return set_flag
 end
 
 function getters.ctx(self)

@@ -10,7 +10,7 @@ local try_later = require "perigee.algo.try_later"
 local enter, leave, sample = gradient.enter, gradient.leave, gradient.sample
 local now, random = perigee.time.monotonic, math.random
 local REFUSAL = try_later.new(503, "urn:perigee:concurrency_limited",
-    "Too many requests are under way; try again later.")
+    "Too many requests are under way; try again later.", "UO")
 local LABELS = { "use", "worker" }
 
 local metrics = perigee.metrics

@@ -10,7 +10,7 @@ local try_later = require "perigee.algo.try_later"
 local now, random = perigee.time.monotonic, math.random
 local probability, record = admission.probability, admission.record
 local REFUSAL = try_later.new(503, "urn:perigee:admission_refused",
-    "Too many requests to this service fail; try again later.")
+    "Too many requests to this service fail; try again later.", "UO")
 local GRPC = "application/grpc"
 -- What fewer requests could help against: DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, ABORTED, INTERNAL, UNAVAILABLE, DATA_LOSS.
 local GRPC_FAILURES = { ["4"] = true, ["8"] = true, ["10"] = true, ["13"] = true, ["14"] = true, ["15"] = true }

@@ -8,7 +8,7 @@ local breaker = require "perigee.algo.circuit_breaker"
 local try_later = require "perigee.algo.try_later"
 
 local now = perigee.time.monotonic
-local REFUSAL = try_later.new(503, "urn:perigee:circuit_open", "The last answers were errors; try again later.")
+local REFUSAL = try_later.new(503, "urn:perigee:circuit_open", "The last answers were errors; try again later.", "UO")
 -- Statuses of gRPC that say that the service failed, not the call.
 local GRPC = { ["2"] = true, ["4"] = true, ["13"] = true, ["14"] = true, ["15"] = true }
 

@@ -13,7 +13,7 @@ local try_later = require "perigee.algo.try_later"
 local floor = math.floor
 local sleep, now = perigee.sleep, perigee.time.monotonic
 local REFUSAL = try_later.new(503, "urn:perigee:concurrency_limited",
-    "Too many requests are under way; try again later.")
+    "Too many requests are under way; try again later.", "UO")
 local KEY_MAX = 240 -- bytes of a key in shared memory, without the number of its slice
 local STEP = 0.01 -- seconds between two looks from the queue
 

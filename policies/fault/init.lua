@@ -81,12 +81,14 @@ function Fault:on_request(req)
         self.active = self.active + 1
         req.ctx[self] = true
         faults:inc(1, { req.route, "delay" })
+        req:flag "DI"
         sleep(self.time)
         self.active = self.active - 1
         req.ctx[self] = nil
     end
     if is_hit(self, self.aborted) then
         faults:inc(1, { req.route, "abort" })
+        req:flag "FI"
         return perigee.problem(self.status, "This error was made on purpose.", {
             type = "urn:perigee:fault", request_id = req.id,
         })

@@ -13,7 +13,7 @@ local try_later = require "perigee.algo.try_later"
 
 local max, now, take = math.max, perigee.time.now, count.take
 local UNAVAILABLE = try_later.new(503, "urn:perigee:quota_unavailable",
-    "The quota cannot be checked; try again later.")
+    "The quota cannot be checked; try again later.", "RLSE")
 local KEY_MAX = 200 -- bytes of a key in shared memory, without the name of its period
 
 local function check_by(text)

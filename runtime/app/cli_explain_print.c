@@ -304,7 +304,10 @@ static void print_answer(const struct peri_json *view)
         return;
     int64_t status = peri_json_get_integer(answer, "status", 0);
     printf("\n%sThe answer is %lld", peri_cli_color(stdout, status < 400 ? "32" : "31"), (long long)status);
-    put_member(peri_json_get_string(answer, "error").len ? " " : "", answer, "error", ".");
+    put_member(peri_json_get_string(answer, "error").len ? " " : "", answer, "error", "");
+    if (peri_json_get_string(answer, "flags").len)
+        put_member(", flags ", answer, "flags", "");
+    putchar('.');
     printf("%s\n", peri_cli_color(stdout, "0"));
     print_list(peri_json_get(answer, "headers"), print_header);
     if (body.len == 0)

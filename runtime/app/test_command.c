@@ -117,6 +117,7 @@ static int run(const char *name, int count, char **arguments, const struct peri_
         .drain = peri_server_drain,
         .config = peri_server_config,
         .record = record,
+        .log_to = peri_server_log_to,
         .close = peri_server_free,
         .data = &world,
         .gate = gate,

@@ -16,6 +16,7 @@
 #include "base/list.h"
 #include "codec/message.h"
 #include "exchange/body.h"
+#include "exchange/flags.h"
 
 struct peri_exchange;
 struct peri_generation; // script/generation: what one reload produced
@@ -99,9 +100,9 @@ struct peri_exchange_facts {
     uint64_t bytes_in;          ///< request body bytes
     uint64_t bytes_out;         ///< response body bytes
     uint32_t attempts;          ///< attempts made
+    uint32_t flags;             ///< bits of enum peri_flag
     struct peri_grpc *grpc;     ///< the gRPC call, in the arena; NULL: it is none
     peri_err_t err;             ///< PERI_OK, or why the proxy itself answered or broke off
-    const char *retry_flag;     ///< response flag that says why no retry was made; NULL for none
     struct peri_slice upstream; ///< name of the upstream; empty for none
     struct peri_slice endpoint; ///< text of the endpoint; empty for none
     struct peri_slice

@@ -11,16 +11,16 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "codec/grpc.h"
 #include "event/loop.h"
 #include "event/timer.h"
 #include "exchange/exchange.h"
+#include "proxy/flags.h"
 #include "proxy/grpc.h"
 #include "proxy/plan.h"
 #include "shared/metrics.h"
 
 #define PERI_LOG_RING (256 * 1024)
-#define PERI_LOG_FLUSH (16 * 1024) ///< bytes that are written without waiting for the timer
+#define PERI_LOG_FLUSH (16 * 1024)
 #define PERI_LOG_FLUSH_MS 100
 #define PERI_LOG_FIELD 1024 ///< bytes that one text may take, escaped: a line is never cut
 #define PERI_LOG_LINE_MAX (16 * 1024)
@@ -30,8 +30,11 @@ struct peri_accesslog {
     struct peri_loop *loop;
     struct peri_metrics_page *page;
     struct peri_timer timer;
-    char *path;
+    char *path; ///< NULL with a sink
     int fd;
+    void (*emit)(void *data, struct peri_slice line); ///< sink; NULL: lines go to `fd`
+    void *emit_data;
+    size_t flush_at; ///< bytes that are written without waiting for the timer
     bool owns_fd;
     bool may_block; ///< not a regular file: ask before writing
     uint64_t second;
@@ -63,27 +66,35 @@ static int log_open_fd(struct peri_slice path, bool *owns)
                 0640); // a pipe must not stop the worker
 }
 
+static struct peri_accesslog *log_new(struct peri_loop *loop, struct peri_metrics_page *page)
+{
+    struct peri_accesslog *log = calloc(1, sizeof(*log));
+    if (!log)
+        return NULL;
+    log->loop = loop;
+    log->page = page;
+    log->fd = -1;
+    log->flush_at = PERI_LOG_FLUSH;
+    peri_timer_init(&log->timer, on_timer);
+    return log;
+}
+
 struct peri_accesslog *peri_accesslog_open(struct peri_loop *loop, struct peri_slice path,
                                            struct peri_metrics_page *page)
 {
-    struct peri_accesslog *log = malloc(sizeof(*log));
+    struct peri_accesslog *log = log_new(loop, page);
     char *copy = malloc(path.len + 1);
     if (!log || !copy)
         goto fail;
     memcpy(copy, path.ptr, path.len);
     copy[path.len] = '\0';
-    log->loop = loop;
-    log->page = page;
     log->path = copy;
-    log->second = 0;
-    log->begin = log->end = 0;
     log->fd = log_open_fd(peri_slice_from(copy), &log->owns_fd);
     if (log->fd < 0) {
         peri_error("access log: cannot open %s", copy);
         goto fail;
     }
     log->may_block = !log->owns_fd;
-    peri_timer_init(&log->timer, on_timer);
     return log;
 fail:
     free(log);
@@ -91,9 +102,21 @@ fail:
     return NULL;
 }
 
+struct peri_accesslog *peri_accesslog_open_sink(struct peri_loop *loop, struct peri_metrics_page *page,
+                                                void (*emit)(void *data, struct peri_slice line), void *data)
+{
+    struct peri_accesslog *log = log_new(loop, page);
+    if (!log)
+        return NULL;
+    log->emit = emit;
+    log->emit_data = data;
+    log->flush_at = 0;
+    return log;
+}
+
 bool peri_accesslog_is(const struct peri_accesslog *log, struct peri_slice path)
 {
-    return peri_slice_eq(peri_slice_from(log->path), path);
+    return log->path && peri_slice_eq(peri_slice_from(log->path), path);
 }
 
 static bool log_can_write(const struct peri_accesslog *log)
@@ -104,6 +127,10 @@ static bool log_can_write(const struct peri_accesslog *log)
 
 static void log_flush(struct peri_accesslog *log)
 {
+    if (log->emit && log->begin < log->end) {
+        log->emit(log->emit_data, peri_slice(log->ring + log->begin, log->end - log->begin));
+        log->begin = log->end;
+    }
     while (log->begin < log->end && log_can_write(log)) {
         size_t len = log->end - log->begin;
         if (log->may_block && len > PERI_LOG_WRITE)
@@ -214,30 +241,10 @@ static void put_time(struct peri_accesslog *log, struct line *l)
     PUT(l, "\"");
 }
 
-// The proxy's own answer to who asks too often, whichever policy gave it; gRPC calls have it as a status of theirs.
-static PERI_NOINLINE bool is_rate_limited(const struct peri_exchange *x, int status)
+static PERI_NOINLINE void put_flags(struct line *l, const struct peri_exchange *x, int status)
 {
-    return x->res.is_own && (status == 429 || peri_grpc_status(x) == PERI_GRPC_RESOURCE_EXHAUSTED);
-}
-
-// Why the proxy answered.
-static struct peri_slice flag_of(const struct peri_exchange *x, int status)
-{
-    struct peri_slice flag = peri_slice_from(peri_err_info(x->facts.err)->flag);
-    return flag.len == 0 && PERI_UNLIKELY(is_rate_limited(x, status)) ? PERI_SLICE("RL") : flag;
-}
-
-// Why the proxy answered, and why it did not try again.
-static PERI_NOINLINE void put_retry_flags(struct line *l, const struct peri_exchange_facts *facts)
-{
-    const char *flag = peri_err_info(facts->err)->flag;
-    PUT(l, ",\"flags\":\"");
-    if (*flag && strcmp(flag, facts->retry_flag) != 0) {
-        put(l, flag, strlen(flag));
-        PUT(l, ",");
-    }
-    put(l, facts->retry_flag, strlen(facts->retry_flag));
-    PUT(l, "\"");
+    char room[PERI_FLAGS_ROOM];
+    PUT_TEXT(l, "flags", peri_flags_format(x, status, room));
 }
 
 static void put_exchange(struct line *l, const struct peri_exchange *x, int status, uint64_t ns)
@@ -254,10 +261,8 @@ static void put_exchange(struct line *l, const struct peri_exchange *x, int stat
         PUT(l, ",\"grpc_status\":");
         put_number(l, (uint64_t)call);
     }
-    if (PERI_UNLIKELY(facts->retry_flag != NULL))
-        put_retry_flags(l, facts);
-    else
-        PUT_TEXT(l, "flags", flag_of(x, status));
+    if (PERI_UNLIKELY(facts->flags != 0 || facts->err != PERI_OK || x->res.is_own)) // an upstream's answer has none
+        put_flags(l, x, status);
     PUT(l, ",\"duration_ms\":");
     put_milliseconds(l, ns);
     PUT(l, ",\"bytes_in\":");
@@ -315,7 +320,7 @@ static void line_end(struct peri_accesslog *log, struct line *l)
     *l->at++ = '}';
     *l->at++ = '\n';
     log->end = (size_t)(l->at - log->ring);
-    if (log->end - log->begin >= PERI_LOG_FLUSH)
+    if (log->end - log->begin >= log->flush_at)
         log_flush(log);
     else if (!peri_timer_is_active(&log->timer))
         peri_timer_start(log->loop, &log->timer, PERI_LOG_FLUSH_MS);

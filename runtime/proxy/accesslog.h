@@ -32,10 +32,14 @@ struct peri_accesslog_tcp {
 struct peri_accesslog *peri_accesslog_open(struct peri_loop *loop, struct peri_slice path,
                                            struct peri_metrics_page *page);
 
+/// Opens a log whose lines go to `emit` one by one, each with its newline and borrowed for the call. NULL when out of memory.
+struct peri_accesslog *peri_accesslog_open_sink(struct peri_loop *loop, struct peri_metrics_page *page,
+                                                void (*emit)(void *data, struct peri_slice line), void *data);
+
 /// Writes what is buffered and closes.
 void peri_accesslog_close(struct peri_accesslog *log);
 
-/// Was the log opened with this path?
+/// Was the log opened with this path? One with a sink has none.
 bool peri_accesslog_is(const struct peri_accesslog *log, struct peri_slice path);
 
 /// Adds the line of an exchange that has ended after `ns` nanoseconds.

@@ -5,6 +5,7 @@
 
 #include "codec/json.h"
 #include "exchange/exchange.h"
+#include "proxy/flags.h"
 #include "proxy/generation.h"
 #include "proxy/trace.h"
 #include "script/chain.h"
@@ -173,8 +174,10 @@ static struct peri_json *view_answer(const struct peri_exchange *x, const struct
     if (!answer)
         return peri_json_new_null();
     peri_err_t err = x->facts.err;
+    char room[PERI_FLAGS_ROOM];
     struct peri_json *view = peri_json_new_object();
     peri_json_set(view, "status", peri_json_new_integer(x->res.status));
+    peri_json_set(view, "flags", peri_json_new_string(peri_flags_format(x, x->res.status, room)));
     peri_json_set(view, "error", err != PERI_OK ? new_text(peri_err_info(err)->name) : peri_json_new_null());
     peri_json_set(view, "headers", view_headers(&x->res.headers));
     peri_json_set(view, "body", peri_json_new_string(answer->body));

@@ -36,6 +36,11 @@ static void count(struct peri_forward *f, enum peri_retry_result result)
     f->server->page->upstream_connections[f->upstream->metrics].retries[result]++;
 }
 
+static void forget_refusal(struct peri_exchange *x)
+{
+    x->facts.flags &= ~(uint32_t)PERI_FLAGS_OF_RETRIES;
+}
+
 // ---- life ----
 
 void peri_retry_begin(struct peri_exchange *x)
@@ -58,7 +63,7 @@ void peri_retry_reset(struct peri_forward *f)
     retry->failed = NULL;
     retry->made = 0;
     retry->deadline_ns = 0;
-    f->x->facts.retry_flag = NULL;
+    forget_refusal(f->x);
     peri_hedge_reset(f);
 }
 
@@ -147,7 +152,8 @@ static bool refuse(struct peri_exchange *x, enum peri_retry_result result)
 {
     bool is_limit = result == PERI_RETRY_LIMIT;
     count(x->forward, result);
-    x->facts.retry_flag = is_limit ? "URX" : "UO";
+    forget_refusal(x);
+    x->facts.flags |= is_limit ? PERI_FLAG_RETRY_LIMIT : PERI_FLAG_RETRY_OVERFLOW;
     if (PERI_UNLIKELY(x->trace != NULL))
         peri_trace_note(x, is_limit ? PERI_SLICE("no retry: no attempts or no time left")
                                     : PERI_SLICE("no retry: the budget or the breaker refuses it"));

@@ -149,11 +149,21 @@ uint64_t peri_server_generation(const struct peri_server *server)
 static void server_switch_log(struct peri_server *server, const struct peri_json *config)
 {
     struct peri_slice path = peri_json_get_string(peri_json_get(config, "access_log"), "path");
+    if (server->is_quiet)
+        return;
     if (server->log && peri_accesslog_is(server->log, path))
         return;
     if (server->log)
         peri_accesslog_close(server->log);
-    server->log = path.len > 0 && !server->is_quiet ? peri_accesslog_open(server->loop, path, server->page) : NULL;
+    server->log = path.len > 0 ? peri_accesslog_open(server->loop, path, server->page) : NULL;
+}
+
+bool peri_server_log_to(struct peri_server *server, void (*emit)(void *data, struct peri_slice line), void *data)
+{
+    peri_assert(!server->log);
+    server->is_quiet = true;
+    server->log = peri_accesslog_open_sink(server->loop, server->page, emit, data);
+    return server->log != NULL;
 }
 
 void peri_server_switch(struct peri_server *server)

@@ -67,6 +67,10 @@ peri_err_t peri_server_build(struct peri_server *server, const struct peri_sourc
 /// candidate; borrowed from the generation; NULL when there is neither.
 const char *peri_server_config(const struct peri_server *server);
 
+/// Before the first switch: each line of the access log goes to `emit`, borrowed for the call, whatever the configuration says. False
+/// when out of memory.
+bool peri_server_log_to(struct peri_server *server, void (*emit)(void *data, struct peri_slice line), void *data);
+
 /// Makes the candidate current: every exchange that begins from now on uses it; those under way finish on theirs.
 void peri_server_switch(struct peri_server *server);
 

@@ -35,7 +35,7 @@ struct peri_server {
     struct peri_shm *shm;
     struct peri_vm *vm;
     bool owns_vm;
-    bool is_quiet; ///< no access log
+    bool is_quiet; ///< no access log of the configuration
     int worker;
     struct peri_dns *dns; ///< NULL in memory
     char resolvers[512];  ///< servers that it was told to ask; empty: the system's

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "codec/base64.h"
+#include "proxy/flags.h"
 #include "proxy/forward.h"
 #include "proxy/plan.h"
 #include "proxy/tap_record.h"
@@ -244,6 +245,8 @@ static void put_response(struct writer *w, const struct peri_tap_record *record)
         put_headers(w, &record->response);
         put(w, "}");
     }
+    char room[PERI_FLAGS_ROOM];
+    put_member(w, "flags", peri_flags_format(record->x, record->status, room));
     if (record->x->facts.err != PERI_OK)
         put_member(w, "error", peri_slice_from(peri_err_info(record->x->facts.err)->name));
 }

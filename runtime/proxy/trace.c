@@ -9,6 +9,7 @@
 #include "codec/json.h"
 #include "event/loop.h"
 #include "exchange/exchange.h"
+#include "proxy/flags.h"
 #include "proxy/forward.h"
 #include "proxy/generation.h"
 #include "proxy/server_internal.h"
@@ -224,6 +225,7 @@ static struct peri_json *view_all(const struct peri_exchange *x)
     const struct peri_trace *trace = x->trace;
     struct peri_json *view = peri_json_new_object();
     peri_err_t err = x->facts.err;
+    char room[PERI_FLAGS_ROOM];
     peri_json_set(view, "generation", peri_json_new_integer((int64_t)x->generation->number));
     peri_json_set(view, "route", x->route ? peri_json_new_string(x->route->name) : peri_json_new_null());
     peri_json_set(view, "candidates", view_candidates(trace));
@@ -231,6 +233,7 @@ static struct peri_json *view_all(const struct peri_exchange *x)
     peri_json_set(view, "rewrite", peri_trace_view_rewrite(trace));
     peri_json_set(view, "attempts", peri_trace_view_attempts(trace));
     peri_json_set(view, "status", peri_json_new_integer(x->res.status));
+    peri_json_set(view, "flags", peri_json_new_string(peri_flags_format(x, x->res.status, room)));
     peri_json_set(view, "error", err != PERI_OK ? new_text(peri_err_info(err)->name) : peri_json_new_null());
     peri_json_set(view, "us", peri_json_new_integer((int64_t)(now_ns(x) - x->facts.start_ns) / 1000));
     peri_json_set(view, "cut", peri_json_new_bool(trace->is_cut));

@@ -17,6 +17,13 @@
 
 _Static_assert(offsetof(struct peri_slot, ffi) == 0, "a slot begins with what Lua sees");
 
+_Static_assert((int)PERI_FFI_FLAG_DI == (int)PERI_FLAG_DELAYED && (int)PERI_FFI_FLAG_FI == (int)PERI_FLAG_FAULT &&
+                   (int)PERI_FFI_FLAG_RL == (int)PERI_FLAG_RATE_LIMITED &&
+                   (int)PERI_FFI_FLAG_RLSE == (int)PERI_FLAG_RATE_UNKNOWN &&
+                   (int)PERI_FFI_FLAG_UAEX == (int)PERI_FLAG_UNAUTHORIZED &&
+                   (int)PERI_FFI_FLAG_UO == (int)PERI_FLAG_OVERFLOW,
+               "the flags of ffi.h are those of exchange/flags.h");
+
 static struct peri_exchange *exchange_of(struct peri_ffi_slot *slot)
 {
     struct peri_exchange *x = ((struct peri_slot *)(void *)slot)->x;
@@ -120,6 +127,7 @@ PERI_EXPORT double peri_ffi_number(struct peri_ffi_slot *slot, int32_t which)
     case PERI_FFI_BYTES_OUT: return (double)x->facts.bytes_out;
     case PERI_FFI_LENGTH: return (double)x->req.content_length;
     case PERI_FFI_DEADLINE: return (double)x->facts.deadline_ns / 1e9;
+    case PERI_FFI_FLAGS: return (double)(x->facts.flags & PERI_FLAGS_OF_POLICIES);
     default: return 0;
     }
 }
@@ -478,6 +486,11 @@ PERI_EXPORT int32_t peri_ffi_limit(struct peri_ffi_slot *slot, int32_t which, do
         return PERI_ERR_INVALID;
     uint64_t ms = seconds > 0 && seconds < 0.001 ? 1 : (uint64_t)(seconds * 1000 + 0.5);
     return is_open(x) ? (int32_t)host_of(slot)->limit(x, which, ms) : PERI_ERR_CLOSED;
+}
+
+PERI_EXPORT void peri_ffi_flag(struct peri_ffi_slot *slot, int32_t flags)
+{
+    exchange_of(slot)->facts.flags |= (uint32_t)flags & PERI_FLAGS_OF_POLICIES;
 }
 
 static struct peri_body *body_of(struct peri_ffi_slot *slot, int32_t side)

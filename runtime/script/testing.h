@@ -48,6 +48,8 @@ struct peri_testing_host {
     const char *(*config)(const struct peri_server *server);
     /// Records every exchange from now on: emit(data, line) gets each as JSON (proxy/tap.h), without bodies and with nothing masked.
     bool (*record)(struct peri_server *server, void (*emit)(void *data, struct peri_slice line), void *data);
+    /// Gives emit(data, line) every line of the access log; called before anything is made current. False when out of memory.
+    bool (*log_to)(struct peri_server *server, void (*emit)(void *data, struct peri_slice line), void *data);
     /// Ends and frees the server.
     void (*close)(struct peri_server *server);
     void *data;                           ///< for `open`

@@ -13,6 +13,7 @@
 #include "script/testing_types.h"
 
 #define PERI_TEST_SERVER "perigee.test.server"
+#define PERI_TEST_LINES (1024 * 1024) ///< bytes of the access log that wait for the test
 
 struct door {
     struct peri_list link;
@@ -35,6 +36,8 @@ struct test_server {
     struct peri_list arrivals;
     char stranger[256];      ///< address without a door that the server asked for, cut; "" for none
     struct peri_buf records; ///< lines of exchanges that were recorded
+    struct peri_buf lines;   ///< of the access log
+    bool is_cut;             ///< some had no room
 };
 
 static struct door *find_door(const struct test_server *self, struct peri_slice address)
@@ -107,6 +110,7 @@ int peri_test_server_new(struct lua_State *L)
     peri_list_init(&self->doors);
     peri_list_init(&self->arrivals);
     peri_buf_init(&self->records);
+    peri_buf_init(&self->lines);
     luaL_getmetatable(L, PERI_TEST_SERVER);
     lua_setmetatable(L, -2);
     self->server = host->open(host->data, on_connect, self);
@@ -283,20 +287,48 @@ static int server_record(lua_State *L)
     return peri_testing_current()->host->record(self->server, on_record, self) ? 0 : luaL_error(L, "out of memory");
 }
 
-// records(): the lines of the exchanges that have ended since the last call, each with a newline; nil for none.
-static int server_records(lua_State *L)
+// Pushes what is in the buffer, which is empty then; nil for nothing.
+static int push_lines(lua_State *L, struct peri_buf *lines)
 {
-    struct test_server *self = check(L);
-    size_t len = self->records.len;
+    size_t len = lines->len;
     if (len == 0) {
         lua_pushnil(L);
         return 1;
     }
     char *text = lua_newuserdata(L, len);
-    peri_buf_copy(&self->records, text);
-    peri_buf_take(&self->records, len);
+    peri_buf_copy(lines, text);
+    peri_buf_take(lines, len);
     lua_pushlstring(L, text, len);
     return 1;
+}
+
+// records(): the lines of the exchanges that have ended since the last call, each with a newline; nil for none.
+static int server_records(lua_State *L)
+{
+    return push_lines(L, &check(L)->records);
+}
+
+static void on_line(void *data, struct peri_slice line)
+{
+    struct test_server *self = data;
+    if (self->is_cut || self->lines.len + line.len > PERI_TEST_LINES || peri_buf_put(&self->lines, line) != PERI_OK)
+        self->is_cut = true;
+}
+
+// keep_log(): keeps the lines of the access log.
+static int server_keep_log(lua_State *L)
+{
+    struct test_server *self = check(L);
+    return peri_testing_current()->host->log_to(self->server, on_line, self) ? 0 : luaL_error(L, "out of memory");
+}
+
+// take_log(): the lines of the access log since the last call, each with a newline, nil for none; were some lost?
+static int server_take_log(lua_State *L)
+{
+    struct test_server *self = check(L);
+    push_lines(L, &self->lines);
+    lua_pushboolean(L, self->is_cut);
+    return 2;
 }
 
 static void server_end(struct test_server *self)
@@ -305,6 +337,7 @@ static void server_end(struct test_server *self)
         peri_testing_current()->host->close(self->server);
     self->server = NULL;
     peri_buf_close(&self->records);
+    peri_buf_close(&self->lines);
     while (!peri_list_is_empty(&self->arrivals)) {
         struct arrival *arrival = PERI_LIST_ITEM(self->arrivals.next, struct arrival, link);
         peri_list_remove(&arrival->link);
@@ -339,6 +372,8 @@ static const luaL_Reg methods[] = {
     {"config", server_config},
     {"record", server_record},
     {"records", server_records},
+    {"keep_log", server_keep_log},
+    {"take_log", server_take_log},
     {"close", server_close},
     {NULL, NULL},
 };

@@ -328,7 +328,7 @@ for name, case in pairs(REFUSING) do
             local is_logged = false
             for _, line in ipairs(gw:log()) do
                 is_logged = is_logged or line.message:find(name, 1, true) ~= nil
-                    and line.message:find("would have answered " .. status, 1, true) ~= nil
+                    and line.message:find("would have .*answered " .. status) ~= nil
             end
             assert.is_true(is_logged)
         end)

@@ -147,7 +147,7 @@ def test_without_a_route_the_reasons_are_told_and_the_status_is_1(folder):
     assert reasons(answer) == {"edited": "path", "broken": "path", "slow": "path", "slow_too": "query"}
     assert (answer["route"], answer["policies"], answer["rewrite"], answer["target"]) == (None, [], None, None)
     assert (answer["answer"]["status"], answer["answer"]["error"]) == (404, "no_route")
-    assert "The answer is 404 no_route." in run("explain", path, "GET", "/nowhere").stdout
+    assert "The answer is 404 no_route, flags NR.\n" in run("explain", path, "GET", "/nowhere").stdout
 
 
 def test_a_rewrite_that_makes_no_path_is_told(folder):

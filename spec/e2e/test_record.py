@@ -33,6 +33,7 @@ return {
     { name = "keyed", match = { path = "/keyed/*" }, upstream = "origin", rewrite = { prefix = "/v2" },
       policies = { { "key_auth", keys = { ["KEY-of-alice-1234"] = "alice" }, header = "x-shop-key", query = "shop_key" } } },
     { name = "nobody", match = { path = "/nobody" }, upstream = "nobody" },
+    { name = "faulty", match = { path = "/faulty" }, reply = "well", policies = { { "fault", abort = { status = 503 } } } },
     { name = "all", match = { path = "/*" }, upstream = "origin" },
   },
 }
@@ -106,6 +107,16 @@ def headers(message):
 
 
 # ---------------------------------------------------------------- what is in the file
+
+
+def test_the_flags_of_the_access_log_are_in_the_file(start):
+    gateway = start()
+    with Recorder(gateway) as recorder:
+        recorder.wait_for_workers()
+        gateway.get("/faulty")
+        gateway.get("/nobody")
+        assert [recorder.wait_for(path)[0]["flags"] for path in ("/faulty", "/nobody")] == ["FI", "UF"]
+        assert all("flags" not in exchange for exchange in recorder.wait_for("/worker"))
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -63,6 +63,7 @@ describe("adaptive_concurrency", function()
         gw:advance(0)
         local res = gw:get "/"
         assert.response(res).is.problem(503)
+        assert.equal("UO", gw:access_log()[1].flags)
         assert.equal("urn:perigee:concurrency_limited", res:json().type)
         assert.equal("1", res.headers["retry-after"])
         assert.equal(1, gw:metrics()[BLOCKED])

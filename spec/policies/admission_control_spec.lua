@@ -55,6 +55,8 @@ describe("admission_control", function()
         local res
         repeat res = gw:get "/" until res.status == 503
         assert.response(res).is.problem(503)
+        local entries = gw:access_log()
+        assert.equal("UO", entries[#entries].flags)
         assert.equal("urn:perigee:admission_refused", res:json().type)
         assert.equal("1", res.headers["retry-after"])
     end)

@@ -51,6 +51,7 @@ describe("circuit_breaker", function()
         assert.response(res).is.problem(503)
         assert.equal("urn:perigee:circuit_open", res:json().type)
         assert.response(res).has.header("retry-after", "15")
+        assert.same({ nil, "UO" }, { gw:access_log()[1].flags, gw:access_log()[2].flags })
     end)
 
     it("closes when the request that it tries succeeds", function()

@@ -128,6 +128,28 @@ describe("fault", function()
         assert.equal(1, metrics['faults_injected_total{route="test",kind="abort"}'])
     end)
 
+    it("says in the access log what it did, and nothing of what it let pass", function()
+        local function flags(settings, headers)
+            local gw = gateway(settings)
+            gw:get("/", { headers = headers })
+            return gw:access_log()[1].flags
+        end
+        local delay, abort = { time = "1s" }, { status = 500 }
+        assert.equal("DI", flags { delay = delay })
+        assert.equal("FI", flags { abort = abort })
+        assert.equal("DI,FI", flags { delay = delay, abort = abort })
+        assert.is_nil(flags { delay = delay, abort = abort, header = "x-fault" })
+        assert.is_nil(flags { delay = delay, abort = abort, dry_run = true })
+    end)
+
+    it("says so of a client that left meanwhile", function()
+        local gw = gateway { delay = { time = "10s" } }
+        local gone = gw:send { path = "/" }
+        gw:advance(1)
+        gone:abort()
+        assert.equal("DC,DI", gw:access_log()[1].flags)
+    end)
+
     it("can be switched on and off by a reload, and by shared memory", function()
         local switch = perigee.shared "chaos"
         local gw = gateway { abort = { status = 500 }, when = function() return switch:get "on" == true end }

@@ -291,6 +291,7 @@ describe("quota", function()
             local res = ask(gw)
             assert.response(res).is.problem(503)
             assert.response(res).has.header("retry-after", "1")
+            assert.same({ nil, "RLSE" }, { gw:access_log()[1].flags, gw:access_log()[2].flags })
             assert.truthy(about_redis(gw)[1]:find("requests are refused", 1, true))
             server:start()
             gw:advance "3s"

@@ -208,7 +208,9 @@ describe("a configuration", function()
     end)
 
     it("knows the streams of the process by the names that tools of the shell have for them", function()
-        for text, path in pairs { ["-"] = "stdout", ["/dev/stdout"] = "stdout", ["/dev/stderr"] = "stderr", ["./-"] = "./-" } do
+        for text, path in pairs {
+            ["-"] = "stdout", ["/dev/stdout"] = "stdout", ["/dev/stderr"] = "stderr", ["./-"] = "./-",
+        } do
             assert.are.same({ path = path }, accept({ access_log = text }).access_log)
         end
     end)

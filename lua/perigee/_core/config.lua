@@ -296,8 +296,8 @@ local function write_explain(explain)
     return explain and { digest = crypto.to_hex(crypto.hash("sha256", explain.token)) }
 end
 
--- What names the streams of the process, as tools of the shell spell them. Opening /dev/stdout as a file fails where it is a socket
--- (systemd) or belongs to another user (containers).
+-- The streams of the process as tools of the shell spell them. Opening /dev/stdout as a file fails where it is a socket (systemd)
+-- or belongs to another user (containers).
 local STREAMS = { ["-"] = "stdout", ["/dev/stdout"] = "stdout", ["/dev/stderr"] = "stderr" }
 
 local function write_access_log(path)

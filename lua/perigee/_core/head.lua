@@ -4,6 +4,7 @@
 -- author writes: "req.headers.x-a", "req.path", "res.status". What looks like a secret is not shown.
 
 local ffi = require "ffi"
+local flags = require "perigee._core.flags"
 
 local C, ipairs, next = ffi.C, ipairs, next
 local ffi_string, tostring = ffi.string, tostring
@@ -57,6 +58,8 @@ function head.read(s)
     end
     local status = C.peri_ffi_number(s, C.PERI_FFI_STATUS)
     values["res.status"] = status ~= 0 and tostring(status) or nil
+    local set = C.peri_ffi_number(s, C.PERI_FFI_FLAGS)
+    values["req.flags"] = set ~= 0 and flags.text(set) or nil
     return values
 end
 

@@ -148,6 +148,19 @@ function shadow.note(this, what, to)
     this.more[#this.more + 1] = { what = what, to = to }
 end
 
+--- Notes a response flag that the policy would have set.
+---@param this perigee.Shadow
+---@param name string
+function shadow.note_flag(this, name)
+    for _, change in ipairs(this.more) do
+        if change.what == "req.flags" then
+            change.to = change.to .. "," .. name
+            return
+        end
+    end
+    shadow.note(this, "req.flags", name)
+end
+
 --- Notes the limit that the policy gives the request's body: a body that is announced to be larger would be refused.
 ---@param this perigee.Shadow
 ---@param bytes number

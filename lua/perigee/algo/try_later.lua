@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 --
--- How policies refuse what may well pass in a moment: 429 or 503 with `Retry-After` and a problem document. Refusals are many
--- when they matter, so the document is ready but for the id of the request.
+-- How policies refuse what may well pass in a moment: 429 or 503 with `Retry-After`, a problem document and a flag in the access
+-- log. Refusals are many when they matter, so the document is ready but for the id of the request.
 
 local json = require "perigee.json"
 local reply = require "perigee.reply"
@@ -15,15 +15,17 @@ local try_later = {}
 ---@class perigee.Refusal
 ---@field status integer
 ---@field text string the document up to the id
+---@field flag string|nil of the access log
 
 --- What does not change from request to request.
 ---@param status 429|503
 ---@param kind string `type` of the problem, a URN
 ---@param detail string a sentence for the client
+---@param flag? "RLSE"|"UO" why, in the letters of `req:flag`; 429 says it by itself
 ---@return perigee.Refusal
-function try_later.new(status, kind, detail)
+function try_later.new(status, kind, detail, flag)
     local text = '{"type":' .. encode(kind) .. ',"title":"' .. TITLES[status] .. '","status":' .. status
-    return { status = status, text = text .. ',"detail":' .. encode(detail) }
+    return { status = status, text = text .. ',"detail":' .. encode(detail), flag = flag }
 end
 
 --- Header fields of a refusal.
@@ -41,7 +43,10 @@ local SOON = try_later.headers(1)
 ---@param headers? table<string, string|number> those of try_later.headers and more; without it: try again in a second
 ---@return perigee.Reply
 function try_later.refuse(refusal, req, headers)
-    local id = req.id
+    local id, flag = req.id, refusal.flag
+    if flag then
+        req:flag(flag)
+    end
     local member = id and ',"request_id":' .. (encode(id) or "null") or ""
     return reply.new(refusal.status, refusal.text .. member .. "}\n", headers or SOON)
 end

@@ -329,8 +329,9 @@ local function new(plan)
     world.begin()
     local self = setmetatable({
         server = testing.server(), number = 0, listeners = {}, upstreams = {}, hosts = {}, doors = {},
-        clients = {}, connections = {}, addresses = { DEFAULT_LISTENER },
+        clients = {}, connections = {}, addresses = { DEFAULT_LISTENER }, entries = {},
     }, Gateway)
+    self.server:keep_log()
     local ok, errors = pcall(self._build, self, plan)
     if ok and not errors then
         world.gateways[#world.gateways + 1] = self
@@ -560,6 +561,23 @@ function Gateway:log()
     check(self, "log")
     world.settle()
     return world.log()
+end
+
+---@class perigee.test.LogEntry: table the members of a line: status, flags, route, upstream, endpoint, attempts, consumer …
+
+--- The lines of the access log since the gateway began.
+---@return perigee.test.LogEntry[]
+function Gateway:access_log()
+    check(self, "access_log")
+    world.settle()
+    local text, is_cut = self.server:take_log()
+    for line in (text or ""):gmatch("[^\n]+") do
+        self.entries[#self.entries + 1] = assert(json.decode(line))
+    end
+    if is_cut then
+        misuse.raise("gw:access_log: there was more than 1 MiB of it since the last call; call it more often")
+    end
+    return { unpack(self.entries) }
 end
 
 --- Values of all metrics, by name with labels as Prometheus reads them.

@@ -149,6 +149,55 @@ static void says_who_asked_too_often(void **state)
     assert_flags(429, true, PERI_ERR_POLICY, "PF");
 }
 
+static void says_what_policies_and_retries_noted_each_once(void **state)
+{
+    (void)state;
+    x->facts.flags = PERI_FLAG_DELAYED | PERI_FLAG_FAULT;
+    assert_flags(503, true, PERI_OK, "DI,FI");
+    x->facts.flags = PERI_FLAG_RATE_LIMITED | PERI_FLAG_RETRY_LIMIT;
+    assert_flags(429, true, PERI_OK, "RL,URX");
+    x->facts.flags = PERI_FLAG_OVERFLOW | PERI_FLAG_RETRY_OVERFLOW;
+    assert_flags(503, true, PERI_OK, "UO");
+    assert_flags(503, true, PERI_ERR_UPSTREAM_OVERFLOW, "UO");
+    assert_flags(502, true, PERI_ERR_UPSTREAM_RESET, "UC,UO");
+    x->facts.flags = PERI_FLAGS_OF_POLICIES | PERI_FLAGS_OF_RETRIES;
+    assert_flags(504, true, PERI_ERR_DURATION, "UMSDR,DI,FI,RL,RLSE,UAEX,UO,URX");
+}
+
+struct sink {
+    unsigned lines;
+    char last[1024];
+};
+
+static void keep_line(void *data, struct peri_slice line)
+{
+    struct sink *sink = data;
+    assert_true(line.len < sizeof(sink->last));
+    assert_int_equal(line.ptr[line.len - 1], '\n');
+    memcpy(sink->last, line.ptr, line.len);
+    sink->last[line.len] = '\0';
+    sink->lines++;
+}
+
+static void gives_a_sink_each_line_at_once(void **state)
+{
+    (void)state;
+    struct sink sink = {0};
+    logger = peri_accesslog_open_sink(loop, page, keep_line, &sink);
+    assert_non_null(logger);
+    for (unsigned i = 1; i <= 2000; i++) { // more than its memory holds
+        peri_accesslog_add(logger, x, 200, 1);
+        assert_int_equal(sink.lines, i);
+    }
+    assert_non_null(strstr(sink.last, "\"path\":\"/a?b\""));
+    assert_int_equal(page->log_drops, 0);
+    assert_false(peri_accesslog_is(logger, PERI_SLICE("")));
+    fail_alloc_at(1);
+    struct peri_accesslog *other = peri_accesslog_open_sink(loop, page, keep_line, &sink);
+    fail_alloc_stop();
+    assert_null(other);
+}
+
 static void writes_after_a_while_or_when_there_is_enough(void **state)
 {
     (void)state;
@@ -332,6 +381,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(writes_a_line_of_json_for_an_exchange),
         TEST(says_who_asked_too_often),
+        TEST(says_what_policies_and_retries_noted_each_once),
+        TEST(gives_a_sink_each_line_at_once),
         TEST(writes_after_a_while_or_when_there_is_enough),
         TEST(says_the_time_of_each_line),
         TEST(stays_json_whatever_bytes_peers_send),

@@ -189,7 +189,7 @@
 ---@field default_rtt? string|number ewma: what an endpoint that was never asked is taken for. Default 30ms.
 ---@field fallback? "round_robin"|"least_request"|"ewma"|"random" sticky: how clients without a cookie are spread. Default round_robin.
 ---@field load_bound? integer ring_hash, maglev: per cent of the mean load that an endpoint may have before requests go to the next one. Without it: no bound.
----@field max_ring_size? integer ring_hash: most points on the ring. Default 8388608.
+---@field max_ring_size? integer ring_hash: most points on the ring. Default 1048576.
 ---@field min_ring_size? integer ring_hash: points of two endpoints of the least weight. Default 1024.
 ---@field secret? string sticky: key of the cookie's values, for several proxies with the same endpoints. Without it: one of the process's own, until it ends.
 ---@field table_size? integer maglev: places of the table, a prime number. Default 65537.

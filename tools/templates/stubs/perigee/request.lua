@@ -23,5 +23,6 @@
 ---@field duration number seconds since the first byte of the request
 ---@field deadline number|nil when the client stops waiting, on the clock of perigee.time.monotonic(); may be set earlier
 ---@field timeouts perigee.Timeouts may be set before the request is sent on
+---@field flag fun(self: perigee.Request, letters: "DI"|"FI"|"RL"|"RLSE"|"UAEX"|"UO") sets a flag of the access log
 ---@field ctx table room for policies, for as long as the exchange lasts
 local Request = {}

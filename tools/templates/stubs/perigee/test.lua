@@ -131,6 +131,10 @@ function test_Gateway:drop_tasks() end
 ---@return perigee.test.LogLine[]
 function test_Gateway:log() end
 
+--- The lines of the access log since the gateway began.
+---@return perigee.test.LogEntry[]
+function test_Gateway:access_log() end
+
 --- Values of all metrics, by name with labels as Prometheus reads them.
 ---@return table<string, number>
 function test_Gateway:metrics() end
@@ -191,6 +195,9 @@ local test_Connect = {}
 ---@field level "debug"|"info"|"warn"|"error"
 ---@field message string
 local test_LogLine = {}
+
+---@class perigee.test.LogEntry
+local test_LogEntry = {}
 
 ---@class perigee.test.Redis
 ---@field name string

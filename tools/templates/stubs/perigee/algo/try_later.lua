@@ -1,12 +1,13 @@
 ---@meta
 -- Made by tools/stubs.py from the annotations in lua/perigee/. Editors read it; it is never run.
 --
--- How policies refuse what may well pass in a moment: 429 or 503 with `Retry-After` and a problem document. Refusals are many
--- when they matter, so the document is ready but for the id of the request.
+-- How policies refuse what may well pass in a moment: 429 or 503 with `Retry-After`, a problem document and a flag in the access
+-- log. Refusals are many when they matter, so the document is ready but for the id of the request.
 
 ---@class perigee.Refusal
 ---@field status integer
 ---@field text string the document up to the id
+---@field flag string|nil of the access log
 local Refusal = {}
 
 ---@class perigee.algo.try_later.module
@@ -16,8 +17,9 @@ local try_later = {}
 ---@param status 429|503
 ---@param kind string `type` of the problem, a URN
 ---@param detail string a sentence for the client
+---@param flag? "RLSE"|"UO" why, in the letters of `req:flag`; 429 says it by itself
 ---@return perigee.Refusal
-function try_later.new(status, kind, detail) end
+function try_later.new(status, kind, detail, flag) end
 
 --- Header fields of a refusal.
 ---@param wait number seconds until it is worth another try; at least 1 is told
