@@ -355,6 +355,7 @@ static void on_timer(struct peri_timer *timer)
         return;
     }
     counts_of(f)->timeouts++;
+    peri_attempt_doubt(&hedge->attempt);
     report(f, PERI_ERR_UPSTREAM_TIMEOUT);
     trace_result(hedge->x, 0, PERI_ERR_UPSTREAM_TIMEOUT, PERI_SLICE("a hedge"));
     fail(f);

@@ -248,6 +248,7 @@ static void on_timer(struct peri_timer *timer)
         return;
     }
     f->server->page->upstream_connections[f->upstream->metrics].timeouts++;
+    peri_attempt_doubt(&f->attempt);
     if (f->tries.retry && peri_retry_on_timeout(f->x))
         return;
     give_up_attempt(f, PERI_ERR_UPSTREAM_TIMEOUT);
@@ -258,6 +259,7 @@ void peri_pipeline_expire(struct peri_exchange *x, peri_err_t err)
 {
     if (is_over(x))
         return;
+    peri_attempt_doubt(&x->forward->attempt);
     end_attempt(x->forward);
     break_response(x, err);
 }
@@ -743,6 +745,8 @@ static void on_abort(struct peri_exchange *x, peri_err_t err)
     if (is_over(x))
         return;
     x->facts.err = err;
+    if (err == PERI_ERR_UPSTREAM_TIMEOUT) // of a fetch
+        peri_attempt_doubt(&x->forward->attempt);
     peri_pipeline_complete(x);
 }
 

@@ -361,6 +361,12 @@ void peri_attempt_cancel(struct peri_attempt *attempt)
         peri_pool_stop_waiting(attempt);
 }
 
+void peri_attempt_doubt(struct peri_attempt *attempt)
+{
+    if (attempt->stream)
+        peri_session_doubt(attempt);
+}
+
 void peri_attempt_move(struct peri_attempt *to, struct peri_attempt *from, struct peri_response *res)
 {
     struct peri_upstream_connection *c = from->connection;

@@ -53,6 +53,7 @@ struct peri_attempt {
     struct peri_upstream_connection *connection; ///< NULL before the start and after the end
     struct peri_h2_stream *stream;               ///< on a session; NULL otherwise
     struct peri_list wait;                       ///< in the pool's list while a session is on its way
+    uint64_t opened_ms;                          ///< when its stream was, on a session
     bool is_paused;                              ///< response bytes are not delivered
     bool is_reused;                              ///< runs on a pooled connection
     bool is_ready;                               ///< on_ready was called
@@ -90,6 +91,10 @@ static inline bool peri_attempt_is_stale(const struct peri_attempt *attempt)
 
 /// Ends the attempt and closes its connection; no event follows. No-op when it is over.
 void peri_attempt_cancel(struct peri_attempt *attempt);
+
+/// The attempt was not answered in time; before it is cancelled. An HTTP/2 connection on which nothing at all came meanwhile takes no more
+/// requests until something does, and closes with its last one: the other end may be gone, which TCP finds out after minutes.
+void peri_attempt_doubt(struct peri_attempt *attempt);
 
 /// Makes `to`, which is over or was never started, what `from` is, wherever it stands; its response so far moves to `res`. `from` is over. From
 /// any event of `from` but on_ready, on_end and on_error.

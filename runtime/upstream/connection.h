@@ -25,9 +25,11 @@ struct peri_upstream_connection {
     struct peri_h2 *h2;      ///< as a session (upstream/session.h); NULL otherwise
     struct peri_defer flush; ///< of a session: what its streams have to send
     uint32_t streams;        ///< of a session: attempts on it
+    uint64_t heard_ms;       ///< of a session: when bytes came last
     struct peri_timer timer; ///< connect time, then idle time
     uint64_t requests;       ///< begun on this connection
     bool is_connected;
+    bool is_doubted; ///< a session that may have lost its other end (peri_attempt_doubt)
     bool is_stopped; ///< reading is stopped for back-pressure
     bool is_closing;
 };

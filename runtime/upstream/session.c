@@ -14,6 +14,8 @@
 #include "upstream/attempt.h"
 #include "upstream/connection.h"
 
+#define DOUBT_MS 10 // silence that is no round trip
+
 static const struct peri_h2_limits limits = {
     .header_bytes = 60 * 1024, .headers = 200, .streams = 1000, .allow_underscores = true};
 
@@ -174,7 +176,7 @@ static void session_flush(struct peri_upstream_connection *c)
     if (c->is_closing)
         return;
     peri_h2_flush(c->h2, c->stream);
-    bool is_done = c->streams == 0 && peri_h2_is_going(c->h2);
+    bool is_done = c->streams == 0 && (peri_h2_is_going(c->h2) || c->is_doubted);
     if (peri_h2_is_over(c->h2) || is_done)
         session_close(c);
 }
@@ -187,8 +189,11 @@ static void on_flush(struct peri_defer *defer)
 static void on_stream_read(struct peri_stream *stream, struct peri_slice data)
 {
     struct peri_upstream_connection *c = peri_stream_data(stream);
-    if (!c->is_closing)
-        peri_h2_feed(c->h2, data, peri_loop_now_ms(loop_of(c)));
+    if (c->is_closing)
+        return;
+    c->heard_ms = peri_loop_now_ms(loop_of(c));
+    c->is_doubted = false;
+    peri_h2_feed(c->h2, data, c->heard_ms);
 }
 
 static void on_stream_end(struct peri_stream *stream, peri_err_t err)
@@ -230,6 +235,7 @@ static void attempt_open(struct peri_attempt *attempt, struct peri_upstream_conn
     c->streams++;
     peri_timer_stop(&c->timer);
     attempt->connection = c;
+    attempt->opened_ms = peri_loop_now_ms(loop_of(c));
     attempt->is_ready = true;
     attempt->is_sent = attempt->has_no_body;
     attempt->events->on_ready(attempt);
@@ -238,7 +244,7 @@ static void attempt_open(struct peri_attempt *attempt, struct peri_upstream_conn
 static bool has_room(const struct peri_upstream_connection *c, bool is_tunnel)
 {
     uint64_t most = peri_pool_settings_of(c->pool)->max_requests;
-    return !c->is_closing && (most == 0 || c->requests < most) && peri_h2_can_open(c->h2) &&
+    return !c->is_closing && !c->is_doubted && (most == 0 || c->requests < most) && peri_h2_can_open(c->h2) &&
            (!is_tunnel || peri_h2_has_connect_protocol(c->h2));
 }
 
@@ -305,6 +311,14 @@ void peri_session_cancel(struct peri_attempt *attempt)
     struct peri_h2_stream *stream = attempt->stream;
     attempt_detach(attempt);
     peri_h2_reset(stream, PERI_OK);
+}
+
+void peri_session_doubt(struct peri_attempt *attempt)
+{
+    struct peri_upstream_connection *c = attempt->connection;
+    uint64_t waited_ms = peri_loop_now_ms(loop_of(c)) - attempt->opened_ms;
+    if (c->heard_ms <= attempt->opened_ms && waited_ms >= DOUBT_MS)
+        c->is_doubted = true;
 }
 
 void peri_session_end(struct peri_upstream_connection *c)

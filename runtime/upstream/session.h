@@ -30,6 +30,7 @@ bool peri_session_send_body(struct peri_attempt *attempt, struct peri_slice data
 void peri_session_send_end(struct peri_attempt *attempt, const struct peri_headers *trailers);
 void peri_session_pause(struct peri_attempt *attempt, bool paused);
 void peri_session_cancel(struct peri_attempt *attempt);
+void peri_session_doubt(struct peri_attempt *attempt);
 
 /// Ends the session of a connection that is being closed: its attempts fail.
 void peri_session_end(struct peri_upstream_connection *c);

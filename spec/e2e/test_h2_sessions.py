@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Requests that wait for an HTTP/2 connection to their upstream: whatever becomes of it, they are served."""
+"""Requests that need an HTTP/2 connection to their upstream: whatever becomes of it, those that come after are served."""
 
 import contextlib
 import socket
@@ -198,3 +198,47 @@ def test_a_connection_without_room_is_none_for_the_limit_of_connections(start):
     assert refused.status == 503
     assert overflows["connections"] == 1
     assert len(upstream.sessions) == 2
+
+
+class Silence:
+    """Answers `/here`; other streams of the first connection never, so that nobody could say whether it is still there."""
+
+    def __init__(self):
+        self.over = threading.Event()
+        self.first = None
+
+    def __call__(self, stream):
+        self.first = self.first or stream.session
+        if stream.session is self.first and stream.pseudo(":path") != "/answered":
+            self.over.wait(wait.PATIENCE)
+        answer(stream)
+
+
+@pytest.mark.parametrize("settings", [
+    'timeouts = { request = "100ms" }', 'retries = { per_try_timeout = "100ms" }, timeouts = { request = "100ms" }',
+    'timeouts = { stream = "100ms" }', 'hedge = { after = "10ms" }, timeouts = { request = "100ms" }',
+])
+def test_a_connection_that_has_fallen_silent_gets_no_more_requests(start, settings):
+    silence = Silence()
+    with http2.Upstream(silence) as upstream:
+        gateway = start(upstream, 'protocol = "h2c", ' + settings)
+        assert gateway.get("/answered").status == 200
+        assert gateway.get("/lost").status == 504
+        assert gateway.get("/next").status == 200
+        assert len(upstream.sessions) == 2
+        silence.over.set()
+
+
+def test_a_connection_that_answers_others_is_kept_when_one_request_is_too_late(start):
+    silence = Silence()
+    with http2.Upstream(silence) as upstream:
+        gateway = start(upstream, 'protocol = "h2c", timeouts = { request = "300ms" }')
+        with http2.connect(gateway.address) as session:
+            late = session.open(http2.request_fields(path="/lost"))
+            wait.until(lambda: upstream.sessions and len(upstream.sessions[0].streams) == 1, "the upstream has it")
+            while not late.fields:
+                assert session.get("/answered").status == 200
+            assert late.wait_end().status == 504
+            assert session.get("/answered").status == 200
+        assert len(upstream.sessions) == 1
+        silence.over.set()
