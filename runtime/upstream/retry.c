@@ -78,7 +78,7 @@ bool peri_retry_wants_response(const struct peri_retry_settings *settings, const
     if (wants_status(settings, res->status))
         return true;
     uint64_t grpc = settings->grpc ? peri_verdict_grpc_status(res) : UINT64_MAX;
-    return grpc < 32 && settings->grpc >> grpc & 1;
+    return grpc < 32 && settings->grpc >> grpc & 1 && !peri_verdict_forbids_retry(res);
 }
 
 bool peri_retry_wants_error(const struct peri_retry_settings *settings, const struct peri_attempt *attempt,

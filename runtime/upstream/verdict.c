@@ -4,6 +4,8 @@
 
 #include "codec/message.h"
 
+#define PUSHBACK PERI_SLICE("grpc-retry-pushback-ms")
+
 // A number of digits only, at most `max`; UINT64_MAX for anything else.
 static uint64_t read_number(struct peri_slice text, uint64_t max)
 {
@@ -51,12 +53,18 @@ bool peri_verdict_is_failure(const struct peri_response *res)
     }
 }
 
+bool peri_verdict_forbids_retry(const struct peri_response *res)
+{
+    struct peri_slice pushback = find(res, PUSHBACK);
+    return pushback.ptr && is_grpc(res) && read_number(pushback, PERI_PUSHBACK_MAX_MS) == UINT64_MAX;
+}
+
 uint64_t peri_verdict_pushback_ms(const struct peri_response *res)
 {
     struct peri_slice after = peri_slice_trim(peri_headers_get(&res->headers, PERI_H_RETRY_AFTER));
     uint64_t ms = read_number(after, PERI_PUSHBACK_MAX_MS / 1000);
     if (ms != UINT64_MAX)
         return ms * 1000;
-    ms = is_grpc(res) ? read_number(find(res, PERI_SLICE("grpc-retry-pushback-ms")), PERI_PUSHBACK_MAX_MS) : UINT64_MAX;
+    ms = is_grpc(res) ? read_number(find(res, PUSHBACK), PERI_PUSHBACK_MAX_MS) : UINT64_MAX;
     return ms != UINT64_MAX ? ms : 0;
 }

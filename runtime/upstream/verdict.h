@@ -21,4 +21,7 @@ uint64_t peri_verdict_grpc_status(const struct peri_response *res);
 /// nothing.
 uint64_t peri_verdict_pushback_ms(const struct peri_response *res);
 
+/// Does a gRPC response ask not to be retried at all: a grpc-retry-pushback-ms that is negative, or no number (gRFC A6)?
+bool peri_verdict_forbids_retry(const struct peri_response *res);
+
 #endif

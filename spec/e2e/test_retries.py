@@ -130,6 +130,16 @@ def test_a_grpc_status_in_the_head_is_a_condition():
         assert heads(upstreams) == 1
 
 
+@pytest.mark.parametrize("pushback, attempts", [("0", 2), ("10", 2), ("-1", 1), ("soon", 1), ("", 1)])
+def test_a_grpc_server_may_ask_not_to_be_called_again(pushback, attempts):
+    grpc = [("content-type", "application/grpc"), ("grpc-status", "14"), ("grpc-retry-pushback-ms", pushback)]
+    with serving(AT_ONCE + 'on = { "unavailable" }') as (gateway, upstreams):
+        for upstream in upstreams.values():
+            upstream.answer = answer_with(200, grpc)
+        gateway.request("POST", "/", body=b"x")
+        assert heads(upstreams) == attempts
+
+
 def test_connections_that_fail_are_retried_for_every_method():
     with serving(AT_ONCE + "attempts = 2", a=free_address(), b=free_address()) as (gateway, upstreams):
         for method in ("GET", "POST") * 3:
