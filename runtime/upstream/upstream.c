@@ -108,6 +108,8 @@ peri_err_t peri_upstream_seal(struct peri_upstream *upstream)
     upstream->whole.items = items;
     upstream->set.items = items + upstream->count;
     list_all(upstream);
+    upstream->is_lone =
+        upstream->count == 1 && balance->panic_percent > 0 && !(upstream->guard && upstream->guard->has_accrual);
     upstream->balancer = balance->type->create(&balance->settings, upstream->whole);
     return upstream->balancer ? PERI_OK : PERI_ERR_NOMEM;
 }

@@ -63,6 +63,7 @@ struct peri_upstream {
     struct peri_endpoint_set whole; ///< all endpoints; its items are owned
     struct peri_endpoint_set set;   ///< those of view.filter; its items stand behind the others
     struct peri_view view;
+    bool is_lone;                      ///< the only endpoint is chosen without a look: peri_upstream_pick_simply
     uint64_t connect_ms;               ///< to establish a connection; 0 for no limit
     uint64_t request_ms;               ///< from the complete request to the response head
     uint64_t idle_ms;                  ///< without a byte of the response body
@@ -112,11 +113,11 @@ void peri_endpoint_watch(struct peri_upstream *upstream, struct peri_endpoint *e
 /// Passes on what `old`, an upstream of the generation before, learned of endpoints that both have. Those that are new start slowly.
 void peri_upstream_inherit(struct peri_upstream *upstream, const struct peri_upstream *old, uint64_t now_ms);
 
-/// Chooses where nothing of the request matters and nobody's state: the only endpoint (with panic it is used in any), or the
-/// balancer's choice among all. NULL: ask peri_upstream_pick.
+/// Chooses where nothing of the request matters and nobody's state: the only endpoint (with panic it is used in any; but by failure
+/// accrual it comes back when somebody looks), or the balancer's choice among all. NULL: ask peri_upstream_pick.
 static inline struct peri_endpoint *peri_upstream_pick_simply(struct peri_upstream *upstream, uint64_t now_ns)
 {
-    if (upstream->count == 1 && upstream->balance.panic_percent > 0)
+    if (upstream->is_lone)
         return upstream->endpoints;
     if (!upstream->view.is_simple)
         return NULL;

@@ -159,6 +159,17 @@ def test_a_state_lives_on_through_reloads_and_ends_with_the_setting():
         wait.until(lambda: endpoint(gateway, upstreams["a"].address)["state"] == "healthy", "it was used again")
 
 
+def test_an_only_endpoint_which_panic_uses_meanwhile_opens_again():
+    with Upstream("a") as only:
+        config = CONFIG.replace("WORKERS", "1").replace("ACCRUAL", QUICK).replace(', "$b", "$c"', "")
+        with Gateway(config, values={"a": only.address}) as gateway:
+            only.answer = fail
+            assert statuses(gateway, 8) == [500] * 8
+            assert endpoint(gateway, only.address)["shuts"] >= 1
+            only.answer = describe
+            wait.until(lambda: gateway.get("/").status == 200 and endpoint(gateway, only.address)["state"] == "healthy", "it was open")
+
+
 def test_accrual_takes_the_place_of_outlier(tmp_path):
     path = tmp_path / "gateway.lua"
     path.write_text('return { upstreams = { u = { endpoints = { "a:1" }, accrual = {}, outlier = {} } }, routes = {} }')
