@@ -265,19 +265,18 @@ void peri_pipeline_expire(struct peri_exchange *x, peri_err_t err)
 }
 
 // Does the upstream's breaker let the attempt begin? Otherwise the exchange waits, or has failed.
-static bool enter_guard(struct peri_exchange *x, bool wants_fresh)
+static bool enter_guard(struct peri_exchange *x, bool is_replacement)
 {
     struct peri_forward *f = x->forward;
-    // A connection that was closing leaves its place to the one that replaces it.
-    enum peri_pool_state pool = wants_fresh ? PERI_POOL_CONNECTING : peri_pool_state(f->endpoint->pool);
+    enum peri_pool_state pool = peri_target_pool(f, is_replacement);
     if (f->upstream->guard->has_retries)
         peri_retry_begin(x);
     if (f->tries.ticket.guard != f->upstream->guard) // a hook sent it elsewhere
         peri_guard_leave(&f->tries.ticket);
-    if (!wants_fresh) // what replaces a connection that was closing keeps its place
+    if (!is_replacement) // what replaces a connection that was closing keeps its place
         peri_guard_pause(&f->tries.ticket);
     f->tries.ticket.is_high = x->route && x->route->is_high;
-    if (!wants_fresh && f->upstream->guard->queue && !f->tries.ticket.is_high && peri_target_wait(x))
+    if (!is_replacement && f->upstream->guard->queue && !f->tries.ticket.is_high && peri_target_wait(x))
         return false;
     peri_err_t err = peri_guard_enter(f->upstream->guard, pool, &f->tries.ticket);
     if (err != PERI_OK)
@@ -285,14 +284,15 @@ static bool enter_guard(struct peri_exchange *x, bool wants_fresh)
     return err == PERI_OK;
 }
 
-static void begin_attempt(struct peri_exchange *x, bool wants_fresh)
+static void begin_attempt(struct peri_exchange *x, bool is_replacement)
 {
     struct peri_forward *f = x->forward;
+    bool wants_fresh = is_replacement && peri_target_needs_fresh(f);
     peri_debug_assert(f->endpoint && f->upstream && !f->attempt.connection);
     peri_debug_assert(x->state == PERI_X_FORWARD);
     if (PERI_UNLIKELY(f->tries.timing || f->upstream->is_timed) && !peri_timing_admit(x))
         return;
-    if (f->upstream->guard && !enter_guard(x, wants_fresh))
+    if (f->upstream->guard && !enter_guard(x, is_replacement))
         return;
     const struct peri_attempt_events *events = f->tries.retry ? &peri_retry_attempt : &peri_pipeline_attempt;
     bool has_no_body = x->req.content_length == PERI_LENGTH_NONE;

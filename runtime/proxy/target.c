@@ -174,6 +174,23 @@ peri_err_t peri_target_rewrite(struct peri_exchange *x)
     return err;
 }
 
+// ---- the connection ----
+
+bool peri_target_needs_fresh(const struct peri_forward *f)
+{
+    return !f->attempt.is_refused || peri_pool_state(f->endpoint->pool) == PERI_POOL_CONNECTED;
+}
+
+enum peri_pool_state peri_target_pool(const struct peri_forward *f, bool is_replacement)
+{
+    enum peri_pool_state state = peri_pool_state(f->endpoint->pool);
+    if (!is_replacement)
+        return state;
+    if (!f->attempt.is_refused)
+        return PERI_POOL_CONNECTING;
+    return state == PERI_POOL_CONNECTED ? PERI_POOL_BUSY : state;
+}
+
 // ---- what scripts ask and wish ----
 
 struct peri_slice peri_target_decide(struct peri_exchange *x)

@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 #include "base/slice.h"
+#include "upstream/pool.h"
 
 struct peri_attempt;
 struct peri_endpoint;
@@ -32,6 +33,14 @@ void peri_target_hold(struct peri_forward *f, struct peri_endpoint *endpoint);
 /// The attempt wants to begin, and the upstream has a queue. True when it has to wait, or has failed because too many do;
 /// peri_pipeline_begin_attempt is called when it is its turn. False: it has its place, or need not ask for one.
 bool peri_target_wait(struct peri_exchange *x);
+
+/// Does what replaces the present attempt, whose connection was closing or refused it, need a connection of its own? A refused stream was
+/// not alone: when its connection takes no more, all that it has refused share another one.
+bool peri_target_needs_fresh(const struct peri_forward *f);
+
+/// What the coming attempt meets at its endpoint, for the breaker. `is_replacement`: of an attempt whose connection was closing, which leaves it
+/// its place, or refused it, which does not.
+enum peri_pool_state peri_target_pool(const struct peri_forward *f, bool is_replacement);
 
 /// Gives the request the path that the upstream sees, once; the route has a rewrite. Errors as peri_rewrite_apply.
 peri_err_t peri_target_rewrite(struct peri_exchange *x);

@@ -242,3 +242,25 @@ def test_a_connection_that_answers_others_is_kept_when_one_request_is_too_late(s
             assert session.get("/answered").status == 200
         assert len(upstream.sessions) == 1
         silence.over.set()
+
+
+@pytest.mark.parametrize("settings", ["", ", breaker = { max_connections = 2 }", ", breaker = { max_requests = 3, queue = {} }"])
+def test_what_a_goaway_leaves_behind_shares_a_new_connection(start, settings):
+    lock = threading.Lock()
+    lost = []
+
+    def leave(stream):
+        with lock:
+            if not lost or stream.session is lost[0].session:
+                lost.append(stream)
+                if len(lost) == 3:
+                    stream.session.send_frame(http2.GOAWAY, payload=struct.pack(">II", 0, 0))
+                return
+        answer(stream)
+
+    with http2.Upstream(leave) as upstream:
+        gateway = start(upstream, 'protocol = "h2c"' + settings)
+        with http2.connect(gateway.address) as session:
+            streams = open_streams(session)
+            assert texts(streams) == [(200, "served")] * COUNT
+        assert len(upstream.sessions) == 2
