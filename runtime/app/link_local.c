@@ -19,7 +19,6 @@ struct local_link {
     struct peri_defer answer;
     uint64_t built;    ///< number to be answered as ready or failed; 0 for none
     char *errors;      ///< owned; set when that build failed
-    uint64_t ready;    ///< number of the candidate; 0 for none
     uint64_t switched; ///< number to be answered as switched; 0 for none
     bool has_ended;
     bool is_ending; ///< the loop turns until what was open is closed: later orders have nobody to go to
@@ -30,45 +29,52 @@ static struct local_link *self_of(struct peri_link *link)
     return PERI_CONTAINER(link, struct local_link, base);
 }
 
+// The build has ended, well or not.
+static void on_ready(void *data, uint64_t number)
+{
+    struct local_link *self = data;
+    self->built = number;
+    peri_defer_schedule(self->loop, &self->answer);
+}
+
+static void on_switched(void *data, uint64_t number)
+{
+    struct local_link *self = data;
+    self->switched = number;
+    peri_defer_schedule(self->loop, &self->answer);
+}
+
+static const struct peri_worker_events events = {.on_ready = on_ready, .on_switched = on_switched};
+
 static void on_build(struct peri_link *link, uint64_t number, struct peri_snapshot *snapshot)
 {
     struct local_link *self = self_of(link);
     free(self->errors);
     peri_err_t err = peri_worker_build(self->worker, number, snapshot, &self->errors);
-    if (err != PERI_OK && !self->errors)
+    if (err == PERI_OK)
+        return;
+    if (!self->errors)
         self->errors = strdup("[]");
-    self->built = number;
-    self->ready = err == PERI_OK ? number : 0;
-    peri_defer_schedule(self->loop, &self->answer);
+    on_ready(self, number);
 }
 
 static void on_switch_to(struct peri_link *link, uint64_t number, const struct peri_listen_plan *plan, const int *fds)
 {
     struct local_link *self = self_of(link);
     int copies[PERI_CONFIG_LISTENERS];
-    if (number != self->ready)
-        return;
     for (uint32_t i = 0; i < plan->add_count; i++)
         copies[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, 3);
-    peri_worker_switch(self->worker, plan, copies);
-    self->ready = 0;
-    self->switched = number;
-    peri_defer_schedule(self->loop, &self->answer);
+    peri_worker_switch(self->worker, number, plan, copies);
 }
 
 static void on_canary(struct peri_link *link, uint64_t number, uint32_t share)
 {
-    struct local_link *self = self_of(link);
-    if (number == self->ready)
-        peri_worker_canary(self->worker, share);
+    peri_worker_canary(self_of(link)->worker, number, share);
 }
 
 static void on_drop(struct peri_link *link, uint64_t number)
 {
-    struct local_link *self = self_of(link);
-    PERI_UNUSED(number);
-    peri_worker_drop(self->worker);
-    self->ready = 0;
+    peri_worker_drop(self_of(link)->worker, number);
 }
 
 static void on_explained(void *data, uint64_t id, struct peri_slice answer)
@@ -167,7 +173,15 @@ struct peri_link *peri_link_open_local(const struct peri_link_options *options)
         (struct peri_link){.ops = &ops, .events = options->events, .data = options->data, .index = options->index};
     self->loop = options->loop;
     peri_defer_init(&self->answer, on_answer);
-    self->worker = peri_worker_new(options->loop, options->shm, options->index, options->settings, options->dev);
+    self->worker = peri_worker_new(&(struct peri_worker_options){
+        .loop = options->loop,
+        .shm = options->shm,
+        .index = options->index,
+        .settings = options->settings,
+        .dev = options->dev,
+        .events = &events,
+        .data = self,
+    });
     if (!self->worker) {
         free(self);
         return NULL;

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: MIT
-// Drives a server and tells shared memory about it.
+// Drives a server and tells shared memory about it. A candidate is ready when its upstreams were looked for; what is ordered before is done
+// then. A worker that starts is told everything at once, so it serves nobody before it knows where to send requests.
+//
+//   build -> looks under way -> ready -> switch | canary
 #include "app/worker.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "app/explainer.h"
@@ -16,12 +20,26 @@
 #include "shared/metrics.h"
 #include "shared/shm.h"
 
+#define WARM_MS                                                                                                        \
+    3000 // from the beginning of a build until its upstreams need not be known any more; less than PERI_RELOAD_STAGE_MS
+
+struct candidate {
+    uint64_t number; ///< 0: none
+    bool is_ready;
+    uint32_t share;                 ///< to be sent there when it is ready
+    struct peri_slice plan;         ///< of the switch when it is ready, as text, owned; ptr is NULL for none
+    int fds[PERI_CONFIG_LISTENERS]; ///< of that switch
+};
+
 struct peri_worker {
     struct peri_loop *loop;
     struct peri_shm *shm;
     struct peri_server *server;
     uint32_t index;
     struct peri_worker_settings settings;
+    const struct peri_worker_events *events;
+    void *data;
+    struct candidate candidate;
     struct peri_timer beat;
     struct peri_recording_feed *feed; ///< NULL when nothing is recorded
     struct peri_explainer explainer;
@@ -41,25 +59,26 @@ static void start_beat(struct peri_worker *worker)
     on_beat(&worker->beat);
 }
 
-struct peri_worker *peri_worker_new(struct peri_loop *loop, struct peri_shm *shm, uint32_t index,
-                                    const struct peri_worker_settings *settings, const struct peri_server_dev *dev)
+struct peri_worker *peri_worker_new(const struct peri_worker_options *options)
 {
     struct peri_worker *worker = calloc(1, sizeof(*worker));
     if (!worker)
         return NULL;
-    worker->loop = loop;
-    worker->shm = shm;
-    worker->index = index;
-    worker->settings = *settings;
+    worker->loop = options->loop;
+    worker->shm = options->shm;
+    worker->index = options->index;
+    worker->settings = *options->settings;
+    worker->events = options->events;
+    worker->data = options->data;
     peri_timer_init(&worker->beat, on_beat);
     peri_explainer_init(&worker->explainer);
     worker->server = peri_server_new(&(struct peri_server_options){
-        .loop = loop,
-        .shm = shm,
-        .worker = (int)index,
-        .lua_memory = settings->lua_memory,
+        .loop = options->loop,
+        .shm = options->shm,
+        .worker = (int)options->index,
+        .lua_memory = options->settings->lua_memory,
         .role = worker->settings.role,
-        .dev = dev,
+        .dev = options->dev,
     });
     if (!worker->server) {
         free(worker);
@@ -69,10 +88,12 @@ struct peri_worker *peri_worker_new(struct peri_loop *loop, struct peri_shm *shm
     return worker;
 }
 
-peri_err_t peri_worker_build(struct peri_worker *worker, uint64_t number, struct peri_snapshot *snapshot, char **errors)
+// ---- candidates ----
+
+static void close_all(const int *fds, uint32_t count)
 {
-    return peri_server_build(worker->server, peri_snapshot_source(snapshot), peri_snapshot_entry(snapshot), number,
-                             peri_snapshot_digest(snapshot), errors);
+    for (uint32_t i = 0; i < count; i++)
+        close(fds[i]);
 }
 
 static void listen_all(struct peri_worker *worker, const struct peri_listen_plan *plan, const int *fds)
@@ -85,17 +106,86 @@ static void listen_all(struct peri_worker *worker, const struct peri_listen_plan
         peri_server_unlisten(worker->server, plan->remove[i]);
 }
 
-void peri_worker_switch(struct peri_worker *worker, const struct peri_listen_plan *plan, const int *fds)
+static void switch_now(struct peri_worker *worker, const struct peri_listen_plan *plan, const int *fds)
 {
+    uint64_t number = worker->candidate.number;
+    worker->candidate.number = 0;
     peri_server_switch(worker->server);
     listen_all(worker, plan, fds);
-    peri_shm_worker_set_generation(worker->shm, worker->index, peri_server_generation(worker->server));
+    peri_shm_worker_set_generation(worker->shm, worker->index, number);
     peri_shm_worker_set_state(worker->shm, worker->index, PERI_WORKER_READY);
+    worker->events->on_switched(worker->data, number);
 }
 
-void peri_worker_canary(struct peri_worker *worker, uint32_t share)
+// Makes the switch that was ordered before the candidate was ready.
+static void catch_up(struct peri_worker *worker)
 {
-    peri_server_canary(worker->server, share);
+    struct peri_listen_plan plan;
+    struct peri_slice text = worker->candidate.plan;
+    worker->candidate.plan = peri_slice(NULL, 0);
+    if (text.ptr && peri_listen_plan_parse(text, &plan) == PERI_OK)
+        switch_now(worker, &plan, worker->candidate.fds);
+    free((void *)text.ptr);
+}
+
+static void forget_candidate(struct peri_worker *worker)
+{
+    struct peri_listen_plan plan;
+    struct peri_slice text = worker->candidate.plan;
+    if (text.ptr && peri_listen_plan_parse(text, &plan) == PERI_OK)
+        close_all(worker->candidate.fds, plan.add_count);
+    free((void *)text.ptr);
+    worker->candidate = (struct candidate){0};
+}
+
+static void on_warm(void *data)
+{
+    struct peri_worker *worker = data;
+    worker->candidate.is_ready = true;
+    worker->events->on_ready(worker->data, worker->candidate.number);
+    if (worker->candidate.share > 0)
+        peri_server_canary(worker->server, worker->candidate.share);
+    catch_up(worker);
+}
+
+peri_err_t peri_worker_build(struct peri_worker *worker, uint64_t number, struct peri_snapshot *snapshot, char **errors)
+{
+    uint64_t began_ns = peri_metrics_clock_ns();
+    catch_up(worker); // this is the next one: it does not wait
+    forget_candidate(worker);
+    peri_err_t err = peri_server_build(worker->server, peri_snapshot_source(snapshot), peri_snapshot_entry(snapshot),
+                                       number, peri_snapshot_digest(snapshot), errors);
+    uint64_t spent_ms = (peri_metrics_clock_ns() - began_ns) / 1000000;
+    if (err != PERI_OK)
+        return err;
+    worker->candidate.number = number;
+    peri_server_warm(worker->server, spent_ms < WARM_MS ? WARM_MS - spent_ms : 0, on_warm, worker);
+    return PERI_OK;
+}
+
+void peri_worker_switch(struct peri_worker *worker, uint64_t number, const struct peri_listen_plan *plan,
+                        const int *fds)
+{
+    struct candidate *candidate = &worker->candidate;
+    if (number != candidate->number) {
+        close_all(fds, plan->add_count);
+        return;
+    }
+    if (!candidate->is_ready)
+        candidate->plan = peri_listen_plan_format(plan);
+    if (candidate->plan.ptr)
+        memcpy(candidate->fds, fds, plan->add_count * sizeof(*fds));
+    else
+        switch_now(worker, plan, fds);
+}
+
+void peri_worker_canary(struct peri_worker *worker, uint64_t number, uint32_t share)
+{
+    if (number != worker->candidate.number)
+        return;
+    worker->candidate.share = share;
+    if (worker->candidate.is_ready)
+        peri_server_canary(worker->server, share);
 }
 
 void peri_worker_explain(struct peri_worker *worker, uint64_t id, struct peri_slice request,
@@ -105,8 +195,11 @@ void peri_worker_explain(struct peri_worker *worker, uint64_t id, struct peri_sl
     peri_explainer_start(&worker->explainer, worker->server, worker->loop, &job);
 }
 
-void peri_worker_drop(struct peri_worker *worker)
+void peri_worker_drop(struct peri_worker *worker, uint64_t number)
 {
+    if (number != worker->candidate.number)
+        return;
+    forget_candidate(worker);
     peri_server_drop(worker->server);
 }
 
@@ -119,6 +212,8 @@ void peri_worker_record(struct peri_worker *worker, const struct peri_recording_
 
 void peri_worker_drain(struct peri_worker *worker, uint64_t ms, void (*on_drained)(void *data), void *data)
 {
+    forget_candidate(worker);
+    peri_server_drop(worker->server);
     peri_shm_worker_set_state(worker->shm, worker->index, PERI_WORKER_DRAINING);
     peri_server_drain(worker->server, ms, on_drained, data);
 }
@@ -128,6 +223,7 @@ void peri_worker_free(struct peri_worker *worker)
     if (!worker)
         return;
     peri_timer_stop(&worker->beat);
+    forget_candidate(worker);
     peri_recording_feed_close(worker->feed);
     peri_explainer_close(&worker->explainer);
     peri_server_free(worker->server);

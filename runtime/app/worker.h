@@ -35,25 +35,42 @@ struct peri_recording_settings {
     char names[PERI_RECORDING_NAMES]; ///< "header:NAME" …, separated by commas, NUL-terminated
 };
 
-/// A worker in slot `index` of `shm`. Borrows loop, shm and dev. NULL when memory is out or the VM cannot start (logged).
-/// `dev` is NULL unless this is `perigee dev`.
-struct peri_worker *peri_worker_new(struct peri_loop *loop, struct peri_shm *shm, uint32_t index,
-                                    const struct peri_worker_settings *settings, const struct peri_server_dev *dev);
+/// What a worker tells about its candidates.
+struct peri_worker_events {
+    /// Candidate `number` is ready: its upstreams that are discovered have been looked for, or the time for that is over. From the loop.
+    void (*on_ready)(void *data, uint64_t number);
+    /// Generation `number` serves. From the loop, or from inside peri_worker_switch and peri_worker_build.
+    void (*on_switched)(void *data, uint64_t number);
+};
 
-/// Builds generation `number` from `snapshot` (borrowed for the call) as the candidate. PERI_OK, or PERI_ERR_INVALID with a malloc'ed
-/// list of errors in *errors.
+struct peri_worker_options {
+    struct peri_loop *loop;                      ///< borrowed
+    struct peri_shm *shm;                        ///< borrowed
+    uint32_t index;                              ///< of its slot in `shm`
+    const struct peri_worker_settings *settings; ///< borrowed for the call
+    const struct peri_server_dev *dev;           ///< borrowed; NULL unless this is `perigee dev`
+    const struct peri_worker_events *events;     ///< borrowed
+    void *data;                                  ///< for `events`
+};
+
+/// NULL when memory is out or the VM cannot start (logged).
+struct peri_worker *peri_worker_new(const struct peri_worker_options *options);
+
+/// Builds generation `number` from `snapshot` (borrowed for the call) as the candidate. PERI_OK: on_ready tells when it is ready; or
+/// PERI_ERR_INVALID with a malloc'ed list of errors in *errors.
 peri_err_t peri_worker_build(struct peri_worker *worker, uint64_t number, struct peri_snapshot *snapshot,
                              char **errors);
 
-/// Makes the candidate current, then opens the plan's listeners on `fds` (taken, in the order of plan->add) and closes those
-/// to be removed. A listener that cannot be opened is logged.
-void peri_worker_switch(struct peri_worker *worker, const struct peri_listen_plan *plan, const int *fds);
+/// Makes candidate `number` current as soon as it is ready, then opens the plan's listeners on `fds` (taken, in the order of plan->add)
+/// and closes those to be removed. A listener that cannot be opened is logged. Nothing is done when there is no such candidate.
+void peri_worker_switch(struct peri_worker *worker, uint64_t number, const struct peri_listen_plan *plan,
+                        const int *fds);
 
-/// Sends `share` millionths of the exchanges to the candidate.
-void peri_worker_canary(struct peri_worker *worker, uint32_t share);
+/// Sends `share` millionths of the exchanges to candidate `number`, if that is there, as soon as it is ready.
+void peri_worker_canary(struct peri_worker *worker, uint64_t number, uint32_t share);
 
-/// Drops the candidate.
-void peri_worker_drop(struct peri_worker *worker);
+/// Drops candidate `number`, if that is there.
+void peri_worker_drop(struct peri_worker *worker, uint64_t number);
 
 /// Records exchanges as `settings` (borrowed) say and sends the lines to `fd` (taken); with NULL: stops.
 void peri_worker_record(struct peri_worker *worker, const struct peri_recording_settings *settings, int fd);

@@ -26,7 +26,6 @@ struct process {
     struct peri_worker *worker;
     struct peri_poll *poll;
     struct peri_signal *terminate;
-    uint64_t ready; ///< number of the candidate; 0 for none
     bool is_draining;
     int status;
 };
@@ -63,6 +62,31 @@ static void answer(struct process *process, enum peri_control_type type, uint64_
     end(process, 1);
 }
 
+static void on_ready(void *data, uint64_t number)
+{
+    answer(data, PERI_CONTROL_READY, number, NULL);
+}
+
+static void on_switched(void *data, uint64_t number)
+{
+    answer(data, PERI_CONTROL_SWITCHED, number, NULL);
+}
+
+static const struct peri_worker_events events = {.on_ready = on_ready, .on_switched = on_switched};
+
+static struct peri_worker *make_worker(struct process *process, uint64_t index,
+                                       const struct peri_worker_settings *settings)
+{
+    return peri_worker_new(&(struct peri_worker_options){
+        .loop = process->loop,
+        .shm = process->shm,
+        .index = (uint32_t)index,
+        .settings = settings,
+        .events = &events,
+        .data = process,
+    });
+}
+
 static void on_start(struct process *process, struct peri_control_message *message)
 {
     struct peri_worker_settings settings;
@@ -77,7 +101,7 @@ static void on_start(struct process *process, struct peri_control_message *messa
     settings.role[sizeof(settings.role) - 1] = '\0';
     process->shm = peri_shm_attach(fd);
     if (process->shm && message->number < peri_shm_workers(process->shm))
-        process->worker = peri_worker_new(process->loop, process->shm, (uint32_t)message->number, &settings, NULL);
+        process->worker = make_worker(process, message->number, &settings);
     if (!process->worker)
         end(process, 1);
 }
@@ -91,10 +115,7 @@ static void on_build(struct process *process, struct peri_control_message *messa
     if (err == PERI_OK)
         err = peri_worker_build(process->worker, message->number, snapshot, &errors);
     peri_snapshot_unref(snapshot);
-    process->ready = err == PERI_OK ? message->number : 0;
-    if (err == PERI_OK)
-        answer(process, PERI_CONTROL_READY, message->number, NULL);
-    else
+    if (err != PERI_OK)
         answer(process, PERI_CONTROL_FAILED, message->number, errors ? errors : "[]");
     free(errors);
 }
@@ -102,29 +123,23 @@ static void on_build(struct process *process, struct peri_control_message *messa
 static void on_switch(struct process *process, struct peri_control_message *message)
 {
     struct peri_listen_plan plan;
-    if (message->number != process->ready)
-        return; // sent ahead of a build that failed
     if (peri_listen_plan_parse(message->text, &plan) != PERI_OK || plan.add_count != message->fd_count) {
         end(process, 1);
         return;
     }
-    peri_worker_switch(process->worker, &plan, message->fds);
+    peri_worker_switch(process->worker, message->number, &plan, message->fds);
     message->fd_count = 0; // taken
-    process->ready = 0;
-    answer(process, PERI_CONTROL_SWITCHED, message->number, NULL);
 }
 
 static void on_canary(struct process *process, const struct peri_control_message *message)
 {
     uint32_t share;
-    if (message->number != process->ready)
-        return; // sent ahead of a build that failed
     if (message->text.len != sizeof(share)) {
         end(process, 1);
         return;
     }
     memcpy(&share, message->text.ptr, sizeof(share));
-    peri_worker_canary(process->worker, share);
+    peri_worker_canary(process->worker, message->number, share);
 }
 
 static void on_record(struct process *process, struct peri_control_message *message)
@@ -165,10 +180,7 @@ static void carry_out(struct process *process, struct peri_control_message *mess
     case PERI_CONTROL_BUILD: on_build(process, message); break;
     case PERI_CONTROL_SWITCH: on_switch(process, message); break;
     case PERI_CONTROL_CANARY: on_canary(process, message); break;
-    case PERI_CONTROL_DROP:
-        peri_worker_drop(process->worker);
-        process->ready = 0;
-        break;
+    case PERI_CONTROL_DROP: peri_worker_drop(process->worker, message->number); break;
     case PERI_CONTROL_EXPLAIN:
         peri_worker_explain(process->worker, message->number, message->text, on_explained, process);
         break;

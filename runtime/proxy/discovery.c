@@ -214,6 +214,8 @@ void peri_discovery_note(struct peri_discovery *d, const char *problem)
     else if (!problem && d->is_failing)
         peri_info("upstream %.*s: the endpoints can be found again", (int)name.len, name.ptr);
     d->is_failing = problem != NULL;
+    d->has_looked = true;
+    peri_server_check_warm(d->generation->server);
 }
 
 void peri_discovery_look_in(struct peri_discovery *d, uint64_t ms)
@@ -293,12 +295,19 @@ static bool is_same_source(const struct peri_discovery *a, const struct peri_dis
     return is_same && peri_slice_eq(a->set->upstream->name, b->set->upstream->name);
 }
 
+static void inherit(struct peri_discovery *d, const struct peri_discovery *from)
+{
+    d->has_looked = from->has_looked;
+    if (from->set->text)
+        peri_discovery_replace(d, peri_json_parse(peri_slice_from(from->set->text), false, NULL, 0));
+}
+
 void peri_discovery_inherit(struct peri_generation *generation, const struct peri_generation *old)
 {
     for (struct peri_discovery *d = generation->discoveries; d; d = d->next)
         for (const struct peri_discovery *from = old->discoveries; from; from = from->next)
-            if (from->set->text && is_same_source(d, from))
-                peri_discovery_replace(d, peri_json_parse(peri_slice_from(from->set->text), false, NULL, 0));
+            if (is_same_source(d, from))
+                inherit(d, from);
 }
 
 void peri_discovery_recall_all(struct peri_generation *generation)
@@ -321,6 +330,37 @@ void peri_discovery_start_all(struct peri_generation *generation)
         d->is_started = true;
         show(d);
         d->source->start(d);
+    }
+}
+
+void peri_discovery_renew_all(struct peri_generation *generation)
+{
+    for (struct peri_discovery *d = generation->discoveries; d; d = d->next)
+        if (d->is_started && d->source->renew)
+            d->source->renew(d);
+}
+
+static bool is_warm(const struct peri_discovery *d)
+{
+    return d->has_looked || d->set->text;
+}
+
+bool peri_discovery_is_warm(const struct peri_generation *generation)
+{
+    const struct peri_discovery *d = generation->discoveries;
+    while (d && is_warm(d))
+        d = d->next;
+    return !d;
+}
+
+void peri_discovery_end_wait(struct peri_generation *generation)
+{
+    for (struct peri_discovery *d = generation->discoveries; d; d = d->next) {
+        const struct peri_slice name = d->set->upstream->name;
+        if (!is_warm(d))
+            peri_warn("upstream %.*s: no answer yet for its endpoints; nobody waits for it any longer", (int)name.len,
+                      name.ptr);
+        d->has_looked = true;
     }
 }
 

@@ -5,6 +5,7 @@
 #ifndef PERI_PROXY_DISCOVERY_H
 #define PERI_PROXY_DISCOVERY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -32,6 +33,15 @@ void peri_discovery_switch_all(struct peri_generation *generation);
 
 /// Begins to look, now and from then on. Files are read at once. Nothing is done in a server in memory (test kit).
 void peri_discovery_start_all(struct peri_generation *generation);
+
+/// Other servers answer for names now: looks those up at once that were asked from the old ones.
+void peri_discovery_renew_all(struct peri_generation *generation);
+
+/// Has every upstream been looked for, or is its set known from before?
+bool peri_discovery_is_warm(const struct peri_generation *generation);
+
+/// Waits for none of them any longer, nor does a generation that inherits from this one: logs for which that matters.
+void peri_discovery_end_wait(struct peri_generation *generation);
 
 /// Ends every look, and shows the sets no more: no exchange begins with this generation any more.
 void peri_discovery_stop_all(struct peri_generation *generation);

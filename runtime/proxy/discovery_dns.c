@@ -68,10 +68,17 @@ static void start(struct peri_discovery *d)
     peri_timer_start(d->generation->server->loop, &d->look, 0);
 }
 
+static void renew(struct peri_discovery *d)
+{
+    if (!d->name.is_asking)
+        peri_timer_start(d->generation->server->loop, &d->look, 0);
+}
+
 static void stop(struct peri_discovery *d)
 {
     if (d->name.is_asking)
         peri_dns_cancel(&d->name.query);
 }
 
-const struct peri_discovery_source peri_discovery_dns = {.start = start, .on_look = on_look, .stop = stop};
+const struct peri_discovery_source peri_discovery_dns = {
+    .start = start, .on_look = on_look, .renew = renew, .stop = stop};

@@ -30,6 +30,7 @@ struct peri_discovery_source {
     void (*close)(struct peri_discovery *d); ///< frees d->state; after `stop`
     void (*start)(struct peri_discovery *d);
     void (*on_look)(struct peri_timer *timer); ///< of peri_discovery.look
+    void (*renew)(struct peri_discovery *d);   ///< looks at once, with nothing known; NULL when that changes nothing
     void (*stop)(struct peri_discovery *d);    ///< after start, once
 };
 
@@ -82,6 +83,7 @@ struct peri_discovery {
     struct peri_timer free_retired;
     uint64_t random;
     bool is_started;
+    bool has_looked; ///< once, whatever was found, or was waited for long enough; in the generation before counts
     bool is_ahead;   ///< its set is not in shared memory, because the generation does not serve yet
     bool is_failing; ///< the last look found nothing that can be used: said once
 };

@@ -25,6 +25,7 @@ static void on_look(struct peri_timer *timer)
 
 static void start(struct peri_discovery *d)
 {
+    d->has_looked = true; // there is nothing to wait for
     peri_discovery_look_in(d, LOOK_MS);
 }
 

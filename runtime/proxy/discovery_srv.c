@@ -175,6 +175,15 @@ static void start(struct peri_discovery *d)
     peri_timer_start(d->generation->server->loop, &d->look, 0);
 }
 
+static void renew(struct peri_discovery *d)
+{
+    struct service *service = d->state;
+    service->expires_ms = 0;
+    peri_dns_srv_cancel(&service->query); // the old servers may have answered already
+    if (service->waiting == 0)
+        peri_timer_start(d->generation->server->loop, &d->look, 0);
+}
+
 static void stop(struct peri_discovery *d)
 {
     struct service *service = d->state;
@@ -185,4 +194,4 @@ static void stop(struct peri_discovery *d)
 }
 
 const struct peri_discovery_source peri_discovery_srv = {
-    .open = open_service, .close = close_service, .start = start, .on_look = on_look, .stop = stop};
+    .open = open_service, .close = close_service, .start = start, .on_look = on_look, .renew = renew, .stop = stop};

@@ -76,6 +76,7 @@ struct peri_server *peri_server_new(const struct peri_server_options *options)
     server->page = peri_shm_metrics(options->shm, (uint32_t)options->worker);
     peri_listeners_init(server);
     peri_overload_init(server);
+    peri_server_warm_init(server);
     peri_list_init(&server->exchanges);
     server->is_quiet = options->is_quiet;
     if (!server_open_pools(server, options) || !server_open_keeper(server) || !server_open_vm(server, options)) {
@@ -127,6 +128,7 @@ const char *peri_server_config(const struct peri_server *server)
 void peri_server_drop(struct peri_server *server)
 {
     server->canary.share = 0;
+    peri_server_stop_warming(server);
     if (server->candidate) {
         peri_discovery_stop_all(server->candidate);
         peri_generation_unref(server->candidate);
@@ -173,6 +175,7 @@ void peri_server_switch(struct peri_server *server)
     server->current = server->candidate;
     server->candidate = NULL;
     server->canary.share = 0;
+    peri_server_stop_warming(server);
     struct peri_json *config = peri_json_parse(peri_slice_from(server->current->config), false, NULL, 0);
     if (!server->dev)
         server_switch_log(server, config);

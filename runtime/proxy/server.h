@@ -71,6 +71,10 @@ const char *peri_server_config(const struct peri_server *server);
 /// when out of memory.
 bool peri_server_log_to(struct peri_server *server, void (*emit)(void *data, struct peri_slice line), void *data);
 
+/// Calls on_warm(data) once from the loop when every upstream of the candidate that is discovered has been looked for, whether anything was
+/// found or not, and `ms` milliseconds from now at the latest (logged). Not when the candidate is dropped or made current before.
+void peri_server_warm(struct peri_server *server, uint64_t ms, void (*on_warm)(void *data), void *data);
+
 /// Makes the candidate current: every exchange that begins from now on uses it; those under way finish on theirs.
 void peri_server_switch(struct peri_server *server);
 

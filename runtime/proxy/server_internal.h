@@ -4,6 +4,7 @@
 #define PERI_PROXY_SERVER_INTERNAL_H
 
 #include "base/list.h"
+#include "event/loop.h"
 #include "event/timer.h"
 #include "proxy/canary.h"
 #include "proxy/generation.h"
@@ -30,6 +31,14 @@ struct peri_server_listener {
     bool is_drained;
 };
 
+/// Who waits until the candidate's upstreams were looked for.
+struct peri_warm {
+    struct peri_timer limit;
+    struct peri_defer done;
+    void (*on_warm)(void *data); ///< NULL: nobody
+    void *data;
+};
+
 struct peri_server {
     struct peri_loop *loop;
     struct peri_shm *shm;
@@ -49,6 +58,7 @@ struct peri_server {
     struct peri_generation *current;
     struct peri_generation *candidate;
     struct peri_canary canary; ///< of the candidate
+    struct peri_warm warm;     ///< likewise
     struct peri_list listeners;
     struct peri_overload overload;
     struct peri_list exchanges; ///< under way: peri_forward.link
@@ -60,6 +70,15 @@ struct peri_server {
 /// Names are asked from the servers of the candidate, or of the current generation when there is none. A candidate's are set before it
 /// serves only when nobody else does.
 void peri_server_set_resolver(struct peri_server *server);
+
+/// Prepares a new server, which waits for nothing.
+void peri_server_warm_init(struct peri_server *server);
+
+/// A look for endpoints has ended: tells whoever waits for the candidate's when it was the last one.
+void peri_server_check_warm(struct peri_server *server);
+
+/// Nobody waits any more: the candidate is dropped, or serves.
+void peri_server_stop_warming(struct peri_server *server);
 
 /// Prepares the (empty) listeners of a new server.
 void peri_listeners_init(struct peri_server *server);

@@ -17,13 +17,14 @@ SERVICE = "_http._tcp.orders.internal"
 
 
 class Dns:
-    """dnsmasq with records that tests change; its answers may be used for one second. `options` are more of its own."""
+    """dnsmasq with records that tests change; its answers may be used for `ttl` seconds. `options` are more of its own."""
 
-    def __init__(self, folder, *addresses, options=()):
+    def __init__(self, folder, *addresses, options=(), ttl=1):
         self.address = free_address()
         self.hosts = folder / "hosts"
         self.log = folder / "dns.log"
         self.options = options
+        self.ttl = ttl
         self.process = None
         self.write(*addresses)
         self.start()
@@ -35,7 +36,7 @@ class Dns:
         self.process = subprocess.Popen([
             DNSMASQ, "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--no-poll", "--user=",
             "--group=", "--pid-file=", "--listen-address=127.0.0.1", "--bind-interfaces", "--local=/internal/",
-            "--local-ttl=1", "--port=" + self.address.rsplit(":", 1)[1], f"--addn-hosts={self.hosts}", "--log-queries",
+            f"--local-ttl={self.ttl}", "--port=" + self.address.rsplit(":", 1)[1], f"--addn-hosts={self.hosts}", "--log-queries",
             f"--log-facility={self.log}", *self.options])
         wait.until(self.is_listening, "dnsmasq listens")
 
