@@ -4,6 +4,7 @@
 
 #include "codec/json.h"
 #include "shared/endpoints.h"
+#include "shared/looks.h"
 #include "shared/metrics.h"
 #include "upstream/health.h"
 
@@ -15,6 +16,14 @@ static struct peri_json *new_text(const char *text)
 static struct peri_json *new_seconds(uint64_t ms)
 {
     return peri_json_new_real((double)ms / 1e3);
+}
+
+// How long ago `ms` was; nothing for never.
+static void set_ago(struct peri_json *view, const char *name, uint64_t ms)
+{
+    uint64_t now_ms = peri_metrics_clock_ns() / 1000000;
+    if (ms > 0)
+        peri_json_set(view, name, new_seconds(now_ms > ms ? now_ms - ms : 0));
 }
 
 static void set_ejection(struct peri_json *view, const struct peri_endpoint_row *row, bool is_ejected)
@@ -48,7 +57,7 @@ static void set_health(struct peri_json *view, const struct peri_endpoint_row *r
     peri_json_set(health, "failed", peri_json_new_integer(h->failed));
     if (h->checks > 0) {
         peri_json_set(health, "last", new_text(text));
-        peri_json_set(health, "checked_s_ago", new_seconds(now_ms > h->checked_ms ? now_ms - h->checked_ms : 0));
+        set_ago(health, "checked_s_ago", h->checked_ms);
         peri_json_set(health, "next_in_s", new_seconds(h->next_ms > now_ms ? h->next_ms - now_ms : 0));
     }
     peri_json_set(view, "health", health);
@@ -145,6 +154,26 @@ static struct peri_json *view_breaker(const struct peri_shm *shm, int32_t row)
     return view;
 }
 
+// What became of looks for endpoints, in all workers.
+static void set_looks(struct peri_json *view, const struct peri_shm *shm, struct peri_slice upstream)
+{
+    struct peri_look_sum sum;
+    int32_t row = peri_metrics_find_upstream(shm, upstream);
+    if (row < 0)
+        return;
+    peri_look_sum(shm, (uint32_t)row, &sum);
+    const uint64_t *ended = sum.ended_ms;
+    uint64_t good_ms = ended[ended[PERI_LOOK_EMPTY] > ended[PERI_LOOK_SUCCESS] ? PERI_LOOK_EMPTY : PERI_LOOK_SUCCESS];
+    uint64_t failed_ms = ended[PERI_LOOK_FAILURE];
+    peri_json_set(view, "looks", peri_json_new_integer((int64_t)(sum.counts[0] + sum.counts[1] + sum.counts[2])));
+    peri_json_set(view, "failed", peri_json_new_integer((int64_t)sum.counts[PERI_LOOK_FAILURE]));
+    set_ago(view, "looked_s_ago", failed_ms > good_ms ? failed_ms : good_ms);
+    set_ago(view, "succeeded_s_ago", good_ms);
+    set_ago(view, "failed_s_ago", failed_ms);
+    if (failed_ms > 0)
+        peri_json_set(view, "problem", new_text(sum.problem));
+}
+
 // What is told of a source: not how it is asked, which may need credentials.
 static struct peri_json *view_source(const struct peri_json *discovery)
 {
@@ -162,8 +191,11 @@ void peri_admin_set_endpoints(struct peri_json *view, struct peri_shm *shm, cons
     int32_t row = peri_endpoints_find_upstream(shm, peri_json_get_string(upstream, "name"));
     const struct peri_json *discovery = peri_json_get(upstream, "discovery");
     struct peri_json *listed = discovery && row >= 0 ? view_listed(shm, upstream, row) : NULL;
-    if (discovery)
-        peri_json_set(view, "discovery", view_source(discovery));
+    if (discovery) {
+        struct peri_json *source = view_source(discovery);
+        set_looks(source, shm, peri_json_get_string(upstream, "name"));
+        peri_json_set(view, "discovery", source);
+    }
     peri_json_set(view, "endpoints", listed ? listed : view_endpoints(shm, upstream, row));
     if (row >= 0 && peri_json_get(upstream, "breaker"))
         peri_json_set(view, "breaker", view_breaker(shm, row));

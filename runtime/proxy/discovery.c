@@ -18,7 +18,6 @@
 #include "proxy/server_internal.h"
 #include "shared/endpoints.h"
 #include "upstream/keeper.h"
-#include "upstream/random.h"
 #include "upstream/upstream.h"
 
 #define SET_MEMORY (16u * 1024 * 1024)
@@ -206,24 +205,6 @@ peri_err_t peri_discovery_put(struct peri_discovery *d, struct peri_json *endpoi
     return err;
 }
 
-void peri_discovery_note(struct peri_discovery *d, const char *problem)
-{
-    const struct peri_slice name = d->set->upstream->name;
-    if (problem && !d->is_failing)
-        peri_warn("upstream %.*s: %s; the endpoints stay as they are", (int)name.len, name.ptr, problem);
-    else if (!problem && d->is_failing)
-        peri_info("upstream %.*s: the endpoints can be found again", (int)name.len, name.ptr);
-    d->is_failing = problem != NULL;
-    d->has_looked = true;
-    peri_server_check_warm(d->generation->server);
-}
-
-void peri_discovery_look_in(struct peri_discovery *d, uint64_t ms)
-{
-    uint32_t spread = (uint32_t)(ms / 10 < 60000 ? ms / 10 : 60000) + 1;
-    peri_timer_start(d->generation->server->loop, &d->look, ms + peri_random_below(&d->random, spread));
-}
-
 // ---- life
 
 static const struct peri_discovery_source *find_source(const struct peri_json *discovery)
@@ -246,6 +227,7 @@ static peri_err_t set_source(struct peri_discovery *d, struct peri_generation_bu
 {
     const struct peri_json *discovery = peri_json_get(d->settings, "discovery");
     d->file.path = peri_json_get_string(discovery, "file");
+    d->place = d->file.path;
     d->name.host = peri_json_get_string(discovery, "host");
     d->name.port = (uint16_t)peri_json_get_integer(discovery, "port", 0);
     d->source = find_source(discovery);
@@ -338,30 +320,6 @@ void peri_discovery_renew_all(struct peri_generation *generation)
     for (struct peri_discovery *d = generation->discoveries; d; d = d->next)
         if (d->is_started && d->source->renew)
             d->source->renew(d);
-}
-
-static bool is_warm(const struct peri_discovery *d)
-{
-    return d->has_looked || d->set->text;
-}
-
-bool peri_discovery_is_warm(const struct peri_generation *generation)
-{
-    const struct peri_discovery *d = generation->discoveries;
-    while (d && is_warm(d))
-        d = d->next;
-    return !d;
-}
-
-void peri_discovery_end_wait(struct peri_generation *generation)
-{
-    for (struct peri_discovery *d = generation->discoveries; d; d = d->next) {
-        const struct peri_slice name = d->set->upstream->name;
-        if (!is_warm(d))
-            peri_warn("upstream %.*s: no answer yet for its endpoints; nobody waits for it any longer", (int)name.len,
-                      name.ptr);
-        d->has_looked = true;
-    }
 }
 
 static void discovery_stop(struct peri_discovery *d)

@@ -44,23 +44,13 @@ static char *read_all(int fd, size_t *len)
 
 static void take(struct peri_discovery *d, struct peri_slice text)
 {
-    char problem[256], message[512];
+    char problem[256];
     struct peri_json *list = peri_endpoint_list_read(text, problem, sizeof(problem));
     peri_err_t err = list ? peri_discovery_put(d, list) : PERI_ERR_INVALID;
     if (list && err != PERI_OK)
         snprintf(problem, sizeof(problem), "%s", peri_err_info(err)->text);
-    snprintf(message, sizeof(message), "%.*s: %s", (int)(d->file.path.len < 200 ? d->file.path.len : 200),
-             d->file.path.ptr, problem);
     d->is_failing = false; // the file has changed: what is wrong with it now is news
-    peri_discovery_note(d, err == PERI_OK ? NULL : message);
-}
-
-static void note_errno(struct peri_discovery *d)
-{
-    char message[512];
-    snprintf(message, sizeof(message), "%.*s: %s", (int)(d->file.path.len < 200 ? d->file.path.len : 200),
-             d->file.path.ptr, strerror(errno));
-    peri_discovery_note(d, message);
+    peri_discovery_note(d, err == PERI_OK ? NULL : problem);
 }
 
 static void look(struct peri_discovery *d)
@@ -77,7 +67,7 @@ static void look(struct peri_discovery *d)
     if (bytes)
         take(d, peri_slice(bytes, len));
     else
-        note_errno(d);
+        peri_discovery_note(d, strerror(errno));
     d->file.seen = now;
     free(bytes);
     if (fd >= 0)

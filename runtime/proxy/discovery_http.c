@@ -27,7 +27,6 @@ struct poll {
     struct peri_discovery *d;
     struct peri_upstream *server; ///< of one endpoint, owned
     struct peri_fetch *fetch;     ///< under way
-    struct peri_slice name;       ///< the URL without its query, in the settings
     struct peri_slice url;        ///< in the settings
     struct peri_slice *pairs;     ///< names and values of headers, in the settings; owned
     uint32_t pair_count;
@@ -81,14 +80,6 @@ static peri_err_t take(struct poll *poll, const struct peri_fetch_result *result
     return take_body(poll->d, result->body, problem, size);
 }
 
-static void note(const struct poll *poll, const char *problem)
-{
-    char message[512];
-    int len = (int)(poll->name.len < 200 ? poll->name.len : 200);
-    snprintf(message, sizeof(message), "%.*s: %s", len, poll->name.ptr, problem);
-    peri_discovery_note(poll->d, message);
-}
-
 static void on_answer(void *data, const struct peri_fetch_result *result)
 {
     struct poll *poll = data;
@@ -99,7 +90,7 @@ static void on_answer(void *data, const struct peri_fetch_result *result)
     poll->fetch = NULL;
     poll->index = 0;
     if (take(poll, result, problem, sizeof(problem)) != PERI_OK) {
-        note(poll, problem);
+        peri_discovery_note(poll->d, problem);
     } else {
         uint64_t index = poll->wait_ms > 0 ? read_index(result->headers) : 0;
         poll->index = index < before ? 0 : index; // one that goes back means that the server began anew
@@ -141,7 +132,7 @@ static void on_look(struct peri_timer *timer)
         poll->fetch = peri_fetch_start_at(&request, poll->server, &err);
     free(url);
     if (!poll->fetch) {
-        note(poll, peri_err_info(err)->text);
+        peri_discovery_note(poll->d, peri_err_info(err)->text);
         peri_discovery_look_in(poll->d, poll->interval_ms);
     }
 }
@@ -196,7 +187,7 @@ static peri_err_t open_poll(struct peri_discovery *d, struct peri_generation_bui
     if (!poll)
         return PERI_ERR_NOMEM;
     poll->d = d;
-    poll->name = peri_json_get_string(discovery, "http");
+    d->place = peri_json_get_string(discovery, "http"); // without the query, which may have a token in it
     poll->url = peri_json_get_string(settings, "url");
     poll->interval_ms = (uint64_t)peri_json_get_integer(settings, "interval_ms", 10000);
     poll->timeout_ms = (uint64_t)peri_json_get_integer(settings, "timeout_ms", 5000);

@@ -76,6 +76,8 @@ struct peri_discovery {
     struct peri_list retired;
     struct peri_discovery_rows rows;
     const struct peri_discovery_source *source;
+    struct peri_slice
+        place; ///< where it looks, for the log; in the settings; empty when the upstream's name says enough
     struct peri_discovery_name name;
     struct peri_discovery_file file;
     void *state;            ///< of other sources, owned
@@ -113,8 +115,11 @@ bool peri_discovery_recall(struct peri_discovery *d);
 /// Writes an IP address with a port in the form of the configuration. False for other families.
 bool peri_discovery_format(const struct sockaddr_storage *address, uint16_t port, char text[PERI_ENDPOINT_LIST_TEXT]);
 
-/// A look failed: logs why, unless the one before failed too. With NULL: it did not.
+/// A look failed: counts it, and logs why, unless the one before failed too. With NULL: it did not.
 void peri_discovery_note(struct peri_discovery *d, const char *problem);
+
+/// Counts a look, as above, and no more.
+void peri_discovery_count(const struct peri_discovery *d, const char *problem);
 
 /// Looks again in `ms` milliseconds and up to a tenth more, so that workers and proxies do not ask all at once.
 void peri_discovery_look_in(struct peri_discovery *d, uint64_t ms);

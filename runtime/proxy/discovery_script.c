@@ -57,13 +57,9 @@ static peri_err_t check_length(const struct peri_json *list, char *problem, size
     return len > PERI_DICT_VALUE_MAX ? PERI_ERR_INVALID : PERI_OK;
 }
 
-peri_err_t peri_discovery_set(struct peri_generation *generation, struct peri_slice name, struct peri_slice text,
-                              char *problem, size_t size)
+// The list is taken; NULL: it could not be read.
+static peri_err_t take(struct peri_discovery *d, struct peri_json *list, char *problem, size_t size)
 {
-    struct peri_discovery *d = find(generation, name);
-    if (!d || d->source != &peri_discovery_dynamic)
-        return peri_generation_find_upstream(generation, name) ? PERI_ERR_CLOSED : PERI_ERR_NOT_FOUND;
-    struct peri_json *list = peri_endpoint_list_read(text, problem, size);
     peri_err_t err = list ? check_length(list, problem, size) : PERI_ERR_INVALID;
     if (err != PERI_OK) {
         peri_json_free(list);
@@ -75,6 +71,17 @@ peri_err_t peri_discovery_set(struct peri_generation *generation, struct peri_sl
     else
         snprintf(problem, size, "%s", peri_err_info(err)->text);
     return err == PERI_OK ? PERI_OK : PERI_ERR_INVALID;
+}
+
+peri_err_t peri_discovery_set(struct peri_generation *generation, struct peri_slice name, struct peri_slice text,
+                              char *problem, size_t size)
+{
+    struct peri_discovery *d = find(generation, name);
+    if (!d || d->source != &peri_discovery_dynamic)
+        return peri_generation_find_upstream(generation, name) ? PERI_ERR_CLOSED : PERI_ERR_NOT_FOUND;
+    peri_err_t err = take(d, peri_endpoint_list_read(text, problem, size), problem, size);
+    peri_discovery_count(d, err == PERI_OK ? NULL : problem);
+    return err;
 }
 
 static const struct peri_json *find_configured(const struct peri_json *config, struct peri_slice name)

@@ -88,6 +88,11 @@ struct peri_slice peri_metrics_upstream_name(const struct peri_shm *shm, uint32_
     return peri_names_text(&shm->upstreams, row);
 }
 
+int32_t peri_metrics_find_upstream(const struct peri_shm *shm, struct peri_slice name)
+{
+    return peri_names_find(&shm->upstreams, 0, name);
+}
+
 struct peri_slice peri_metrics_listener_name(const struct peri_shm *shm, uint32_t row)
 {
     peri_assert(row < PERI_METRICS_LISTENERS);

@@ -13,6 +13,7 @@
 #include "base/slice.h"
 #include "shared/canary.h"
 #include "shared/endpoints.h"
+#include "shared/looks.h"
 #include "shared/overload.h"
 
 #define PERI_METRICS_ROUTES 1024   // row 0 is "other": names beyond the table count there
@@ -130,6 +131,7 @@ struct peri_metrics_page {
     struct peri_metrics_latency routes[PERI_METRICS_ROUTES];
     struct peri_metrics_latency upstreams[PERI_METRICS_UPSTREAMS];
     struct peri_metrics_upstream upstream_connections[PERI_METRICS_UPSTREAMS];
+    struct peri_look_cell looks[PERI_METRICS_UPSTREAMS]; ///< rows are those of `upstreams`
     struct peri_metrics_listener listeners[PERI_METRICS_LISTENERS];
     struct peri_metrics_policy policies[PERI_METRICS_POLICIES];
     uint64_t dry_runs[PERI_METRICS_POLICIES][PERI_WOULD_COUNT];
@@ -328,6 +330,9 @@ uint32_t peri_metrics_route_count(const struct peri_shm *shm);
 uint32_t peri_metrics_upstream_count(const struct peri_shm *shm);
 uint32_t peri_metrics_policy_count(const struct peri_shm *shm);
 uint32_t peri_metrics_listener_count(const struct peri_shm *shm);
+
+/// Row of the upstream called `name`, for whoever looks at it; -1 for none.
+int32_t peri_metrics_find_upstream(const struct peri_shm *shm, struct peri_slice name);
 
 /// Name of a row, borrowed from the memory.
 struct peri_slice peri_metrics_route_name(const struct peri_shm *shm, uint32_t row);

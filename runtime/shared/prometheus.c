@@ -284,6 +284,24 @@ static void write_results(struct writer *w, struct peri_slice name, size_t offse
     }
 }
 
+static void write_looks(struct writer *w)
+{
+    static const char name[] = "perigee_upstream_discovery_looks_total";
+    put_head(w, name, "counter", "Looks for the endpoints of upstreams that are discovered, by what became of them.");
+    for (uint32_t row = 1; row < peri_metrics_upstream_count(w->shm); row++) {
+        struct peri_look_sum sum;
+        peri_look_sum(w->shm, row, &sum);
+        if (sum.counts[PERI_LOOK_SUCCESS] + sum.counts[PERI_LOOK_EMPTY] + sum.counts[PERI_LOOK_FAILURE] == 0)
+            continue; // its endpoints are in the configuration
+        for (uint32_t result = 0; result < PERI_LOOK_RESULTS; result++) {
+            sample_begin(w, peri_slice_from(name), "");
+            sample_label(w, PERI_SLICE("upstream"), peri_metrics_upstream_name(w->shm, row));
+            sample_label(w, PERI_SLICE("result"), peri_slice_from(peri_look_result_name(result)));
+            sample_count(w, sum.counts[result]);
+        }
+    }
+}
+
 static void write_attempts_more(struct writer *w)
 {
     static const char retries[] = "perigee_upstream_retries_total";
@@ -306,6 +324,7 @@ static void write_upstreams(struct writer *w)
     for (size_t i = 0; i < PERI_COUNT(upstream_metrics); i++)
         write_upstream_metric(w, &upstream_metrics[i]);
     write_attempts_more(w);
+    write_looks(w);
 }
 
 // ---- endpoints of upstreams that are watched

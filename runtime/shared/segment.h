@@ -18,7 +18,7 @@
 #include "shared/names.h"
 
 #define PERI_SHM_MAGIC 0x3165656769726570u // "perigee1"
-#define PERI_SHM_LAYOUT 11u                // grows with every change of a struct in this memory
+#define PERI_SHM_LAYOUT 12u                // grows with every change of a struct in this memory
 
 #define PERI_SHM_DICTS 256
 #define PERI_SHM_SHARDS_MAX 64

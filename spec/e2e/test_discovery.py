@@ -7,7 +7,8 @@ import threading
 import pytest
 
 from support import wait
-from support.discovery import answer_as, config, endpoints, two_on_one_port, wait_answers, wait_endpoints, who_answers
+from support.discovery import (answer_as, config, endpoints, looks, source, two_on_one_port, wait_answers, wait_endpoints,
+                               who_answers)
 from support.dns import SERVICE, Dns, failing_dns, record
 from support.gateway import Gateway
 from support.upstream import Upstream
@@ -89,7 +90,7 @@ def test_the_targets_of_a_service_are_endpoints_with_their_weights_and_prioritie
         wait_endpoints(gateway, a.address, b.address)
         upstream, = gateway.ask_json("/upstreams")
         assert {e["address"]: e["weight"] for e in upstream["endpoints"]} == {a.address: 7, b.address: 1}
-        assert upstream["discovery"] == {"srv": SERVICE}
+        assert source(gateway)[0] == {"srv": SERVICE}
         wait_answers(gateway, "a")
         service.restart(A, B, record(port, priority=9), record(port, "b.internal", priority=5))
         wait_answers(gateway, "b")
@@ -136,6 +137,21 @@ def test_the_targets_stay_while_the_server_fails_or_does_not_know_the_service(se
         wait.until(lambda: "the endpoints can be found again" in gateway.errors, "the log says so")
 
 
+def test_looks_for_names_are_counted_and_the_last_problem_is_told(service):
+    with two_on_one_port() as (_, _, port), serving_service(service) as gateway:
+        before = looks(gateway)
+        assert before["failure"] >= 2 and before["success"] == before["empty"] == 0
+        assert source(gateway)[1]["problem"] == "The upstream's name could not be resolved."
+        service.restart(A, record(port))
+        wait_answers(gateway, "a")
+        wait.until(lambda: looks(gateway)["success"] >= 2, "each worker's look was counted")
+        told = source(gateway)[1]
+        assert told["looks"] > told["failed"] >= before["failure"]
+        assert told["looked_s_ago"] == told["succeeded_s_ago"] <= told["failed_s_ago"]
+        service.restart(f"--srv-host={SERVICE}")
+        wait.until(lambda: looks(gateway)["empty"] >= 2, "an empty answer is no failure")
+
+
 def test_a_service_that_is_said_not_to_be_there_has_no_endpoints(service):
     with two_on_one_port() as (a, _, port), serving_service(service) as gateway:
         service.restart(A, record(port))
@@ -172,7 +188,7 @@ def test_a_file_that_is_replaced_changes_the_endpoints(listed):
     wait.until(lambda: who_answers(gateway) == {"b"}, "both workers use the new endpoint")
     upstream, = gateway.ask_json("/upstreams")
     assert upstream["endpoints"][0]["weight"] == 3
-    assert upstream["discovery"] == {"file": str(path)}
+    assert source(gateway)[0] == {"file": str(path)}
 
 
 def test_a_file_that_is_written_in_place_changes_the_endpoints(listed):
@@ -195,6 +211,8 @@ def test_a_broken_file_changes_nothing_and_is_logged(listed, broken, why):
     assert "the endpoints stay as they are" in gateway.errors
     assert endpoints(gateway) == [a.address]
     assert who_answers(gateway) == {"a"}
+    wait.until(lambda: looks(gateway) == {"success": 2, "empty": 0, "failure": 2}, "both workers looked twice")
+    assert why in source(gateway)[1]["problem"]
 
 
 def test_a_file_that_is_gone_changes_nothing_until_it_is_back(listed):

@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from support import wait
-from support.discovery import config, endpoints, two_on_one_port, wait_answers, wait_endpoints, who_answers
+from support.discovery import config, endpoints, looks, source, two_on_one_port, wait_answers, wait_endpoints, who_answers
 from support.gateway import Gateway
 from support.registry import Registry
 from support.tls import Authority, TlsUpstream
@@ -46,7 +46,7 @@ def test_a_list_that_changes_changes_the_endpoints(found):
     wait_answers(gateway, "a", "b")
     upstream, = gateway.ask_json("/upstreams")
     assert {e["address"]: e["weight"] for e in upstream["endpoints"]} == {a.address: 1, b.address: 3}
-    assert upstream["discovery"] == {"http": f"http://{registry.address}/list"}
+    assert source(gateway)[0] == {"http": f"http://{registry.address}/list"}
     registry.set([])
     wait.until(lambda: {gateway.get("/").status for _ in range(8)} == {503}, "nobody is asked")
 
@@ -63,6 +63,11 @@ def test_the_question_is_the_url_with_the_headers_which_nobody_is_shown():
             registry.say = lambda wire: wire.respond(500)
             wait.until(lambda: "it answers 500" in gateway.errors, "the log says what is wrong")
             assert "very-secret" not in gateway.errors
+            wait.until(lambda: looks(gateway)["failure"] >= 2, "failures are counted")
+            told = source(gateway)
+            assert told[1]["problem"] == "it answers 500"
+            assert told[1]["failed_s_ago"] <= told[1]["succeeded_s_ago"]
+            assert "very-secret" not in json.dumps(told)
 
 
 @pytest.mark.parametrize("say, why", [

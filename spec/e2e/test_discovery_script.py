@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from support import wait
-from support.discovery import endpoints, scripted, set_endpoints, two_on_one_port, wait_answers, wait_endpoints, who_answers
+from support.discovery import endpoints, looks, scripted, set_endpoints, source, two_on_one_port, wait_answers, wait_endpoints, who_answers
 from support.gateway import Gateway
 
 @pytest.fixture
@@ -28,8 +28,7 @@ def test_what_one_worker_sets_all_use(world):
         set_endpoints(gateway, a.address)
         wait_answers(gateway, "a")
     wait_endpoints(gateway, a.address)
-    upstream, = gateway.ask_json("/upstreams")
-    assert upstream["discovery"] == {"dynamic": True}
+    assert source(gateway)[0] == {"dynamic": True}
 
 
 def test_it_stays_through_a_reload_and_in_a_worker_that_takes_the_place_of_another(world):
@@ -59,6 +58,8 @@ def test_a_refused_list_is_answered_with_what_is_wrong(world):
     answer = gateway.request("POST", "/_set", [("content-type", "application/json")], b'["127.0.0.1:1", "127.0.0.1"]')
     assert answer.status == 400
     assert answer.body.startswith(b"endpoint 2: expected")
+    assert looks(gateway) == {"success": 1, "empty": 0, "failure": 1}
+    assert source(gateway)[1]["problem"] == answer.body.decode()
     assert who_answers(gateway) == {"a"}
 
 

@@ -5,6 +5,7 @@ import contextlib
 import json
 
 from . import wait
+from .metrics import Metrics
 from .upstream import Upstream
 
 CONFIG = """
@@ -27,6 +28,22 @@ def config(source, dns="", balance="round_robin"):
 def endpoints(gateway):
     upstream, = gateway.ask_json("/upstreams")
     return sorted(endpoint["address"] for endpoint in upstream["endpoints"])
+
+
+def source(gateway):
+    """What is told of where the endpoints come from: the source alone, and what became of looks."""
+    upstream, = gateway.ask_json("/upstreams")
+    looks = ("looks", "failed", "looked_s_ago", "succeeded_s_ago", "failed_s_ago", "problem")
+    told = upstream["discovery"]
+    return ({name: value for name, value in told.items() if name not in looks},
+            {name: value for name, value in told.items() if name in looks})
+
+
+def looks(gateway):
+    """The counter of looks for endpoints, by result."""
+    metrics = Metrics(gateway.ask("GET", "/metrics").body.decode())
+    return {result: metrics.sum("perigee_upstream_discovery_looks_total", upstream="orders", result=result)
+            for result in ("success", "empty", "failure")}
 
 
 def wait_endpoints(gateway, *addresses):

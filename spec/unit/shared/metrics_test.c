@@ -189,6 +189,12 @@ static void upstreams_show_their_connections(void **state)
     assert_line("perigee_upstream_hedges_total{upstream=\"users\",result=\"won\"} 5");
     assert_line("perigee_upstream_hedges_total{upstream=\"users\",result=\"lost\"} 1");
     assert_line("perigee_upstream_hedges_total{upstream=\"users\",result=\"overflow\"} 0");
+    assert_null(strstr(scrape(), "discovery_looks_total{upstream"));
+    peri_look_count(peri_shm_metrics(shm, 0), row, PERI_LOOK_SUCCESS, NULL, 1);
+    peri_look_count(peri_shm_metrics(shm, 1), row, PERI_LOOK_FAILURE, "no answer", 1);
+    assert_line("perigee_upstream_discovery_looks_total{upstream=\"users\",result=\"success\"} 1");
+    assert_line("perigee_upstream_discovery_looks_total{upstream=\"users\",result=\"empty\"} 0");
+    assert_line("perigee_upstream_discovery_looks_total{upstream=\"users\",result=\"failure\"} 1");
     assert_line("perigee_upstream_timeouts_total{upstream=\"users\"} 5");
     assert_line("perigee_upstream_resets_total{upstream=\"users\"} 6");
     assert_line("perigee_upstream_requests_total{upstream=\"users\",code=\"503\"} 1");
