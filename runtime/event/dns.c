@@ -6,9 +6,11 @@
 #include "event/dns.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/assert.h"
 #include "event/dns_internal.h"
@@ -28,6 +30,7 @@ struct dns_entry {
     unsigned count;
     bool is_asking;
     bool has_failed; ///< the last look-up; the addresses may be older
+    peri_err_t err;  ///< why it failed
     struct sockaddr_storage addresses[PERI_DNS_ADDRESSES];
     char name[PERI_DNS_NAME_MAX + 1];
 };
@@ -117,6 +120,15 @@ static void on_socket_state(void *data, ares_socket_t fd, int readable, int writ
         s = new_socket(dns, fd);
     if (s)
         uv_poll_start(&s->poll, (readable ? UV_READABLE : 0) | (writable ? UV_WRITABLE : 0), on_socket_ready);
+}
+
+peri_err_t peri_dns_blame(int status)
+{
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    bool is_short = fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM);
+    if (fd >= 0)
+        close(fd);
+    return is_short || status == ARES_ENOMEM ? PERI_ERR_OVERLOADED : PERI_ERR_RESOLVE;
 }
 
 struct peri_dns *peri_dns_new(struct peri_loop *loop)
@@ -211,7 +223,7 @@ bool peri_dns_parse_literal(struct peri_slice host, uint16_t port, struct sockad
 static void on_answer(struct peri_defer *defer)
 {
     struct dns_entry *entry = PERI_CONTAINER(defer, struct dns_entry, answer);
-    peri_err_t err = entry->count > 0 ? PERI_OK : PERI_ERR_RESOLVE;
+    peri_err_t err = entry->count > 0 ? PERI_OK : entry->has_failed ? entry->err : PERI_ERR_RESOLVE;
     uint64_t now_ms = peri_loop_now_ms(entry->dns->loop);
     while (!peri_list_is_empty(&entry->queries)) {
         struct peri_dns_query *query = PERI_LIST_ITEM(entry->queries.next, struct peri_dns_query, link);
@@ -252,6 +264,7 @@ static void on_found(void *data, int status, int timeouts, struct ares_addrinfo 
         if (ttl_ms < PERI_DNS_TTL_MIN_MS)
             ttl_ms = PERI_DNS_TTL_MIN_MS;
     } else {
+        entry->err = peri_dns_blame(status);
         ttl_ms = PERI_DNS_FAILURE_MS;
     }
     entry->expires_ms = peri_loop_now_ms(entry->dns->loop) + ttl_ms;
@@ -315,9 +328,9 @@ void peri_dns_resolve(struct peri_dns *dns, struct peri_slice host, struct peri_
     peri_list_init(&query->link);
     if (!entry)
         entry = entry_new(dns, host);
-    if (!entry) { // no room: every one of the names is being asked for
+    if (!entry) { // no room: every one of the names is being asked for; or no such name can be
         query->left_ms = PERI_DNS_FAILURE_MS;
-        query->on_done(query, PERI_ERR_RESOLVE, NULL, 0);
+        query->on_done(query, host.len <= PERI_DNS_NAME_MAX ? PERI_ERR_OVERLOADED : PERI_ERR_RESOLVE, NULL, 0);
         return;
     }
     peri_list_append(&entry->queries, &query->link);

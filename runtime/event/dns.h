@@ -22,7 +22,8 @@ struct peri_dns_query {
     struct peri_list link;
     uint64_t left_ms; ///< set before on_done: how long the answer holds
     bool is_stale;    ///< set before on_done: the last look-up failed, and the addresses are older
-    /// The addresses (port 0), in the resolver's order, IPv4 first; borrowed for the call. Called once from the loop.
+    /// The addresses (port 0), in the resolver's order, IPv4 first; borrowed for the call. Called once from the loop. PERI_ERR_RESOLVE;
+    /// PERI_ERR_OVERLOADED when it could not even be asked for, for want of descriptors or memory: nothing is known of the name.
     void (*on_done)(struct peri_dns_query *query, peri_err_t err, const struct sockaddr_storage *addresses,
                     unsigned count);
 };

@@ -27,4 +27,8 @@ struct peri_dns {
 /// A question was put: time passes for c-ares as long as it has any.
 void peri_dns_arm(struct peri_dns *dns);
 
+/// Why a question failed that c-ares ended with `status`: PERI_ERR_OVERLOADED when this process has no descriptor or memory to ask with (c-ares
+/// calls that a refused connection), otherwise PERI_ERR_RESOLVE.
+peri_err_t peri_dns_blame(int status);
+
 #endif

@@ -188,9 +188,10 @@ static void on_found(void *data, int status, int timeouts, unsigned char *bytes,
         free(question);
         return;
     }
-    question->err = PERI_ERR_RESOLVE;
-    if (status == ARES_SUCCESS && peri_dns_srv_read(bytes, (size_t)len, &question->service) == PERI_OK)
-        question->err = PERI_OK;
+    if (status != ARES_SUCCESS)
+        question->err = peri_dns_blame(status);
+    else if (peri_dns_srv_read(bytes, (size_t)len, &question->service) != PERI_OK)
+        question->err = PERI_ERR_RESOLVE;
     peri_defer_schedule(question->dns->loop, &question->answer);
 }
 

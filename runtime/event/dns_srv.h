@@ -38,7 +38,7 @@ struct peri_dns_srv_query {
 };
 
 /// Asks for the SRV records of `name`; query->on_done tells the outcome on a later turn: PERI_ERR_RESOLVE when the servers fail, the name
-/// does not exist, or what comes is malformed. PERI_ERR_NOMEM (also for a name of more than 253 bytes): nothing is asked.
+/// does not exist, or what comes is malformed; PERI_ERR_OVERLOADED as in event/dns. PERI_ERR_NOMEM (also for a name of more than 253 bytes): nothing is asked.
 peri_err_t peri_dns_srv_ask(struct peri_dns *dns, struct peri_slice name, struct peri_dns_srv_query *query);
 
 /// Forgets the question if it is asked; on_done is not called.

@@ -414,7 +414,7 @@ static void on_resolved(struct peri_dns_query *query, peri_err_t err, const stru
 {
     struct redis_client *client = PERI_CONTAINER(query, struct redis_client, query);
     client->is_resolving = false;
-    client->err = PERI_ERR_RESOLVE;
+    client->err = err == PERI_ERR_OVERLOADED ? err : PERI_ERR_RESOLVE;
     if (err == PERI_OK && count > 0) {
         struct sockaddr_storage address = addresses[client->failures % count];
         if (address.ss_family == AF_INET6)

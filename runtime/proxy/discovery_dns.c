@@ -48,7 +48,7 @@ static void on_found(struct peri_dns_query *query, peri_err_t err, const struct 
             list = list_family(addresses, count, d->name.port, AF_INET6);
         }
         err = peri_discovery_put(d, list);
-    } else {
+    } else if (err == PERI_OK) {
         err = PERI_ERR_RESOLVE;
     }
     peri_discovery_note(d, err == PERI_OK ? NULL : peri_err_info(err)->text);

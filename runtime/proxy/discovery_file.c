@@ -19,7 +19,8 @@
 #include "upstream/endpoint_list.h"
 
 #define QUIET_MS 50
-#define POLL_MS 5000 // of a folder that cannot be watched
+#define AGAIN_MS 1000 // when there was nothing to read it with
+#define POLL_MS 5000  // of a folder that cannot be watched
 
 static bool is_unchanged(const struct stat *a, const struct stat *b)
 {
@@ -64,11 +65,14 @@ static void look(struct peri_discovery *d)
         return;
     }
     char *bytes = is_open ? read_all(fd, &len) : NULL;
+    bool is_short = !bytes && (errno == EMFILE || errno == ENFILE || errno == ENOMEM);
     if (bytes)
         take(d, peri_slice(bytes, len));
     else
         peri_discovery_note(d, strerror(errno));
-    d->file.seen = now;
+    d->file.seen = is_short ? (struct stat){0} : now;
+    if (is_short) // the change is not told again
+        peri_discovery_look_in(d, AGAIN_MS);
     free(bytes);
     if (fd >= 0)
         close(fd);

@@ -32,7 +32,8 @@ struct service {
     struct peri_dns_service records; ///< the last good ones
     uint64_t expires_ms;             ///< when they are asked again
     bool is_known;                   ///< there are such
-    bool is_failing;                 ///< the last question for them failed
+    peri_err_t err;                  ///< of the last question for them
+    bool is_short;                   ///< a target could not be asked for: nothing is known of it
     unsigned waiting;                ///< targets that are asked, and one more until all are
     uint64_t left_ms;                ///< until the first of the addresses is to be asked again
     unsigned count;                  ///< of items
@@ -56,6 +57,8 @@ static uint16_t tier_of(const struct service *service, uint16_t priority)
 static const char *put(struct service *service)
 {
     uint16_t tiers[PERI_ENDPOINT_LIST_MAX];
+    if (service->is_short)
+        return peri_err_info(PERI_ERR_OVERLOADED)->text;
     if (service->count == 0 && service->records.count > 0)
         return "none of its targets has an address";
     for (unsigned i = 0; i < service->count; i++)
@@ -63,8 +66,8 @@ static const char *put(struct service *service)
     for (unsigned i = 0; i < service->count; i++)
         service->items[i].priority = tiers[i];
     peri_err_t err = peri_discovery_put(service->d, peri_endpoint_list_make(service->items, service->count));
-    if (err == PERI_OK && service->is_failing)
-        err = PERI_ERR_RESOLVE;
+    if (err == PERI_OK)
+        err = service->err;
     return err == PERI_OK ? NULL : peri_err_info(err)->text;
 }
 
@@ -102,6 +105,7 @@ static void on_addresses(struct peri_dns_query *query, peri_err_t err, const str
     const struct peri_dns_target *record = &service->records.targets[target - service->targets];
     uint64_t left_ms = query->left_ms > 0 ? query->left_ms : 1;
     target->is_asking = false;
+    service->is_short = service->is_short || err == PERI_ERR_OVERLOADED;
     if (err == PERI_OK) // older ones too, while the servers fail
         target->has_address = add_family(service, record, addresses, count, AF_INET) > 0 ||
                               add_family(service, record, addresses, count, AF_INET6) > 0;
@@ -113,6 +117,7 @@ static void ask_targets(struct service *service)
 {
     struct peri_dns *dns = service->d->generation->server->dns;
     service->count = 0;
+    service->is_short = false;
     service->left_ms = UINT64_MAX;
     service->waiting = service->records.count + 1;
     for (unsigned i = 0; i < service->records.count; i++) {
@@ -127,7 +132,7 @@ static void on_records(struct peri_dns_srv_query *query, peri_err_t err, const s
 {
     struct service *service = PERI_CONTAINER(query, struct service, query);
     uint64_t now_ms = peri_loop_now_ms(service->d->generation->server->loop);
-    service->is_failing = err != PERI_OK;
+    service->err = err;
     if (err == PERI_OK) {
         service->records = *records;
         service->is_known = true;

@@ -15,7 +15,7 @@ struct peri_stream;
 
 /// Connects to the address of `pool` (borrowed until the end) within `connect_ms` (0: no limit). on_done(data, PERI_OK, stream) from
 /// the loop: the stream, which does not read, is the caller's until its on_close, in which it calls peri_dial_end. With an error
-/// (PERI_ERR_CONNECT, PERI_ERR_CONNECT_TIMEOUT, PERI_ERR_RESOLVE) the dial is gone. NULL when out of memory.
+/// (PERI_ERR_CONNECT, PERI_ERR_CONNECT_TIMEOUT, PERI_ERR_RESOLVE; PERI_ERR_OVERLOADED when the lack is ours) the dial is gone. NULL when out of memory.
 struct peri_dial *peri_dial_start(struct peri_pool *pool, uint64_t connect_ms,
                                   void (*on_done)(void *data, peri_err_t err, struct peri_stream *stream), void *data);
 

@@ -440,7 +440,9 @@ static void on_resolved(struct peri_dns_query *query, peri_err_t err, const stru
     struct pending_connection *p = PERI_CONTAINER(query, struct pending_connection, query);
     p->is_resolving = false;
     if (err != PERI_OK || count == 0) {
-        pending_fail(p, PERI_ERR_RESOLVE); // from the loop: the resolver may have said so at once
+        pending_fail(p, err == PERI_ERR_OVERLOADED
+                            ? err
+                            : PERI_ERR_RESOLVE); // from the loop: the resolver may have said so at once
         return;
     }
     struct sockaddr_storage address = addresses[p->base.pool->next++ % count];

@@ -7,10 +7,12 @@ import threading
 import pytest
 
 from support import wait
+from support.crowd import Crowd, allow_descriptors, limit_descriptors
 from support.discovery import (answer_as, config, endpoints, looks, source, two_on_one_port, wait_answers, wait_endpoints,
                                who_answers)
 from support.dns import SERVICE, Dns, failing_dns, record
 from support.gateway import Gateway
+from support.metrics import Metrics
 from support.upstream import Upstream
 
 @pytest.fixture
@@ -222,6 +224,22 @@ def test_a_file_that_is_gone_changes_nothing_until_it_is_back(listed):
     assert who_answers(gateway) == {"a"}
     replace(path, [b.address])
     wait_endpoints(gateway, b.address)
+
+
+def test_a_change_that_could_not_be_read_for_want_of_descriptors_is_read_when_there_are_some(tmp_path):
+    path = tmp_path / "endpoints.json"
+    allow_descriptors(4096)
+    with two_on_one_port() as (a, b, _):
+        replace(path, [a.address])
+        text = config(f'file = "{path}"', "overload = { fds = 0, connections = 0 },").replace("workers = 2", "workers = 1")
+        with Gateway(text, preexec_fn=limit_descriptors(64)) as gateway:
+            with Crowd(gateway.address, 100, b""):
+                wait.until(lambda: Metrics(gateway.ask("GET", "/metrics").body.decode()).sum("perigee_accept_rests_total"),
+                           "descriptors were out")
+                replace(path, [b.address])
+                wait.until(lambda: "Too many open files" in gateway.errors, "the log says what is wrong")
+                assert endpoints(gateway) == [a.address]
+            wait_endpoints(gateway, b.address)
 
 
 def test_an_empty_list_leaves_nobody_to_ask(listed):

@@ -14,6 +14,7 @@ import pytest
 from support import process, wait
 from support.checks import check_problem
 from support.crowd import Crowd, allow_descriptors, limit_descriptors
+from support.dns import Dns
 from support.gateway import Gateway
 from support.http1 import Closed
 from support.metrics import Metrics
@@ -260,6 +261,27 @@ def test_a_lack_of_descriptors_for_the_upstream_is_not_the_endpoints_fault():
         assert checks.sum("perigee_upstream_health_checks_total", result="success") > 0
         assert checks.sum("perigee_upstream_health_checks_total") == checks.sum("perigee_upstream_health_checks_total", result="success")
         client.close()
+
+
+def test_a_name_that_cannot_be_asked_for_without_descriptors_is_not_the_endpoints_fault(tmp_path):
+    dns = Dns(tmp_path, "127.0.0.1")
+    options = {"preexec_fn": limit_descriptors(64), "upstream": "outlier = { consecutive_5xx = 1 }, pool = { max_idle = 0 }"}
+    allow_descriptors(4096)
+    try:
+        with Upstream() as origin:
+            overload = f'fds = 0, connections = 0 }}, dns = {{ servers = {{ "{dns.address}" }}'
+            with serving("orders.internal:" + origin.address.rsplit(":", 1)[1], overload, **options) as gateway:
+                client = gateway.connect()
+                assert client.get("/hi").status == 200
+                with Crowd(gateway.address, 100, b"") as crowd:
+                    wait.until(lambda: metrics(gateway).sum("perigee_accept_rests_total"), "descriptors were out")
+                    check_problem(client.get("/"), 503, "overloaded")
+                    crowd.round()
+                wait.until(lambda: client.get("/").status == 200, "the name was asked for again")
+                assert metrics(gateway).sum("perigee_upstream_ejections_total") == 0
+                client.close()
+    finally:
+        dns.stop()
 
 
 # ---------------------------------------------------------------- memory

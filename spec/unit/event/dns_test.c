@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include <cmocka.h>
 
@@ -114,6 +115,25 @@ static void refuses_a_name_that_is_too_long(void **state)
     peri_loop_free(loop);
 }
 
+static void is_not_asked_without_descriptors_and_says_so(void **state)
+{
+    (void)state;
+    struct peri_loop *loop = peri_loop_new(false);
+    struct peri_dns *dns = peri_dns_new(loop);
+    struct answer answer = {.query.on_done = on_done};
+    struct rlimit before, none;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = (struct rlimit){.rlim_cur = 0, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    peri_dns_resolve(dns, PERI_SLICE("localhost"), &answer.query);
+    for (unsigned i = 0; i < 1000 && answer.calls == 0; i++)
+        peri_loop_wait(loop, 10);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(answer.err, PERI_ERR_OVERLOADED);
+    peri_dns_free(dns);
+    peri_loop_free(loop);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -121,6 +141,7 @@ int main(void)
         cmocka_unit_test(tells_names_from_literals),
         cmocka_unit_test(finds_names_of_the_hosts_file_in_a_later_turn_and_remembers_them),
         cmocka_unit_test(refuses_a_name_that_is_too_long),
+        cmocka_unit_test(is_not_asked_without_descriptors_and_says_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
