@@ -16,6 +16,8 @@ local UNAVAILABLE = try_later.new(503, "urn:perigee:quota_unavailable",
     "The quota cannot be checked; try again later.", "RLSE")
 local KEY_MAX = 200 -- bytes of a key in shared memory, without the name of its period
 
+local refused = perigee.metrics.counter("quota_refused_total", "Requests refused.", { "route", "limit" })
+
 local function check_by(text)
     if not by.is_known(text) then
         return "expected \"consumer\", \"client\", \"route\", \"header:NAME\" or a function"
@@ -57,7 +59,7 @@ local Quota = perigee.policy {
         },
         name = {
             type = "string", default = "quota", check = limit_headers.check_name,
-            doc = "Name of the quota in `RateLimit`.",
+            doc = "Name of the quota in `RateLimit` and in metrics.",
         },
         redis = {
             type = "table", short = "address", fields = remote.fields(),
@@ -95,6 +97,7 @@ local function cost_of(self, req)
 end
 
 local function refuse(self, req, used, left)
+    refused:inc(1, { req.route, self.conf.name })
     local headers = limit_headers.refusal(self.told, max(0, self.conf.limit - used), left, left)
     return try_later.refuse(self.refusal, req, headers)
 end

@@ -20,6 +20,8 @@ local ALGORITHMS = { token_bucket = bucket, sliding_window = window }
 local counted_locally = perigee.metrics.counter("rate_limit_local_total",
     "Requests of limits with Redis that were counted on this machine, because Redis was away.", { "limit" })
 
+local refused = perigee.metrics.counter("rate_limit_refused_total", "Requests refused.", { "route", "limit" })
+
 local function check_by(text)
     if not by.is_known(text) then
         return "expected \"client\", \"consumer\", \"route\", \"header:NAME\" or a function"
@@ -51,7 +53,7 @@ local RateLimit = perigee.policy {
         },
         name = {
             type = "string", default = "default", check = limit_headers.check_name,
-            doc = "Name of the limit in `RateLimit`.",
+            doc = "Name of the limit in `RateLimit` and in metrics.",
         },
         redis = {
             type = "table", short = "address", fields = remote.fields(),
@@ -81,6 +83,7 @@ function RateLimit:init()
 end
 
 local function refuse(self, req, remaining, reset, wait)
+    refused:inc(1, { req.route, self.conf.name })
     return try_later.refuse(REFUSAL, req, limit_headers.refusal(self.told, remaining, reset, wait))
 end
 

@@ -25,6 +25,8 @@ local Retry = perigee.policy {
     },
 }
 
+local again = perigee.metrics.counter("retry_attempts_total", "Attempts after the first.", { "route" })
+
 -- Seconds before attempt n + 1: uniform in [0, (2^n - 1) * base), at most max.
 local function pause_of(conf, n)
     local longest = (2 ^ n - 1) * conf.base
@@ -41,6 +43,7 @@ function Retry:around(req, next)
             break
         end
         sleep(pause)
+        again:inc(1, { req.route })
         res = next(req)
     end
     return res

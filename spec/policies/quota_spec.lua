@@ -309,6 +309,15 @@ describe("quota", function()
         end)
     end)
 
+    it("counts what it refuses, by route and quota", function()
+        local gw = gateway { limit = 2, name = "monthly" }
+        local metric = 'quota_refused_total{route="test",limit="monthly"}'
+        statuses(gw, 2)
+        assert.is_nil(gw:metrics()[metric])
+        statuses(gw, 3)
+        assert.equal(3, gw:metrics()[metric])
+    end)
+
     it("refuses nobody in a dry run", function()
         assert.equal("200 200", statuses(gateway { limit = 1, dry_run = true }, 2))
     end)

@@ -338,6 +338,15 @@ describe("rate_limit", function()
         assert.equal("503", statuses(gw, 1))
     end)
 
+    it("counts what it refuses, by route and limit", function()
+        local gw = gateway { "rate_limit", limit = 2, window = "1m", name = "burst" }
+        local metric = 'rate_limit_refused_total{route="test",limit="burst"}'
+        statuses(gw, 2)
+        assert.is_nil(gw:metrics()[metric])
+        statuses(gw, 3)
+        assert.equal(3, gw:metrics()[metric])
+    end)
+
     it("refuses nobody in a dry run", function()
         assert.equal("200 200 200", statuses(gateway { "rate_limit", limit = 1, window = "1m", dry_run = true }, 3))
     end)

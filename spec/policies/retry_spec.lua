@@ -64,6 +64,15 @@ describe("retry", function()
         assert.response(gw:get "/").has.status(503)
     end)
 
+    it("counts the attempts after the first", function()
+        local gw = gateway({ attempts = 3 }, 503, 503, 200, 200)
+        local metric = 'retry_attempts_total{route="test"}'
+        gw:get "/"
+        assert.equal(2, gw:metrics()[metric])
+        gw:get "/"
+        assert.equal(2, gw:metrics()[metric])
+    end)
+
     for what, settings in pairs {
         ["with one attempt"] = { attempts = 1 }, ["with 11"] = { attempts = 11 },
         ["on a good status"] = { on = { 200 } },
