@@ -71,6 +71,15 @@ describe("admission_control", function()
         assert.near(1 - 0.5 / 0.95, share, 0.05)
     end)
 
+    it("computes the probability as it says", function()
+        local service = { status = 200 }
+        local gw = gateway({ threshold = 50 }, service)
+        refused(gw, 4)
+        service.status = 500
+        refused(gw, 5)
+        assert.near((9 - 4 / 0.5) / 10, chance(gw), 1e-9)
+    end)
+
     it("lets all through again when the failures have left the window", function()
         local service = { status = 500 }
         local gw = gateway({ window = "10s" }, service)
@@ -180,10 +189,9 @@ describe("admission_control", function()
         local gw = gateway({}, { status = 500 })
         refused(gw, 200)
         assert.is_true(gw:reload {
-            policies = { { "admission_control", max_rejection = 90 } },
-            upstreams = { api = function() return test.reply(500, "bad") end },
+            policies = { { "admission_control", max_rejection = 90 } }, upstreams = { api = function() return "good" end },
         })
-        assert.is_true(refused(gw, 20) >= 10)
+        assert.equal(0.9, chance(gw))
     end)
 
     it("looks at each use for itself", function()
@@ -202,7 +210,10 @@ describe("admission_control", function()
     end)
 
     it("refuses nobody in a dry run", function()
-        assert.equal(0, refused(gateway({ dry_run = true }, { status = 500 }), 50))
+        local gw = gateway({ dry_run = true, max_rejection = 99 }, { status = 500 })
+        assert.equal(0, refused(gw, 50))
+        local sent = chance(gw) / (1 - chance(gw)) -- all of them failed
+        assert.is_true(sent < 25, "those that would have been refused count: " .. sent)
     end)
 
     for what, settings in pairs {

@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: MIT
 
+local shared = require "perigee.shared"
 local test = require "perigee.test"
 
 local function gateway(settings, answer, more)
@@ -107,6 +108,56 @@ describe("circuit_breaker", function()
         assert.equal(1, #gw.upstreams.api.requests)
         gw:post("/", { headers = headers })
         assert.equal(1, #gw.upstreams.api.requests)
+    end)
+
+    it("takes those statuses of gRPC for failures that say that the service failed, in trailers too", function()
+        local headers = { ["content-type"] = "application/grpc", te = "trailers" }
+        for status = 0, 16 do
+            for _, answer in ipairs {
+                test.reply(200, "", { ["content-type"] = "application/grpc", ["grpc-status"] = tostring(status) }),
+                test.reply(200, "x", { ["content-type"] = "application/grpc" }, { ["grpc-status"] = tostring(status) }),
+            } do
+                local gw = gateway({ failures = 1 }, function() return answer end)
+                gw:post("/", { headers = headers })
+                gw:post("/", { headers = headers })
+                local is_failure = status == 2 or status == 4 or status >= 13 and status <= 15
+                assert.equal(is_failure and 1 or 2, #gw.upstreams.api.requests, "status " .. status)
+                gw:close()
+                shared "circuit_breaker":flush()
+            end
+        end
+    end)
+
+    it("counts what it refuses, and when it opens and closes", function()
+        local gw = gateway({ failures = 2, open = "1s" }, replies(500, 500, 200))
+        statuses(gw, 5)
+        gw:advance(1)
+        statuses(gw, 1)
+        local metrics = gw:metrics()
+        assert.equal(3, metrics['circuit_breaker_refused_total{route="test"}'])
+        assert.equal(1, metrics['circuit_breaker_changes_total{route="test",to="open"}'])
+        assert.equal(1, metrics['circuit_breaker_changes_total{route="test",to="close"}'])
+    end)
+
+    it("says nothing while nothing changes", function()
+        local gw = gateway({ failures = 3 }, replies(200, 500, 404, 200))
+        statuses(gw, 4)
+        assert.same({}, gw:log())
+        assert.equal(0, gw:metrics()['circuit_breaker_changes_total{route="test",to="close"}'] or 0)
+    end)
+
+    it("lets another request be tried when the client of the first one left", function()
+        local gw = gateway({ failures = 1, open = "10s" }, test.answers {
+            test.reply(500), test.fail.hang, test.reply(200), test.reply(200),
+        })
+        statuses(gw, 1)
+        gw:advance(10)
+        local probe = gw:send { path = "/" }
+        gw:advance(1)
+        assert.same({ 503 }, statuses(gw, 1))
+        probe:abort()
+        gw:advance(0)
+        assert.same({ 200, 200 }, statuses(gw, 2))
     end)
 
     it("has one for each route", function()

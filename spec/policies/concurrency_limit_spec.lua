@@ -140,6 +140,43 @@ describe("concurrency_limit", function()
             assert.equal(0, keys())
         end)
 
+        it("has no place too many after requests that waited in vain, and none too few after those that got in", function()
+            local gw = gateway { limit = 1, queue = 1, wait = "500ms" }
+            for _ = 1, 3 do
+                local first = gw:send { path = "/" }
+                gw:advance(0)
+                assert.response(gw:get "/").has.status(503) -- waits in vain
+                gw:advance(2.2)
+                local began = gw:now()
+                assert.equal("200 503", statuses(gw, times(2))) -- one waits and gets in, for the other there is no place
+                assert.near(3.3, gw:now() - began, 0.1)
+                assert.equal(200, first:wait().status)
+                assert.equal(0, keys())
+            end
+        end)
+
+        it("waits no longer than it may, however short that is", function()
+            local gw = gateway { limit = 1, queue = 1, wait = "4ms" }
+            local first = gw:send { path = "/" }
+            gw:advance(0)
+            local began = gw:now()
+            assert.response(gw:get "/").has.status(503)
+            assert.near(0.004, gw:now() - began, 0.003)
+            first:wait()
+        end)
+
+        it("has the places back of clients that left, and no more", function()
+            local gw = gateway { limit = 1, queue = 1, wait = "1m" }
+            local first = gw:send { path = "/" }
+            gw:advance(0)
+            local gone = gw:send { path = "/" }
+            gw:advance(0.1)
+            gone:abort()
+            gw:advance(0)
+            assert.equal("200 503", statuses(gw, times(2)))
+            first:wait()
+        end)
+
         it("forgets clients that left while they waited", function()
             local gw = gateway { limit = 1, queue = 1, wait = "1m" }
             local first = gw:send { path = "/" }
@@ -154,6 +191,18 @@ describe("concurrency_limit", function()
             assert.equal(200, first:wait().status)
             assert.equal(0, keys())
         end)
+    end)
+
+    it("fails closed when the count cannot be had, and says why", function()
+        local gw = gateway { limit = 5 }
+        local first = gw:send { path = "/" }
+        gw:advance(0)
+        local key = shared "concurrency_limit":keys()[1]
+        assert.is_true(shared "concurrency_limit":set(key, "no number"))
+        assert.response(gw:get "/").has.status(503)
+        assert.matches("the limit cannot be checked", gw:log()[1].message)
+        first:wait()
+        shared "concurrency_limit":flush()
     end)
 
     it("is one count for all workers", function()

@@ -100,6 +100,32 @@ describe("fault", function()
         assert.is_true(count >= 5 and count <= 30, count .. " of 1000")
     end)
 
+    it("does only what it is told to", function()
+        math.randomseed(4)
+        local late, failing = gateway { delay = { time = "1ms" } }, gateway { abort = { status = 500 } }
+        local began = failing:now()
+        for _ = 1, 500 do
+            assert.equal(200, late:get("/").status)
+            assert.equal(500, failing:get("/").status)
+        end
+        assert.near(0.5, failing:now() - began, 0.01)
+    end)
+
+    it("holds back one at a time, whether those before it waited to the end or left", function()
+        local gw = gateway { delay = { time = "10s" }, max_active = 1 }
+        for i = 1, 3 do
+            local slow = gw:send { path = "/" }
+            gw:advance(1)
+            assert.near(0, (ask(gw)), 0.01)
+            if i == 2 then
+                slow:abort()
+                gw:advance(0)
+            else
+                slow:wait()
+            end
+        end
+    end)
+
     it("holds back no more requests than it may", function()
         local gw = gateway { delay = { time = "10s" }, max_active = 1 }
         local slow = gw:send { path = "/" }

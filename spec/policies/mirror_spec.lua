@@ -73,6 +73,29 @@ describe("mirror", function()
         assert.equal("Bearer x", gw.upstreams.api.requests[1].headers["authorization"])
     end)
 
+    it("leaves out what belongs to the connection", function()
+        local gw = gateway()
+        gw:post("/", { chunks = { "a", "b" }, headers = {
+            te = "trailers", ["keep-alive"] = "timeout=5", ["proxy-connection"] = "keep-alive", ["x-a"] = "1",
+        } })
+        local headers = copies(gw)[1].headers
+        assert.equal("1", headers["x-a"])
+        assert.equal("2", headers["content-length"])
+        for _, name in ipairs { "te", "keep-alive", "proxy-connection", "transfer-encoding", "expect", "trailer" } do
+            assert.is_nil(headers[name], name)
+        end
+    end)
+
+    it("copies small shares too", function()
+        local gw = gateway { percent = 1 }
+        math.randomseed(21)
+        for _ = 1, 500 do
+            gw:get "/"
+        end
+        local got = #copies(gw)
+        assert.is_true(got >= 1 and got <= 15, got .. " of 500")
+    end)
+
     it("copies a share", function()
         local gw, expected = gateway { percent = 30 }, 0
         math.randomseed(21)
@@ -131,9 +154,13 @@ describe("mirror", function()
         assert.equal(3, count(gw, "dropped"))
         gw:advance(6)
         assert.equal(2, count(gw, "failed"))
-        gw:get "/"
-        assert.equal(3, count(gw, "dropped"))
+        for _ = 1, 3 do
+            gw:get "/"
+            gw:advance(0)
+        end
+        assert.equal(4, count(gw, "dropped"))
         gw:advance(6)
+        assert.equal(4, count(gw, "failed"))
     end)
 
     it("copies no body beyond the limit, which passes all the same", function()

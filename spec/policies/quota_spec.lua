@@ -138,9 +138,14 @@ describe("quota", function()
             for _, cost in ipairs {
                 function() return "much" end, function() return -1 end, function() return 0.5 end,
                 function() return 0 / 0 end, function() return math.huge end, function() return nil end,
+                function() return 1e9 + 1 end,
             } do
-                assert.equal("503", statuses(gateway { cost = cost }, 1))
+                local gw = gateway { cost = cost, limit = 1e12 }
+                assert.equal("503", statuses(gw, 1))
+                local log = gw:log()
+                assert.matches("'cost' returned ", log[#log].message)
             end
+            assert.equal("200", statuses(gateway { cost = function() return 1e9 end, limit = 1e12 }, 1))
         end)
     end)
 
@@ -151,7 +156,7 @@ describe("quota", function()
             assert.response(ask(gw)).has.headers {
                 ["ratelimit-policy"] = '"quota";q=2;w=2592000', ratelimit = '"quota";r=1;t=3600',
             }
-            ask(gw)
+            assert.response(ask(gw)).has.header("ratelimit", '"quota";r=0;t=3600')
             local res = ask(gw)
             assert.response(res).is.problem(429)
             assert.response(res).has.headers {
@@ -163,6 +168,11 @@ describe("quota", function()
             assert.response(ask(gw)).has.headers {
                 ["ratelimit-policy"] = '"quota";q=2;w=2678400', ratelimit = '"quota";r=1;t=2678400',
             }
+        end)
+
+        it("large numbers as digits", function()
+            local gw = gateway { limit = 1e12, period = "month" }
+            assert.equal('"quota";r=999999999999', ask(gw).headers.ratelimit:match "^[^;]+;r=%d+")
         end)
 
         it("in X-RateLimit headers", function()

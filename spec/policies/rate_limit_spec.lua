@@ -187,6 +187,12 @@ describe("rate_limit", function()
             } do
                 assert.equal("503", statuses(gateway { "rate_limit", limit = 1, by = by }, 1))
             end
+            for what, value in pairs { table = {}, boolean = true } do
+                local gw = gateway { "rate_limit", limit = 1, by = function() return value end }
+                statuses(gw, 1)
+                local log = gw:log()
+                assert.matches("'by' returned a " .. what .. ", not a string", log[#log].message)
+            end
         end)
 
         local function two_routes(by, settings)
@@ -325,6 +331,9 @@ describe("rate_limit", function()
             local headers = gw:get("/").headers
             assert.equal("0", headers["x-ratelimit-remaining"] or headers["ratelimit"]:match "r=(%d+)")
             assert.equal("45", headers["x-ratelimit-reset"] or headers["ratelimit"]:match "t=(%d+)")
+            local res = gw:get "/"
+            assert.equal(429, res.status)
+            assert.equal("0", res.headers["x-ratelimit-remaining"] or res.headers["ratelimit"]:match "r=(%d+)")
             gw:close()
             shared "rate_limit":flush()
         end
@@ -336,6 +345,7 @@ describe("rate_limit", function()
         local key = shared "rate_limit":keys()[1]
         assert.is_true(shared "rate_limit":set(key, "no bucket"))
         assert.equal("503", statuses(gw, 1))
+        assert.matches("the limit cannot be checked: ", gw:log()[1].message)
     end)
 
     it("counts what it refuses, by route and limit", function()
@@ -348,7 +358,11 @@ describe("rate_limit", function()
     end)
 
     it("refuses nobody in a dry run", function()
-        assert.equal("200 200 200", statuses(gateway { "rate_limit", limit = 1, window = "1m", dry_run = true }, 3))
+        local gw = gateway { "rate_limit", limit = 1, window = "1m", dry_run = true }
+        assert.equal("200 200 200", statuses(gw, 3))
+        for _, line in ipairs(gw:log()) do
+            assert.not_equal("error", line.level)
+        end
     end)
 
     it("keeps one bucket per client in shared memory, and lets it go when it is full", function()
@@ -414,6 +428,18 @@ describe("rate_limit", function()
             assert.near(21, server:call("PTTL", key) / 1000, 0.1)
             gw:advance(22)
             assert.equal(0, server:call("EXISTS", key))
+        end)
+
+        it("takes a smaller burst at once", function()
+            local gw = remote { limit = 100 }
+            gw:redis(WHERE)
+            statuses(gw, 100)
+            assert.is_true(gw:reload {
+                policies = { { "rate_limit", limit = 100, window = "1m", burst = 1, by = "route", redis = WHERE } },
+            })
+            assert.equal("429", statuses(gw, 1))
+            gw:advance(0.7)
+            assert.equal("200 429", statuses(gw, 2))
         end)
 
         it("begins keys with the prefix, for who shares a server without sharing limits", function()
@@ -608,6 +634,7 @@ describe("rate_limit", function()
             local key = shared "rate_limit":keys()[1]
             assert.is_true(shared "rate_limit":set(key, "no number"))
             assert.equal("503", statuses(gw, 1))
+            assert.matches("the limit cannot be checked: the entry is no number", gw:log()[1].message)
         end)
 
         it("is shared among gateways by Redis, in one key that goes by itself", function()
@@ -626,6 +653,10 @@ describe("rate_limit", function()
             assert.near(120, server:call("PTTL", key) / 1000, 0.1)
             a:advance(120)
             assert.equal(0, server:call("EXISTS", key))
+            to_window(a, perigee.time.now, 60)
+            a:advance(30)
+            statuses(a, 1)
+            assert.near(90, server:call("PTTL", key) / 1000, 0.1) -- until the end of the next window
         end)
 
         it("counts here while Redis is away", function()
@@ -646,6 +677,8 @@ describe("rate_limit", function()
             local key = server.commands[#server.commands][4]
             local number = tonumber(server:call("GET", key):match "^%d+")
             server:call("SET", key, (number + 1) .. " 0 2")
+            assert.equal("429", statuses(gw, 1))
+            server:call("SET", key, (number + 1) .. " 2 0") -- its window begins: the last one counts in full
             assert.equal("429", statuses(gw, 1))
             server:call("SET", key, (number + 100) .. " 0 2")
             assert.equal("200", statuses(gw, 1))

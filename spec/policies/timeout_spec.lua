@@ -67,6 +67,19 @@ describe("timeout", function()
             assert.equal("urn:perigee:deadline_exceeded", res:json().type)
         end)
 
+        it("is reckoned from the beginning of the request, whatever has passed since", function()
+            local gw = test.gateway {
+                policies = { { "fault", delay = { time = "1s" } }, { "timeout", deadline = HEADER } },
+                upstreams = { api = test.fail.hang },
+            }
+            assert.near(3, span(gw, { [HEADER] = "3000" }), 0.01)
+        end)
+
+        it("may be a millisecond, or a number of ten digits", function()
+            assert.near(0.001, span(gateway { deadline = HEADER }, { [HEADER] = "1" }), 0.002)
+            assert.near(1.5, span(gateway { deadline = HEADER }, { [HEADER] = "0000001500" }), 0.01)
+        end)
+
         it("is never longer than the other timeouts", function()
             local took, res = span(gateway { deadline = HEADER, request = "2s" }, { [HEADER] = "9000" })
             assert.near(2, took, 0.01)

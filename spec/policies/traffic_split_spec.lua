@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: MIT
 
+local perigee = require "perigee"
 local test = require "perigee.test"
 
 local function named(name)
@@ -55,6 +56,19 @@ describe("traffic_split", function()
     it("splits keys by weight too", function()
         local got = shares(gateway { upstreams = { { "a", weight = 9 }, "b" }, by = "header:x-user" }, 500, user)
         assert.is_true(got.b > 30 and got.b < 70, "b got " .. got.b)
+    end)
+
+    it("puts a key where its hash says, as any other proxy would", function()
+        for i = 1, 20 do
+            local hex = perigee.crypto.to_hex(perigee.crypto.hash("sha256", "user-" .. i))
+            local place = math.floor(tonumber(hex:sub(1, 8), 16) / 2 ^ 32 * 1e6)
+            for bound, name in pairs { [place] = "b", [place + 1] = "a" } do
+                local parts = { { "a", weight = bound }, { "b", weight = 1e6 - bound } }
+                local gw = gateway { upstreams = parts, by = "header:x-user" }
+                assert.equal(name, gw:get("/", { headers = user(i) }).body)
+                gw:close()
+            end
+        end
     end)
 
     it("keeps a key where it is, for every request, in every proxy, and after a reload", function()
@@ -166,6 +180,7 @@ describe("traffic_split", function()
         ["with a negative weight"] = { upstreams = { { "a", weight = -1 } } },
         ["with a number for an upstream"] = { upstreams = { 7 } },
         ["by something unknown"] = { upstreams = { "a" }, by = "ip" },
+        ["by a header whose name is none"] = { upstreams = { "a" }, by = "header:a b" },
         ["by a header without a name"] = { upstreams = { "a" }, by = "header:" },
         ["by a cookie without a name"] = { upstreams = { "a" }, by = "cookie:" },
         ["with a header that is no name"] = { upstreams = { "a" }, header = "a b" },

@@ -123,6 +123,22 @@ describe("admission control", function()
         assert.equal(0, window.total)
     end)
 
+    it("saves every second of its window once, and no other", function()
+        local window = new({ window = 3 }, 10)
+        for second = 10, 13 do
+            record(window, second == 11 and 1 or 2, 0, second)
+        end
+        local longer = new({ window = 60 }, 13)
+        admission.restore(longer, admission.save(window))
+        assert.equal(5, longer.total)
+        local shorter = new({ window = 2 }, 13)
+        admission.restore(shorter, admission.save(window))
+        assert.equal(4, shorter.total)
+        local later = new({ window = 3 }, 14)
+        admission.restore(later, admission.save(window))
+        assert.equal(4, later.total) -- second 11 is just over
+    end)
+
     it("goes on from what was saved, as far as its window reaches", function()
         local window = record(new(), 10, 5, 0)
         record(window, 20, 5, 20)

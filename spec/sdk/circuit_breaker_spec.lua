@@ -167,6 +167,113 @@ describe("the circuit breaker", function()
         assert.same({ true }, { breaker.admit(other, "k", conf, now) })
     end)
 
+    it("counts from the first request on, and neither more nor fewer", function()
+        conf = settings { failures = 0, volume = 4, ratio = 0.5 }
+        record(false)
+        record(false)
+        record(false)
+        assert.is_nil(record(true)) -- one of four
+        conf = settings { failures = 0, volume = 4, ratio = 1 }
+        store = new_store()
+        for _ = 1, 3 do
+            assert.is_nil(record(true)) -- three are too few
+        end
+        assert.equal("open", record(true))
+    end)
+
+    it("adds what the last half window saw, requests and failures", function()
+        conf = settings { failures = 0, volume = 4, ratio = 0.75 }
+        record(true)
+        record(true)
+        now = now + 5
+        record(false)
+        assert.equal("open", record(true)) -- three of four
+    end)
+
+    it("looks at half a window at least, and at no more than a whole one", function()
+        conf = settings { failures = 0, volume = 2, ratio = 1 }
+        record(true)
+        now = now + 9.9
+        assert.equal("open", record(true))
+        store, now = new_store(), 1000
+        record(true)
+        now = now + 10
+        assert.is_nil(record(true))
+    end)
+
+    it("forgets the counts of both halves of the window when it opens and closes", function()
+        conf, now = settings { failures = 0, volume = 4, ratio = 0.5, open = 0.5 }, 1004
+        record(true)
+        record(true)
+        record(false)
+        now = 1005.1
+        assert.equal("open", record(true))
+        now = 1005.7
+        local _, state = admit()
+        assert.equal("close", record(false, state))
+        assert.is_nil(record(true))
+        assert.same({ true }, { admit() })
+    end)
+
+    it("lets nobody through in the place of a request that it refused", function()
+        open_it()
+        now = now + 30
+        local _, state = admit()
+        for _ = 1, 3 do
+            assert.same({ false, 1 }, { admit() })
+        end
+        breaker.forget(store, "k", state)
+        assert.is_true((admit()))
+        assert.is_false((admit()))
+    end)
+
+    it("gives back one place for one probe that says nothing, and none that is not there", function()
+        conf = settings { probes = 2 }
+        open_it()
+        now = now + 30
+        local _, state = admit()
+        admit()
+        breaker.forget(store, "k", state)
+        assert.is_true((admit()))
+        assert.is_false((admit()))
+        store.entries.kp = nil -- its time to live is over
+        breaker.forget(store, "k", state)
+        assert.is_true((admit()))
+        assert.is_true((admit()))
+        assert.is_false((admit()))
+        store.entries.kp = 0
+        breaker.forget(store, "k", state)
+        assert.equal(0, store.entries.kp)
+        store.entries.kp = 1
+        breaker.forget(store, "k", state - 1) -- of an earlier state
+        assert.equal(1, store.entries.kp)
+    end)
+
+    it("does not count the success of a probe of an earlier state for this one", function()
+        conf = settings { probes = 2 }
+        open_it()
+        now = now + 30
+        local _, first = admit()
+        admit()
+        assert.equal("open", record(true, first))
+        assert.is_nil(record(false, first)) -- comes late
+        now = now + 30
+        local _, second = admit()
+        admit()
+        assert.is_nil(record(false, second))
+        assert.equal("close", record(false, second))
+    end)
+
+    it("lets nobody probe, and opens for nothing, when the store cannot count", function()
+        open_it()
+        now = now + 30
+        function store.incr() return nil, "full" end
+        assert.same({ false, 1 }, { admit() })
+        store.entries.ko, conf.failures = nil, 1
+        assert.is_nil(record(true))
+        assert.same({ true }, { admit() })
+    end)
+
     it("keeps breakers apart", function()
         open_it()
         assert.is_true((breaker.admit(store, "other", conf, now)))

@@ -70,6 +70,22 @@ describe("a histogram of durations", function()
         assert.near(4295, log_histogram.quantile(histogram, 1), 60)
     end)
 
+    it("finds the longest when a shorter one comes after it", function()
+        local histogram = log_histogram.new()
+        log_histogram.add(histogram, 1)
+        log_histogram.add(histogram, 0.01)
+        assert.near(1, log_histogram.quantile(histogram, 1), 0.02)
+    end)
+
+    it("keeps nothing of what was there before it was cleared", function()
+        local histogram = log_histogram.new()
+        log_histogram.add(histogram, 0.1)
+        log_histogram.clear(histogram)
+        log_histogram.add(histogram, 0.01)
+        log_histogram.add(histogram, 1)
+        assert.near(1, log_histogram.quantile(histogram, 1), 0.02)
+    end)
+
     it("is empty at first, and when it is cleared", function()
         local histogram = log_histogram.new()
         assert.is_nil(log_histogram.quantile(histogram, 0.5))
@@ -194,6 +210,35 @@ describe("the gradient controller", function()
         assert.near(0.01, controller.min_rtt, 0.0002)
     end)
 
+    it("measures with requests of the measurement only", function()
+        local controller, now = measured(0.01)
+        for _ = 1, 20 do
+            gradient.sample(controller, now, now + 0.05, false)
+        end
+        gradient.enter(controller, now + 65) -- the interval is over too, but the measurement comes with it
+        gradient.leave(controller)
+        serve(controller, now + 65, 49, 0.02)
+        assert.is_not_nil(controller.deferred)
+    end)
+
+    it("begins a new interval when it has measured", function()
+        local controller, now = measured(0.01)
+        local limit = controller.limit
+        gradient.sample(controller, now, now + 0.01, false)
+        gradient.enter(controller, now + 0.09)
+        assert.equal(limit, controller.limit)
+        gradient.enter(controller, now + 0.1)
+        assert.is_true(controller.limit > limit)
+    end)
+
+    it("computes a limit when a response comes after the interval, though no request does", function()
+        local controller, now = measured(0.01)
+        local limit = controller.limit
+        gradient.sample(controller, now, now + 0.01, false)
+        gradient.sample(controller, now, now + 0.2, false)
+        assert.is_true(controller.limit > limit)
+    end)
+
     it("measures again when the limit was at its bottom for five intervals", function()
         local controller, now = measured(0.01)
         for i = 1, 30 do
@@ -253,6 +298,23 @@ describe("the gradient controller", function()
         gradient.restore(fresh, gradient.save(gradient.new(options(), 0, half)), 0)
         assert.equal(3, fresh.limit)
         assert.is_nil(fresh.min_rtt)
+        assert.is_not_nil(fresh.deferred)
+    end)
+
+    it("goes on with its own intervals after that", function()
+        local controller, now = measured(0.01)
+        local sooner = options()
+        sooner.min_rtt.interval, sooner.min_rtt.jitter = 10, 0.5
+        local heir = gradient.new(sooner, now, half)
+        gradient.restore(heir, gradient.save(controller), now)
+        local limit = heir.limit
+        gradient.sample(heir, now, now + 0.01, false)
+        gradient.enter(heir, now + 0.09)
+        assert.equal(limit, heir.limit)
+        gradient.enter(heir, now + 14.9)
+        assert.is_nil(heir.deferred)
+        gradient.enter(heir, now + 15)
+        assert.is_not_nil(heir.deferred)
     end)
 
     describe("agrees with Envoy's", function()
@@ -431,6 +493,20 @@ describe("the gradient controller", function()
                 local before, after
                 now, before, after = window(controller, now, 10)
                 assert.is_true(after > before)
+            end
+        end)
+
+        it("in counting five windows each time", function()
+            local controller = envoy({ interval = 3600, buffer = 0 }, { min_concurrency = 7 })
+            local now = past_measuring(controller, 5, 5)
+            for _ = 1, 2 do
+                for i = 1, 5 do
+                    assert.is_nil(controller.deferred, i)
+                    now = window(controller, now, 10)
+                end
+                assert.is_not_nil(controller.deferred)
+                take(controller, now + 1, 5, 5)
+                now = now + 1
             end
         end)
 

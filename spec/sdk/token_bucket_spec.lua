@@ -48,6 +48,17 @@ describe("the token bucket", function()
         assert.same({ false, 2, math.huge }, { token_bucket.take(bucket, 1, 2, 3, 0) })
     end)
 
+    it("keeps what it has when the clock goes back", function()
+        local bucket = token_bucket.new(5, 100)
+        assert.same({ true, 4, 0 }, { token_bucket.take(bucket, 1, 5, 1, 99) })
+    end)
+
+    it("says when all of it will be there", function()
+        local bucket = token_bucket.new(2, 0)
+        token_bucket.take(bucket, 1, 2, 2, 0)
+        assert.same({ false, 0, 2 }, { token_bucket.take(bucket, 1, 2, 2, 0) })
+    end)
+
     it("stands still when the clock goes back", function()
         local bucket = token_bucket.new(1, 100)
         token_bucket.take(bucket, 1, 1, 1, 100)

@@ -2,7 +2,8 @@
 --
 -- The generic cell rate algorithm (ITU-T I.371) as a script for Redis: a token bucket of which only one number is stored, the
 -- time at which it is full again. It holds `burst` tokens, begins full and gains `rate` of them a second; a call takes one or
--- nothing. Time is that of the Redis server, so the clocks of its clients do not matter. Times are in microseconds.
+-- nothing. A bucket that got smaller, or was filled by a clock that went back, is empty and gains tokens from then on. Time is
+-- that of the Redis server, so the clocks of its clients do not matter. Times are in microseconds.
 
 local gcra = {}
 
@@ -13,17 +14,21 @@ local interval, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local full = tonumber(redis.call('GET', KEYS[1]) or 0)
+local function keep()
+    redis.call('SET', KEYS[1], string.format('%.2f', full), 'PX', math.ceil((full - now) / 1000) + 1000)
+end
 if full < now then
     full = now
 elseif full > now + interval * burst then
     full = now + interval * burst
+    keep()
 end
 local left = burst - (full - now) / interval
 if left < 1 then
     return {0, string.format('%.6f', left), string.format('%.6f', (1 - left) * interval / 1000000)}
 end
 full = full + interval
-redis.call('SET', KEYS[1], string.format('%.2f', full), 'PX', math.ceil((full - now) / 1000) + 1000)
+keep()
 return {1, string.format('%.6f', left - 1), '0'}
 ]]
 

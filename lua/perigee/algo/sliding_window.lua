@@ -39,10 +39,7 @@ function sliding_window.wait(limit, window, previous, current, at, wanted)
     if bound <= 0 then -- not before the next window, in which this one is the last
         count, bound, from = current, limit - wanted + 1, 1
     end
-    if count < bound then
-        return from > at and (from - at) * window or 0
-    end
-    local part = from + 1 - bound / count - at -- from then on `count` weighs less than `bound`
+    local part = from + 1 - bound / count - at -- from then on `count` weighs less than `bound`; past when it does so now
     return part < 0 and 0 or part * window + EPSILON
 end
 
