@@ -189,7 +189,8 @@ describe("admission_control", function()
         local gw = gateway({}, { status = 500 })
         refused(gw, 200)
         assert.is_true(gw:reload {
-            policies = { { "admission_control", max_rejection = 90 } }, upstreams = { api = function() return "good" end },
+            policies = { { "admission_control", max_rejection = 90 } },
+            upstreams = { api = function() return "good" end },
         })
         assert.equal(0.9, chance(gw))
     end)

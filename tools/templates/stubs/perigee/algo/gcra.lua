@@ -3,7 +3,8 @@
 --
 -- The generic cell rate algorithm (ITU-T I.371) as a script for Redis: a token bucket of which only one number is stored, the
 -- time at which it is full again. It holds `burst` tokens, begins full and gains `rate` of them a second; a call takes one or
--- nothing. Time is that of the Redis server, so the clocks of its clients do not matter. Times are in microseconds.
+-- nothing. A bucket that got smaller, or was filled by a clock that went back, is empty and gains tokens from then on. Time is
+-- that of the Redis server, so the clocks of its clients do not matter. Times are in microseconds.
 
 
 ---@class perigee.algo.gcra.module
