@@ -7,6 +7,7 @@ local test = require "perigee.test"
 
 local STATUSES = { { { 400 }, { 599 } }, { { 399 }, { 600 } } }
 local AT_LEAST_1MS = { { "1ms" }, { "0s" } }
+local TEXT = ("x"):rep(1024)
 local UP_TO_A_DAY = { { "0s", "24h" }, { "86401s" } }
 
 -- By policy: what each use needs beside, and by setting the values that are taken and those that are refused.
@@ -75,6 +76,17 @@ local POLICIES = {
         needs = { limit = 1 },
         limit = { { 1, 1e9 }, { 0, 1e9 + 1 } }, burst = { { 1, 1e9 }, { 0, 1e9 + 1 } },
         window = { { "10ms" }, { "9ms" } },
+        redis = {
+            {
+                { "a:1", user = "u", password = "p", database = 0, timeout = "1ms", prefix = "" },
+                { "a:1", user = TEXT, password = TEXT, database = 65535, timeout = "10s", prefix = TEXT:sub(1, 100) },
+            },
+            {
+                { user = "u" }, { "a:1", user = "" }, { "a:1", user = TEXT .. "x" }, { "a:1", password = "" },
+                { "a:1", password = TEXT .. "x" }, { "a:1", database = -1 }, { "a:1", database = 65536 },
+                { "a:1", timeout = "0s" }, { "a:1", timeout = "11s" }, { "a:1", prefix = TEXT:sub(1, 101) },
+            },
+        },
     },
     quota = {
         needs = { limit = 1, period = "day" },
@@ -92,6 +104,15 @@ local function errors(policy, needs, setting, value)
     use[setting] = value
     return test.errors { policies = { use } }
 end
+
+describe("the password of a Redis", function()
+    it("is not shown, whatever is wrong with it", function()
+        local message = test.errors {
+            policies = { { "rate_limit", limit = 1, redis = { "a:1", password = 31337 } } },
+        }[1].message
+        assert.is_nil(message:find("31337", 1, true))
+    end)
+end)
 
 for policy, settings in pairs(POLICIES) do
     local needs = settings.needs

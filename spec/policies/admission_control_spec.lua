@@ -176,6 +176,18 @@ describe("admission_control", function()
             end
         end)
 
+        it("does not count a call of which nobody said how it went", function()
+            local silent = true
+            local gw = gateway({}, { give = function()
+                local headers = { ["content-type"] = "application/grpc" }
+                return test.reply(200, "data", headers, not silent and { ["grpc-status"] = "14" } or nil)
+            end })
+            call(gw, 1)
+            silent = false
+            call(gw, 1)
+            assert.equal(0.5, chance(gw))
+        end)
+
         it("counts what the proxy itself answers a call with", function()
             local gw = test.gateway {
                 policies = { "admission_control" }, upstreams = { api = { endpoints = { test.fail.refuse } } },

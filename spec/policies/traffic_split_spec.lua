@@ -162,6 +162,19 @@ describe("traffic_split", function()
         assert.is_true(#gw.upstreams.a.requests > 0 and #gw.upstreams.b.requests > 0)
     end)
 
+    it("splits over 64 upstreams, and no more", function()
+        local function errors(count)
+            local upstreams, parts = {}, {}
+            for i = 1, count do
+                upstreams["u" .. i], parts[i] = named "u", "u" .. i
+            end
+            return test.errors { upstreams = upstreams, policies = { { "traffic_split", upstreams = parts } },
+                routes = { { match = {}, upstream = "u1" } } }
+        end
+        assert.same({}, errors(64))
+        assert.equal(1, #errors(65))
+    end)
+
     it("is refused with an upstream that there is none of, and says which one", function()
         local errors = test.errors {
             upstreams = { stable = named "a", canary = named "b" },

@@ -173,7 +173,6 @@ describe("the circuit breaker", function()
         record(false)
         record(false)
         assert.is_nil(record(true)) -- one of four
-        conf = settings { failures = 0, volume = 4, ratio = 1 }
         store = new_store()
         for _ = 1, 3 do
             assert.is_nil(record(true)) -- three are too few
@@ -202,17 +201,25 @@ describe("the circuit breaker", function()
     end)
 
     it("forgets the counts of both halves of the window when it opens and closes", function()
-        conf, now = settings { failures = 0, volume = 4, ratio = 0.5, open = 0.5 }, 1004
-        record(true)
-        record(true)
-        record(false)
-        now = 1005.1
-        assert.equal("open", record(true))
-        now = 1005.7
-        local _, state = admit()
-        assert.equal("close", record(false, state))
-        assert.is_nil(record(true))
-        assert.same({ true }, { admit() })
+        -- What came before it opened, by the half window, and after it closed: too little to open it again.
+        for _, case in ipairs {
+            { volume = 4, ratio = 0.25, before = { true, false, false }, after = { true } },
+            { volume = 2, ratio = 1, before = { true }, after = { false, true } },
+        } do
+            conf = settings { failures = 0, volume = case.volume, ratio = case.ratio, open = 0.5 }
+            store, now = new_store(), 1004
+            for _, is_failure in ipairs(case.before) do
+                assert.is_nil(record(is_failure))
+            end
+            now = 1005.1
+            assert.equal("open", record(true))
+            now = 1005.7
+            local _, state = admit()
+            assert.equal("close", record(false, state))
+            for _, is_failure in ipairs(case.after) do
+                assert.is_nil(record(is_failure))
+            end
+        end
     end)
 
     it("lets nobody through in the place of a request that it refused", function()

@@ -212,13 +212,18 @@ describe("the gradient controller", function()
 
     it("measures with requests of the measurement only", function()
         local controller, now = measured(0.01)
-        for _ = 1, 20 do
-            gradient.sample(controller, now, now + 0.05, false)
-        end
-        gradient.enter(controller, now + 65) -- the interval is over too, but the measurement comes with it
+        local due = now + 64.5
+        gradient.enter(controller, due - 0.05)
         gradient.leave(controller)
-        serve(controller, now + 65, 49, 0.02)
+        for _ = 1, 20 do
+            gradient.sample(controller, due - 0.05, due - 0.01, false) -- of an interval that the measurement ends
+        end
+        assert.is_true(gradient.enter(controller, due))
+        gradient.leave(controller)
+        now = serve(controller, due, 49, 0.02)
         assert.is_not_nil(controller.deferred)
+        serve(controller, now, 1, 0.02)
+        assert.is_nil(controller.deferred)
     end)
 
     it("begins a new interval when it has measured", function()
