@@ -68,7 +68,7 @@ static void set_accrual(struct peri_json *view, const struct peri_endpoint_row *
     const struct peri_endpoint_accrual *accrual = &row->accrual;
     uint64_t now_ms = peri_metrics_clock_ns() / 1000000;
     bool is_waiting = accrual->state == PERI_ACCRUAL_SHUT;
-    if (accrual->state == PERI_ACCRUAL_PROBATION || accrual->state == PERI_ACCRUAL_PROBING)
+    if (!is_waiting && accrual->state != PERI_ACCRUAL_OPEN)
         peri_json_set(view, "state", new_text("probation"));
     if (is_shut)
         peri_json_set(view, "reason", new_text(peri_endpoints_accrual_name(accrual->reason)));

@@ -49,6 +49,7 @@ struct peri_tries {
     struct peri_timing *timing; ///< likewise; NULL: only the configuration's limits hold
     bool is_stale_replaced;     ///< a connection that was closing was replaced, once
     bool is_probe;              ///< the endpoint is in probation and waits for the result of the present one
+    bool is_unjudged;           ///< the end of the present one's response says what it means (peri_target_conclude)
 };
 
 struct peri_forward {

@@ -84,6 +84,8 @@ static void give_up_attempt(struct peri_forward *f, peri_err_t err)
         f->is_attempt_over = true;
         if (!f->attempt.has_head)
             peri_target_report(f, err);
+        else if (f->tries.is_unjudged)
+            peri_target_conclude(f, err);
         peri_attempt_cancel(&f->attempt);
     }
     peri_guard_leave(&f->tries.ticket);
@@ -352,7 +354,7 @@ static void on_head(struct peri_attempt *attempt)
     struct peri_forward *f = x->forward;
     peri_debug_assert(x->state == PERI_X_FORWARD && f->is_started);
     x->facts.head_ns = peri_loop_now_ns(f->server->loop);
-    peri_target_count_answer(x);
+    peri_target_count_answer(x, true);
     peri_target_stick(x);
     if (x->facts.grpc)
         peri_grpc_note(x);
@@ -381,6 +383,8 @@ static void on_end(struct peri_attempt *attempt)
     peri_debug_assert(f->is_started && !f->is_attempt_over);
     f->is_attempt_over = true;
     peri_timer_stop(&f->timer);
+    if (PERI_UNLIKELY(f->tries.is_unjudged))
+        peri_target_conclude(f, PERI_OK);
     if (x->facts.grpc)
         peri_grpc_note(x);
     if (f->flow[PERI_SIDE_RESPONSE].is_replaced)

@@ -276,12 +276,12 @@ static void on_head(struct peri_attempt *attempt)
     const struct peri_retry_settings *settings = peri_retry_settings_of(f);
     bool is_wanted = settings && peri_retry_wants_response(settings, &x->res);
     if (is_wanted && peri_hedge_is_running(f)) { // the other one may do better
-        peri_target_count_answer(x);
+        peri_target_count_answer(x, false);
         peri_hedge_take_over(x);
         return;
     }
     if (is_wanted && schedule(x, settings, peri_verdict_pushback_ms(&x->res))) {
-        peri_target_count_answer(x);
+        peri_target_count_answer(x, false);
         discard(x);
         return;
     }

@@ -253,23 +253,36 @@ peri_err_t peri_target_wish(struct peri_exchange *x, int32_t which, struct peri_
 
 // ---- afterwards ----
 
-static PERI_NOINLINE void report(struct peri_forward *f, peri_err_t err)
+static struct peri_result result_of(const struct peri_forward *f, peri_err_t err)
 {
     uint64_t now_ns = peri_loop_now_ns(f->server->loop);
-    struct peri_result result = {
+    return (struct peri_result){
         .err = err,
         .res = err == PERI_OK ? &f->x->res : NULL,
         .latency_ns = now_ns - f->x->facts.upstream_ns,
         .now_ns = now_ns,
     };
+}
+
+static PERI_NOINLINE void report(struct peri_forward *f, peri_err_t err, bool goes_on)
+{
+    struct peri_result result = result_of(f, err);
+    result.goes_on = goes_on;
     f->tries.is_probe = false;
-    peri_endpoint_report(f->upstream, f->endpoint, &result);
+    f->tries.is_unjudged = peri_endpoint_report(f->upstream, f->endpoint, &result);
 }
 
 void peri_target_report(struct peri_forward *f, peri_err_t err)
 {
-    if (err != PERI_OK || peri_upstream_wants_report(f->upstream, f->x->res.status))
-        report(f, err);
+    report(f, err, false);
+}
+
+PERI_NOINLINE void peri_target_conclude(struct peri_forward *f, peri_err_t err)
+{
+    struct peri_result result = result_of(f, err);
+    peri_debug_assert(f->tries.is_unjudged);
+    f->tries.is_unjudged = false;
+    peri_endpoint_conclude(f->upstream, f->endpoint, &result);
 }
 
 void peri_target_count_connection(const struct peri_forward *f, const struct peri_attempt *attempt)
@@ -290,10 +303,11 @@ static void count_attempt(struct peri_exchange *x, int status)
         peri_trace_result(x, status, PERI_OK);
 }
 
-void peri_target_count_answer(struct peri_exchange *x)
+void peri_target_count_answer(struct peri_exchange *x, bool goes_on)
 {
     count_attempt(x, x->res.status);
-    peri_target_report(x->forward, PERI_OK);
+    if (peri_upstream_wants_report(x->forward->upstream, x->res.status))
+        report(x->forward, PERI_OK, goes_on);
 }
 
 void peri_target_count_error(struct peri_exchange *x, peri_err_t err)
@@ -307,6 +321,8 @@ void peri_target_count_error(struct peri_exchange *x, peri_err_t err)
     if (!f->attempt.has_head) {
         count_attempt(x, 0);
         peri_target_report(f, err);
+    } else if (f->tries.is_unjudged) {
+        peri_target_conclude(f, err);
     }
 }
 

@@ -57,16 +57,20 @@ peri_err_t peri_target_endpoint(struct peri_exchange *x, uint32_t index, uint32_
 /// Notes a wish (peri_script_host.wish). PERI_ERR_INVALID, PERI_ERR_NOMEM.
 peri_err_t peri_target_wish(struct peri_exchange *x, int32_t which, struct peri_slice text);
 
-/// Tells the upstream what became of the attempt, once: its response head came (PERI_OK), or why none did.
+/// Tells the upstream why no response head of the attempt comes.
 void peri_target_report(struct peri_forward *f, peri_err_t err);
+
+/// Tells the upstream the end of a response whose head did not say all (f->tries.is_unjudged): it is complete (PERI_OK), or why it will
+/// not be; PERI_ERR_CLIENT_GONE says nothing about the endpoint.
+void peri_target_conclude(struct peri_forward *f, peri_err_t err);
 
 /// `attempt`, the present one or a hedge, has its connection: counts whether that was pooled.
 void peri_target_count_connection(const struct peri_forward *f, const struct peri_attempt *attempt);
 
-/// The present attempt was answered: counts that, and tells the upstream.
-void peri_target_count_answer(struct peri_exchange *x);
+/// The present attempt was answered: counts that, and tells the upstream. `goes_on`: the response is wanted to its end.
+void peri_target_count_answer(struct peri_exchange *x, bool goes_on);
 
-/// The present attempt failed; as peri_target_count_answer.
+/// The present attempt failed, before or after its response head; as peri_target_count_answer.
 void peri_target_count_error(struct peri_exchange *x, peri_err_t err);
 
 /// The response head is there: with sticky clients, makes it name the endpoint where the client's cookie does not.

@@ -59,6 +59,7 @@ enum peri_accrual_state {
     PERI_ACCRUAL_SHUT,
     PERI_ACCRUAL_PROBATION, ///< one attempt may begin
     PERI_ACCRUAL_PROBING,   ///< and did
+    PERI_ACCRUAL_ANSWERING, ///< and its response has begun, but does not say yet what it means
 };
 
 /// Why failure accrual shut an endpoint.
@@ -122,7 +123,7 @@ struct peri_endpoint_accrual {
     uint32_t backoff;  ///< times it was shut in a row
     uint32_t reason;   ///< it was shut last: enum peri_accrual_reason
     uint64_t shuts;    ///< since the row was made
-    uint64_t until_ms; ///< monotonic; shut: when probation begins; probing: when its attempt is forgotten
+    uint64_t until_ms; ///< monotonic; shut: when probation begins; then: when its attempt is waited for no longer
     uint64_t probe_ns; ///< monotonic; results of attempts that began earlier are ignored
     uint64_t window[PERI_ACCRUAL_TENTHS];
 };

@@ -143,7 +143,7 @@ enum peri_accrual_reason peri_accrual_count(const struct peri_accrual_settings *
 // Whoever sees the state sees the flag that belongs to it: it is set before, and taken away after.
 static void set_state(struct peri_endpoint_row *row, enum peri_accrual_state state)
 {
-    bool is_shut = state == PERI_ACCRUAL_SHUT || state == PERI_ACCRUAL_PROBING;
+    bool is_shut = state != PERI_ACCRUAL_OPEN && state != PERI_ACCRUAL_PROBATION;
     if (is_shut)
         __atomic_fetch_or(&row->flags, PERI_ENDPOINT_SHUT, __ATOMIC_RELEASE);
     __atomic_store_n(&row->accrual.state, (uint32_t)state, __ATOMIC_RELEASE);
@@ -182,10 +182,23 @@ bool peri_accrual_shut(const struct peri_accrual_settings *settings, struct peri
     return true;
 }
 
+static void open_again(struct peri_endpoint_row *row)
+{
+    struct peri_endpoint_accrual *accrual = &row->accrual;
+    __atomic_store_n(&accrual->failures, 0, __ATOMIC_RELAXED);
+    for (unsigned i = 0; i < PERI_ACCRUAL_TENTHS; i++)
+        __atomic_store_n(&accrual->window[i], 0, __ATOMIC_RELAXED);
+    set_state(row, PERI_ACCRUAL_OPEN);
+}
+
 bool peri_accrual_tick(struct peri_endpoint_row *row, uint64_t now_ms)
 {
     if (!peri_accrual_is_due(row, now_ms))
         return false;
+    if (row->accrual.state == PERI_ACCRUAL_ANSWERING) {
+        open_again(row);
+        return true;
+    }
     row->accrual.probe_ns = row->accrual.until_ms * 1000000;
     set_state(row, PERI_ACCRUAL_PROBATION);
     return true;
@@ -201,13 +214,10 @@ bool peri_accrual_claim(const struct peri_accrual_settings *settings, struct per
     return true;
 }
 
-static void open_again(struct peri_endpoint_row *row)
+void peri_accrual_hear(struct peri_endpoint_row *row, uint64_t begun_ns)
 {
-    struct peri_endpoint_accrual *accrual = &row->accrual;
-    __atomic_store_n(&accrual->failures, 0, __ATOMIC_RELAXED);
-    for (unsigned i = 0; i < PERI_ACCRUAL_TENTHS; i++)
-        __atomic_store_n(&accrual->window[i], 0, __ATOMIC_RELAXED);
-    set_state(row, PERI_ACCRUAL_OPEN);
+    if (row->accrual.state == PERI_ACCRUAL_PROBING && begun_ns >= row->accrual.probe_ns)
+        set_state(row, PERI_ACCRUAL_ANSWERING);
 }
 
 enum peri_accrual_state peri_accrual_resolve(const struct peri_accrual_settings *settings,
@@ -215,7 +225,7 @@ enum peri_accrual_state peri_accrual_resolve(const struct peri_accrual_settings 
                                              uint64_t begun_ns, uint64_t now_ms, uint64_t *random)
 {
     struct peri_endpoint_accrual *accrual = &row->accrual;
-    bool is_tried = accrual->state == PERI_ACCRUAL_PROBATION || accrual->state == PERI_ACCRUAL_PROBING;
+    bool is_tried = accrual->state != PERI_ACCRUAL_OPEN && accrual->state != PERI_ACCRUAL_SHUT;
     if (!is_tried || begun_ns < accrual->probe_ns)
         return (enum peri_accrual_state)accrual->state;
     if (verdict == PERI_ACCRUAL_SUCCESS)

@@ -7,7 +7,7 @@
 //   open ---------------------------------------> shut -------------------> probation -----------------> probing
 //    ^                                              ^                                                      |  |
 //    |                                              +------- failed: the next wait is twice as long -------+  |
-//    +--------------------------------------------------------- succeeded ------------------------------------+
+//    +----------------------------- succeeded, or its response goes on when until_ms is over -----------------+
 #ifndef PERI_UPSTREAM_ACCRUAL_H
 #define PERI_UPSTREAM_ACCRUAL_H
 
@@ -26,7 +26,7 @@ struct peri_accrual_settings {
     double success_rate;   ///< below it, 0 to 1
     uint64_t window_ms;    ///< of the last so many milliseconds
     uint32_t min_requests; ///< that are needed for a rate
-    uint64_t probe_ms;     ///< after that long a request that was to show something is forgotten
+    uint64_t probe_ms;     ///< after that long a request that was to show something is waited for no longer
 };
 
 /// What the result of an attempt means.
@@ -54,12 +54,15 @@ enum peri_accrual_reason peri_accrual_count(const struct peri_accrual_settings *
 bool peri_accrual_shut(const struct peri_accrual_settings *settings, struct peri_endpoint_row *row,
                        enum peri_accrual_reason reason, uint64_t now_ms, uint64_t *random);
 
-/// Begins probation when its time has come, or anew when nothing was heard of the last request that was to show something. True
-/// when it began.
+/// Begins probation when its time has come, or anew when nothing was heard of the last request that was to show something; opens the
+/// endpoint when the response to that still goes on. True when something changed.
 bool peri_accrual_tick(struct peri_endpoint_row *row, uint64_t now_ms);
 
 /// An attempt that begins at `now_ns` wants to be the one of the probation. False when there is another already.
 bool peri_accrual_claim(const struct peri_accrual_settings *settings, struct peri_endpoint_row *row, uint64_t now_ns);
+
+/// Hears that the response to an attempt that began at `begun_ns` has begun, and that its end will say what it means.
+void peri_accrual_hear(struct peri_endpoint_row *row, uint64_t begun_ns);
 
 /// Hears the result of an attempt that began at `begun_ns` on an endpoint that is not open; those that began before the probation
 /// are ignored. The state afterwards.
@@ -74,7 +77,8 @@ void peri_accrual_forget(struct peri_endpoint_row *row);
 static inline bool peri_accrual_is_due(const struct peri_endpoint_row *row, uint64_t now_ms)
 {
     uint32_t state = __atomic_load_n(&row->accrual.state, __ATOMIC_RELAXED);
-    return (state == PERI_ACCRUAL_SHUT || state == PERI_ACCRUAL_PROBING) && now_ms >= row->accrual.until_ms;
+    bool is_waiting = state != PERI_ACCRUAL_OPEN && state != PERI_ACCRUAL_PROBATION;
+    return is_waiting && now_ms >= row->accrual.until_ms;
 }
 
 #endif

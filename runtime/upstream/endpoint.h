@@ -54,6 +54,7 @@ struct peri_result {
     const struct peri_response *res; ///< the head, borrowed for the call; NULL without one
     uint64_t latency_ns;             ///< from the attempt's begin to the head, or to its end without one
     uint64_t now_ns;                 ///< monotonic
+    bool goes_on;                    ///< whoever tells it will hear of the response's end too (peri_endpoint_conclude)
 };
 
 /// May attempts be sent there? The only question that balancing asks about health.

@@ -237,10 +237,10 @@ static void resolve(struct peri_guard *guard, uint32_t index, enum peri_accrual_
         log_accrual(guard, index, now_ms);
 }
 
-static void report_accrual(struct peri_guard *guard, uint32_t index, const struct peri_result *result)
+static void count_verdict(struct peri_guard *guard, uint32_t index, enum peri_accrual_verdict verdict,
+                          const struct peri_result *result)
 {
     struct peri_endpoint_accrual *accrual = &guard->hosts[index].row->accrual;
-    enum peri_accrual_verdict verdict = judge(guard, result);
     uint64_t now_ms = result->now_ns / 1000000;
     if (PERI_UNLIKELY(__atomic_load_n(&accrual->state, __ATOMIC_ACQUIRE) != PERI_ACCRUAL_OPEN)) {
         resolve(guard, index, verdict, result);
@@ -251,14 +251,51 @@ static void report_accrual(struct peri_guard *guard, uint32_t index, const struc
         shut(guard, index, reason, now_ms);
 }
 
+// The head of a response that will be judged by its trailers.
+static void hear(struct peri_guard *guard, uint32_t index, const struct peri_result *result)
+{
+    struct peri_endpoint_row *row = guard->hosts[index].row;
+    if (__atomic_load_n(&row->accrual.state, __ATOMIC_ACQUIRE) != PERI_ACCRUAL_PROBING)
+        return;
+    peri_endpoints_acquire(guard->shm);
+    peri_accrual_hear(row, result->now_ns - result->latency_ns);
+    peri_endpoints_release(guard->shm);
+}
+
+// True when the result is not known yet.
+static bool report_accrual(struct peri_guard *guard, uint32_t index, const struct peri_result *result)
+{
+    enum peri_accrual_verdict verdict = judge(guard, result);
+    if (verdict == PERI_ACCRUAL_SUCCESS && result->goes_on && peri_verdict_is_open(result->res)) {
+        hear(guard, index, result);
+        return true;
+    }
+    count_verdict(guard, index, verdict, result);
+    return false;
+}
+
+// Nobody knows what policies have made of the head meanwhile: it was no failure. Without a status the call is UNKNOWN, which is none.
+void peri_guard_conclude(struct peri_guard *guard, const struct peri_endpoint *endpoint,
+                         const struct peri_result *result)
+{
+    uint32_t index = (uint32_t)(endpoint - guard->upstream->endpoints);
+    peri_debug_assert(guard->has_accrual && index < guard->count);
+    enum peri_accrual_verdict verdict =
+        result->err == PERI_OK ? peri_accrual_judge(&guard->accrual, 200, peri_verdict_trailer_status(result->res))
+                               : judge(guard, result);
+    count_verdict(guard, index, verdict, result);
+}
+
 void peri_guard_look(struct peri_guard *guard, uint64_t now_ms)
 {
     for (uint32_t i = 0; guard->has_accrual && i < guard->count; i++) {
         if (!peri_accrual_is_due(guard->hosts[i].row, now_ms))
             continue;
         peri_endpoints_acquire(guard->shm);
-        peri_accrual_tick(guard->hosts[i].row, now_ms);
+        bool has_changed = peri_accrual_tick(guard->hosts[i].row, now_ms);
         peri_endpoints_release(guard->shm);
+        if (has_changed)
+            log_accrual(guard, i, now_ms);
     }
 }
 
@@ -273,14 +310,13 @@ bool peri_guard_admit(struct peri_guard *guard, uint32_t index, uint64_t now_ns,
     return *is_probe;
 }
 
-void peri_guard_report(struct peri_guard *guard, const struct peri_endpoint *endpoint, const struct peri_result *result)
+bool peri_guard_report(struct peri_guard *guard, const struct peri_endpoint *endpoint, const struct peri_result *result)
 {
     uint32_t index = (uint32_t)(endpoint - guard->upstream->endpoints);
     peri_debug_assert(index < guard->count);
     if (guard->has_outlier)
         report_outlier(guard, index, result);
-    if (guard->has_accrual)
-        report_accrual(guard, index, result);
+    return guard->has_accrual && report_accrual(guard, index, result);
 }
 
 bool peri_guard_describe(const struct peri_guard *guard, uint32_t index, char text[PERI_GUARD_TEXT])

@@ -70,9 +70,14 @@ peri_err_t peri_guard_new(struct peri_upstream *upstream, const struct peri_guar
 /// Lets the rows go and frees the guard. No-op for NULL.
 void peri_guard_free(struct peri_guard *guard);
 
-/// Counts the result of an attempt on `endpoint`; ejects or shuts it when it was one failure too many.
-void peri_guard_report(struct peri_guard *guard, const struct peri_endpoint *endpoint,
+/// Counts the result of an attempt on `endpoint`; ejects or shuts it when it was one failure too many. True when failure accrual waits
+/// for the trailers of a response that `goes_on`, and counts it in peri_guard_conclude.
+bool peri_guard_report(struct peri_guard *guard, const struct peri_endpoint *endpoint,
                        const struct peri_result *result);
+
+/// Counts the end of such a response (peri_endpoint_conclude).
+void peri_guard_conclude(struct peri_guard *guard, const struct peri_endpoint *endpoint,
+                         const struct peri_result *result);
 
 /// What is due for the endpoints at `now_ms` (monotonic), before their states are looked at: probations begin.
 void peri_guard_look(struct peri_guard *guard, uint64_t now_ms);

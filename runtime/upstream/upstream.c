@@ -235,15 +235,23 @@ struct peri_endpoint *peri_upstream_find(struct peri_upstream *upstream, struct 
     return NULL;
 }
 
-void peri_endpoint_report(struct peri_upstream *upstream, struct peri_endpoint *endpoint,
+bool peri_endpoint_report(struct peri_upstream *upstream, struct peri_endpoint *endpoint,
                           const struct peri_result *result)
 {
     const struct peri_balancer_type *type = upstream->balance.type;
     peri_debug_assert(endpoint >= upstream->endpoints && endpoint < upstream->endpoints + upstream->count);
     if (type->report && result->err != PERI_ERR_OVERLOADED) // that lack is ours: nothing is known of the endpoint
         type->report(upstream->balancer, endpoint, result);
-    if (upstream->guard)
-        peri_guard_report(upstream->guard, endpoint, result);
+    bool is_open = upstream->guard && peri_guard_report(upstream->guard, endpoint, result);
     if (result->err != PERI_OK || result->res->status >= 500)
         look_again(upstream); // the endpoint may have been ejected for it
+    return is_open;
+}
+
+void peri_endpoint_conclude(struct peri_upstream *upstream, struct peri_endpoint *endpoint,
+                            const struct peri_result *result)
+{
+    peri_debug_assert(endpoint >= upstream->endpoints && endpoint < upstream->endpoints + upstream->count);
+    peri_guard_conclude(upstream->guard, endpoint, result);
+    look_again(upstream);
 }

@@ -144,8 +144,13 @@ static inline bool peri_upstream_wants_report(const struct peri_upstream *upstre
     return upstream->balance.type->report || upstream->guard || status >= 500;
 }
 
-/// Tells what became of an attempt, once: when its response head came, or when it ended without one.
-void peri_endpoint_report(struct peri_upstream *upstream, struct peri_endpoint *endpoint,
+/// Tells what became of an attempt, once: when its response head came, or when it ended without one. True, only when it `goes_on`: the
+/// head does not say all; peri_endpoint_conclude is to be called.
+bool peri_endpoint_report(struct peri_upstream *upstream, struct peri_endpoint *endpoint,
                           const struct peri_result *result);
+
+/// Tells the end of a response whose head did not say all: PERI_OK, its trailers are there; otherwise why they will not come.
+void peri_endpoint_conclude(struct peri_upstream *upstream, struct peri_endpoint *endpoint,
+                            const struct peri_result *result);
 
 #endif

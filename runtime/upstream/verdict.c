@@ -21,9 +21,9 @@ static uint64_t read_number(struct peri_slice text, uint64_t max)
     return number;
 }
 
-static struct peri_slice find(const struct peri_response *res, struct peri_slice name)
+static struct peri_slice find(const struct peri_headers *headers, struct peri_slice name)
 {
-    const struct peri_header *h = peri_headers_find_name(&res->headers, name, 0, NULL);
+    const struct peri_header *h = peri_headers_find_name(headers, name, 0, NULL);
     return h ? peri_slice_trim(peri_slice(h->value, h->value_len)) : peri_slice(NULL, 0);
 }
 
@@ -34,7 +34,17 @@ static bool is_grpc(const struct peri_response *res)
 
 uint64_t peri_verdict_grpc_status(const struct peri_response *res)
 {
-    return is_grpc(res) ? read_number(find(res, PERI_SLICE("grpc-status")), 100) : UINT64_MAX;
+    return is_grpc(res) ? read_number(find(&res->headers, PERI_SLICE("grpc-status")), 100) : UINT64_MAX;
+}
+
+bool peri_verdict_is_open(const struct peri_response *res)
+{
+    return is_grpc(res) && !find(&res->headers, PERI_SLICE("grpc-status")).ptr;
+}
+
+uint64_t peri_verdict_trailer_status(const struct peri_response *res)
+{
+    return read_number(find(&res->trailers, PERI_SLICE("grpc-status")), 100);
 }
 
 bool peri_verdict_is_failure(const struct peri_response *res)
@@ -55,7 +65,7 @@ bool peri_verdict_is_failure(const struct peri_response *res)
 
 bool peri_verdict_forbids_retry(const struct peri_response *res)
 {
-    struct peri_slice pushback = find(res, PUSHBACK);
+    struct peri_slice pushback = find(&res->headers, PUSHBACK);
     return pushback.ptr && is_grpc(res) && read_number(pushback, PERI_PUSHBACK_MAX_MS) == UINT64_MAX;
 }
 
@@ -65,6 +75,6 @@ uint64_t peri_verdict_pushback_ms(const struct peri_response *res)
     uint64_t ms = read_number(after, PERI_PUSHBACK_MAX_MS / 1000);
     if (ms != UINT64_MAX)
         return ms * 1000;
-    ms = is_grpc(res) ? read_number(find(res, PUSHBACK), PERI_PUSHBACK_MAX_MS) : UINT64_MAX;
+    ms = is_grpc(res) ? read_number(find(&res->headers, PUSHBACK), PERI_PUSHBACK_MAX_MS) : UINT64_MAX;
     return ms != UINT64_MAX ? ms : 0;
 }

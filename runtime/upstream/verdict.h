@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What the head of a response says about the endpoint that sent it, beside its status: failures that gRPC hides behind 200, and how
-// long it wants to be left alone.
+// What a response says about the endpoint that sent it, beside its status: failures that gRPC hides behind 200, and how long it wants
+// to be left alone.
 #ifndef PERI_UPSTREAM_VERDICT_H
 #define PERI_UPSTREAM_VERDICT_H
 
@@ -16,6 +16,12 @@ bool peri_verdict_is_failure(const struct peri_response *res);
 
 /// grpc-status in the head of a gRPC response (trailers only); above 100 for none.
 uint64_t peri_verdict_grpc_status(const struct peri_response *res);
+
+/// Is it the head of a gRPC response without a status, which comes in its trailers?
+bool peri_verdict_is_open(const struct peri_response *res);
+
+/// grpc-status in the trailers of such a response; above 100 for none.
+uint64_t peri_verdict_trailer_status(const struct peri_response *res);
 
 /// What Retry-After (in seconds; a date counts as none) or grpc-retry-pushback-ms asks for, at most PERI_PUSHBACK_MAX_MS; 0 for
 /// nothing.

@@ -291,6 +291,63 @@ static void an_attempt_that_is_never_heard_of_is_forgotten(void **state)
     assert_true(peri_accrual_claim(&settings, &row, now_ns()));
 }
 
+static void claim_and_hear(void)
+{
+    peri_accrual_claim(&settings, &row, now_ns());
+    peri_accrual_hear(&row, now_ns());
+    assert_int_equal(row.accrual.state, PERI_ACCRUAL_ANSWERING);
+    assert_int_equal(row.flags, PERI_ENDPOINT_SHUT); // nobody else meanwhile
+    assert_false(peri_accrual_claim(&settings, &row, now_ns()));
+}
+
+static void the_end_of_a_response_that_has_begun_decides(void **state)
+{
+    (void)state;
+    shut_now();
+    begin_probation();
+    claim_and_hear();
+    assert_int_equal(resolve(PERI_ACCRUAL_FAILURE, now_ns()), PERI_ACCRUAL_SHUT);
+    begin_probation();
+    claim_and_hear();
+    assert_int_equal(resolve(PERI_ACCRUAL_NOTHING, now_ns()), PERI_ACCRUAL_PROBATION);
+    claim_and_hear();
+    assert_int_equal(resolve(PERI_ACCRUAL_SUCCESS, now_ns() - 1), PERI_ACCRUAL_ANSWERING); // one from before
+    assert_int_equal(resolve(PERI_ACCRUAL_SUCCESS, now_ns()), PERI_ACCRUAL_OPEN);
+    assert_int_equal(row.flags, 0);
+}
+
+static void a_response_that_goes_on_for_long_is_a_success(void **state)
+{
+    (void)state;
+    shut_now();
+    begin_probation();
+    claim_and_hear();
+    uint64_t begun_ns = now_ns();
+    assert_false(peri_accrual_tick(&row, now_ms + settings.probe_ms - 1));
+    now_ms += settings.probe_ms;
+    assert_true(peri_accrual_is_due(&row, now_ms));
+    assert_true(peri_accrual_tick(&row, now_ms));
+    assert_int_equal(row.accrual.state, PERI_ACCRUAL_OPEN);
+    assert_int_equal(row.flags, 0);
+    assert_int_equal(resolve(PERI_ACCRUAL_FAILURE, begun_ns), PERI_ACCRUAL_OPEN); // its end is one of many
+}
+
+static void only_the_attempt_of_a_probation_is_waited_for(void **state)
+{
+    (void)state;
+    peri_accrual_hear(&row, now_ns());
+    assert_int_equal(row.accrual.state, PERI_ACCRUAL_OPEN);
+    shut_now();
+    peri_accrual_hear(&row, now_ns());
+    assert_int_equal(row.accrual.state, PERI_ACCRUAL_SHUT);
+    begin_probation();
+    peri_accrual_hear(&row, now_ns());
+    assert_int_equal(row.accrual.state, PERI_ACCRUAL_PROBATION); // in a panic everybody is used
+    peri_accrual_claim(&settings, &row, now_ns());
+    peri_accrual_hear(&row, now_ns() - 1);
+    assert_int_equal(row.accrual.state, PERI_ACCRUAL_PROBING);
+}
+
 static void an_endpoint_that_asks_for_less_stays_shut(void **state)
 {
     (void)state;
@@ -357,6 +414,9 @@ int main(void)
         CASE(an_attempt_that_nobody_claimed_decides_too),
         CASE(a_probation_whose_attempt_says_nothing_goes_on),
         CASE(an_attempt_that_is_never_heard_of_is_forgotten),
+        CASE(the_end_of_a_response_that_has_begun_decides),
+        CASE(a_response_that_goes_on_for_long_is_a_success),
+        CASE(only_the_attempt_of_a_probation_is_waited_for),
         CASE(an_endpoint_that_asks_for_less_stays_shut),
         CASE(the_window_begins_anew_when_it_opens),
         CASE(two_that_shut_at_once_shut_once),

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "base/arena.h"
 #include "base/log.h"
 #include "codec/message.h"
 #include "event/loop.h"
@@ -90,6 +91,51 @@ static void report(unsigned worker, unsigned index, peri_err_t err, int status)
     peri_endpoint_report(upstreams[worker], &upstreams[worker]->endpoints[index], &result);
 }
 
+// ---- gRPC
+
+static struct {
+    struct peri_arena arena;
+    struct peri_response res;
+} call;
+
+static void open_call(const char *type, const char *status)
+{
+    peri_arena_init(&call.arena, 4096);
+    call.res = (struct peri_response){.status = 200};
+    peri_headers_init(&call.res.headers, &call.arena);
+    peri_headers_init(&call.res.trailers, &call.arena);
+    peri_headers_append(&call.res.headers, PERI_SLICE("content-type"), peri_slice_from(type));
+    if (status)
+        peri_headers_append(&call.res.headers, PERI_SLICE("grpc-status"), peri_slice_from(status));
+}
+
+// Does the endpoint 0 hear a head with this grpc-status (NULL: none) and want to hear more?
+static bool begin_call(const char *type, const char *status, bool goes_on)
+{
+    open_call(type, status);
+    struct peri_result result = {.res = &call.res, .now_ns = now_ns, .goes_on = goes_on};
+    bool is_open = peri_endpoint_report(upstreams[0], &upstreams[0]->endpoints[0], &result);
+    if (!is_open)
+        peri_arena_close(&call.arena);
+    return is_open;
+}
+
+// `status` in the trailers of the call that was begun; NULL: none.
+static void end_call(peri_err_t err, const char *status)
+{
+    struct peri_result result = {.err = err, .res = err == PERI_OK ? &call.res : NULL, .now_ns = now_ns};
+    if (status)
+        peri_headers_append(&call.res.trailers, PERI_SLICE("grpc-status"), peri_slice_from(status));
+    peri_endpoint_conclude(upstreams[0], &upstreams[0]->endpoints[0], &result);
+    peri_arena_close(&call.arena);
+}
+
+static void call_once(peri_err_t err, const char *status)
+{
+    assert_true(begin_call("application/grpc", NULL, true));
+    end_call(err, status);
+}
+
 // How many of `picks` in turns of all workers choose endpoint `index`.
 static unsigned count_picks(unsigned index, unsigned picks)
 {
@@ -143,6 +189,93 @@ static void one_request_of_all_workers_ends_a_probation(void **state)
     report(1, 0, PERI_OK, 200);
     now_ns += SECOND / 100;
     assert_in_range(count_picks(0, 30), 9, 11); // the workers were at different places of their turns
+}
+
+static void calls_are_judged_by_their_trailers(void **state)
+{
+    (void)state;
+    static const struct {
+        peri_err_t err;
+        const char *status;
+        unsigned failures; ///< in a row, after four
+    } cases[] = {
+        {PERI_OK, "14", 5},
+        {PERI_OK, "13", 5},
+        {PERI_OK, "0", 0},
+        {PERI_OK, "5", 0},
+        {PERI_OK, NULL, 0},
+        {PERI_ERR_UPSTREAM_RESET, NULL, 5},
+        {PERI_ERR_UPSTREAM_TIMEOUT, NULL, 5},
+        {PERI_ERR_CLIENT_GONE, NULL, 4},
+    };
+    for (unsigned i = 0; i < PERI_COUNT(cases); i++) {
+        report(0, 0, PERI_OK, 200);
+        for (unsigned k = 0; k < 4; k++)
+            call_once(PERI_OK, "14");
+        assert_int_equal(accrual_of(0)->failures, 4);
+        assert_true(begin_call("application/grpc+proto", NULL, true));
+        assert_int_equal(accrual_of(0)->failures, 4); // nothing is known yet
+        call.res.status = 500;                        // what a policy makes of it says nothing about the endpoint
+        end_call(cases[i].err, cases[i].status);
+        if (accrual_of(0)->failures != cases[i].failures)
+            fail_msg("case %u: %u", i, accrual_of(0)->failures);
+    }
+    call_once(PERI_OK, "0");
+    for (unsigned i = 0; i < 7; i++)
+        call_once(PERI_OK, "14");
+    assert_int_equal(accrual_of(0)->state, PERI_ACCRUAL_SHUT);
+    now_ns += SECOND / 100;
+    assert_int_equal(count_picks(0, 30), 0);
+}
+
+static void responses_whose_head_says_all_are_judged_by_it(void **state)
+{
+    (void)state;
+    assert_false(begin_call("application/grpc", "14", true)); // trailers-only
+    assert_int_equal(accrual_of(0)->failures, 1);
+    assert_false(begin_call("application/json", NULL, true));
+    assert_int_equal(accrual_of(0)->failures, 0);
+    assert_false(begin_call("application/grpc", NULL, false)); // nobody will hear of its end
+    open_call("application/grpc", NULL);
+    call.res.status = 503;
+    struct peri_result result = {.res = &call.res, .now_ns = now_ns, .goes_on = true};
+    assert_false(peri_endpoint_report(upstreams[0], &upstreams[0]->endpoints[0], &result));
+    peri_arena_close(&call.arena);
+    assert_int_equal(accrual_of(0)->failures, 1);
+    upstreams[0]->guard->has_accrual = false;
+    assert_false(begin_call("application/grpc", NULL, true));
+    upstreams[0]->guard->has_accrual = true;
+}
+
+static void a_probation_is_taken_until_the_trailers_are_there(void **state)
+{
+    (void)state;
+    shut(0);
+    now_ns += SECOND;
+    assert_int_equal(count_picks(0, 30), 1);
+    assert_true(begin_call("application/grpc", NULL, true));
+    now_ns += 10 * SECOND;
+    assert_int_equal(count_picks(0, 30), 0);
+    struct peri_result failed = {.res = &call.res, .now_ns = now_ns, .latency_ns = 10 * SECOND};
+    peri_headers_append(&call.res.trailers, PERI_SLICE("grpc-status"), PERI_SLICE("14"));
+    peri_endpoint_conclude(upstreams[0], &upstreams[0]->endpoints[0], &failed);
+    peri_arena_close(&call.arena);
+    assert_int_equal(accrual_of(0)->state, PERI_ACCRUAL_SHUT);
+    assert_int_equal(accrual_of(0)->reason, PERI_ACCRUAL_BY_PROBATION);
+}
+
+static void a_stream_of_hours_ends_its_probation_in_time(void **state)
+{
+    (void)state;
+    shut(0);
+    now_ns += SECOND;
+    assert_int_equal(count_picks(0, 30), 1);
+    assert_true(begin_call("application/grpc", NULL, true));
+    now_ns += 61 * SECOND;
+    assert_in_range(count_picks(0, 30), 9, 11);
+    assert_int_equal(accrual_of(0)->state, PERI_ACCRUAL_OPEN);
+    end_call(PERI_ERR_UPSTREAM_RESET, NULL);
+    assert_int_equal(accrual_of(0)->failures, 1);
 }
 
 static void a_probation_that_fails_is_followed_by_a_longer_wait(void **state)
@@ -228,6 +361,10 @@ int main(void)
         CASE(failures_of_all_workers_make_one_run),
         CASE(errors_are_failures_and_clients_that_leave_are_not),
         CASE(one_request_of_all_workers_ends_a_probation),
+        CASE(calls_are_judged_by_their_trailers),
+        CASE(responses_whose_head_says_all_are_judged_by_it),
+        CASE(a_probation_is_taken_until_the_trailers_are_there),
+        CASE(a_stream_of_hours_ends_its_probation_in_time),
         CASE(a_probation_that_fails_is_followed_by_a_longer_wait),
         CASE(an_attempt_that_does_not_begin_leaves_the_probation_to_another),
         CASE(who_only_asks_ends_no_probation),
