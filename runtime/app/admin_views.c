@@ -207,6 +207,15 @@ struct peri_json *peri_admin_routes(const struct peri_supervisor *supervisor)
     return list;
 }
 
+// By what became of them, under the names of the metric.
+static struct peri_json *view_hedges(const struct peri_metrics_upstream *sum)
+{
+    struct peri_json *view = peri_json_new_object();
+    for (uint32_t i = 0; i < PERI_HEDGE_RESULTS; i++)
+        peri_json_set(view, peri_hedge_result_name(i), new_count(sum->hedges[i]));
+    return view;
+}
+
 static void set_connections(struct peri_json *view, const struct peri_metrics_upstream *sum)
 {
     peri_json_set(view, "connections", peri_json_new_integer(sum->connections));
@@ -216,6 +225,7 @@ static void set_connections(struct peri_json *view, const struct peri_metrics_up
     peri_json_set(view, "retries",
                   new_count(sum->retries[PERI_RETRY_STALE] + sum->retries[PERI_RETRY_SUCCESS] +
                             sum->retries[PERI_RETRY_FAILURE]));
+    peri_json_set(view, "hedges", view_hedges(sum));
     peri_json_set(view, "timeouts", new_count(sum->timeouts));
     peri_json_set(view, "resets", new_count(sum->resets));
 }

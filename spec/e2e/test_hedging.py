@@ -70,8 +70,10 @@ def test_an_endpoint_that_does_not_answer_is_not_noticed():
         won = hedges(gateway)["won"]
         assert 1 <= won <= 20
         assert len(silent.heads) == won and len(ready.heads) == 20
-        breaker = gateway.ask_json("/upstreams")[0]["breaker"]
+        upstream = gateway.ask_json("/upstreams")[0]
+        breaker = upstream["breaker"]
         assert (breaker["requests"], breaker["retries"], breaker["pending"]) == (0, 0, 0)
+        assert upstream["hedges"] == hedges(gateway)
         lines = wait.until(lambda: len(gateway.log_lines()) == 20 and gateway.log_lines(), "the log is complete")
         assert {line["attempts"] for line in lines} <= {1, 2}
         assert {line["endpoint"] for line in lines} == {ready.address}
