@@ -158,6 +158,26 @@ static void print_list(const struct peri_json *list, void (*print)(const struct 
         print(peri_json_at(list, i));
 }
 
+static void print_endpoint(const struct peri_json *endpoint)
+{
+    void *cursor = NULL;
+    struct peri_slice name;
+    const struct peri_json *value;
+    put_member("    endpoint  ", endpoint, "address", "");
+    printf(", weight %lld", (long long)peri_json_get_integer(endpoint, "weight", 1));
+    if (peri_json_get(endpoint, "priority"))
+        printf(", priority %lld", (long long)peri_json_get_integer(endpoint, "priority", 0));
+    if (peri_json_get(endpoint, "zone"))
+        put_member(", zone ", endpoint, "zone", "");
+    while (peri_json_next(peri_json_get(endpoint, "labels"), &cursor, &name, &value)) {
+        fputs(", ", stdout);
+        put(name);
+        putchar('=');
+        put(peri_json_string(value));
+    }
+    putchar('\n');
+}
+
 static void print_upstream(const struct peri_json *upstream)
 {
     const struct peri_json *endpoints = peri_json_get(upstream, "endpoints");
@@ -165,8 +185,7 @@ static void print_upstream(const struct peri_json *upstream)
     printf(", weight %lld", (long long)peri_json_get_integer(upstream, "weight", 1));
     put_member(", ", upstream, "balance", "\n");
     for (size_t i = 0; i < peri_json_count(endpoints); i++) {
-        put_member("    endpoint  ", peri_json_at(endpoints, i), "address", "");
-        printf(", weight %lld\n", (long long)peri_json_get_integer(peri_json_at(endpoints, i), "weight", 1));
+        print_endpoint(peri_json_at(endpoints, i));
     }
 }
 
@@ -309,6 +328,8 @@ static void print_answer(const struct peri_json *view)
         put_member(", flags ", answer, "flags", "");
     putchar('.');
     printf("%s\n", peri_cli_color(stdout, "0"));
+    if (peri_json_get_string(answer, "choice").len)
+        put_member("  choice: ", answer, "choice", "\n");
     print_list(peri_json_get(answer, "headers"), print_header);
     if (body.len == 0)
         return;

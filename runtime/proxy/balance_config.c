@@ -148,6 +148,7 @@ peri_err_t peri_balance_read(struct peri_upstream *upstream, const struct peri_j
     const struct peri_balancer_type *type = peri_balancer_find(peri_json_get_string(balancer, "type"));
     if (type)
         balance->type = type;
+    balance->has_function = peri_slice_eq(peri_json_get_string(json, "balance"), PERI_SLICE("lua"));
     balance->key = read_key(peri_json_get(balancer, "by"), arena);
     balance->panic_percent = (uint32_t)peri_json_get_integer(json, "panic_threshold", balance->panic_percent);
     balance->slow_start_ms = (uint64_t)peri_json_get_integer(json, "slow_start_ms", 0);

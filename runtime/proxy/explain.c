@@ -179,6 +179,7 @@ static struct peri_json *view_answer(const struct peri_exchange *x, const struct
     peri_json_set(view, "status", peri_json_new_integer(x->res.status));
     peri_json_set(view, "flags", peri_json_new_string(peri_flags_format(x, x->res.status, room)));
     peri_json_set(view, "error", err != PERI_OK ? new_text(peri_err_info(err)->name) : peri_json_new_null());
+    peri_json_set(view, "choice", peri_trace_view_lack(x));
     peri_json_set(view, "headers", view_headers(&x->res.headers));
     peri_json_set(view, "body", peri_json_new_string(answer->body));
     peri_json_set(view, "cut", peri_json_new_bool(answer->is_cut));

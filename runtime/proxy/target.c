@@ -8,6 +8,7 @@
 #include "base/attr.h"
 #include "event/loop.h"
 #include "exchange/exchange.h"
+#include "proxy/choice.h"
 #include "proxy/forward.h"
 #include "proxy/generation.h"
 #include "proxy/plan.h"
@@ -15,10 +16,7 @@
 #include "proxy/trace.h"
 #include "route/rewrite.h"
 #include "shared/metrics.h"
-#include "upstream/guard.h"
 #include "upstream/upstream.h"
-
-#define NOTED_MAX 4 ///< endpoints left out that a trace names
 
 struct peri_upstream *peri_target_choose(const struct peri_exchange *x)
 {
@@ -42,42 +40,6 @@ static struct peri_endpoint *take_wish(struct peri_exchange *x, struct peri_upst
     return address.len > 0 ? peri_upstream_find(upstream, address) : NULL;
 }
 
-// ---- why, for those who ask ----
-
-// Who gets no requests, and why.
-static void note_left_out(struct peri_exchange *x, const struct peri_upstream *upstream)
-{
-    char why[PERI_GUARD_TEXT];
-    unsigned noted = 0;
-    for (uint32_t i = 0; upstream->guard && i < upstream->count && noted < NOTED_MAX; i++) {
-        if (!peri_guard_describe(upstream->guard, i, why))
-            continue;
-        const struct peri_slice address = peri_pool_address(upstream->endpoints[i].pool), said = x->trace->choice;
-        x->trace->choice = peri_arena_printf(&x->arena, "%.*s; %.*s is %s", (int)said.len, said.ptr, (int)address.len,
-                                             address.ptr, why);
-        noted++;
-    }
-}
-
-static void note_choice(struct peri_exchange *x, const struct peri_upstream *upstream, const struct peri_pick *pick)
-{
-    const struct peri_balancer_type *type = upstream->balance.type;
-    if (pick->is_sticky)
-        x->trace->choice = PERI_SLICE("the client's cookie names it");
-    else if (upstream->count == 1)
-        x->trace->choice = PERI_SLICE("the only endpoint");
-    else
-        x->trace->choice = peri_arena_printf(&x->arena, "%s among %u of %u endpoints%s", type->name, pick->among,
-                                             upstream->count, type->is_keyed && !pick->has_hash ? ", no key" : "");
-    note_left_out(x, upstream);
-}
-
-static void note_script(struct peri_exchange *x)
-{
-    if (PERI_UNLIKELY(x->trace != NULL))
-        x->trace->choice = PERI_SLICE("a script chose it");
-}
-
 // ---- the choice ----
 
 // The attempt that was to decide about its endpoint is given up before it could.
@@ -94,7 +56,7 @@ static PERI_NOINLINE struct peri_endpoint *pick(struct peri_exchange *x, struct 
 {
     struct peri_endpoint *wished = x->wish ? take_wish(x, upstream) : NULL;
     if (wished) {
-        note_script(x);
+        peri_choice_note_script(x, false);
         return wished;
     }
     struct peri_pick question = {
@@ -107,7 +69,7 @@ static PERI_NOINLINE struct peri_endpoint *pick(struct peri_exchange *x, struct 
     struct peri_endpoint *endpoint = peri_upstream_pick_for(upstream, x, &question);
     x->forward->tries.is_probe = question.is_probe;
     if (PERI_UNLIKELY(x->trace != NULL))
-        note_choice(x, upstream, &question);
+        peri_choice_note(x, upstream, &question);
     return endpoint;
 }
 
@@ -151,7 +113,7 @@ peri_err_t peri_target_set(struct peri_exchange *x, struct peri_slice name, stru
         return PERI_ERR_NOT_FOUND;
     if (address.len > 0) {
         forgo(f);
-        note_script(x);
+        peri_choice_note_script(x, true);
     }
     f->upstream = upstream;
     peri_target_hold(f, endpoint);

@@ -192,6 +192,12 @@ struct peri_json *peri_trace_view_attempts(const struct peri_trace *trace)
     return list;
 }
 
+struct peri_json *peri_trace_view_lack(const struct peri_exchange *x)
+{
+    return x->facts.err == PERI_ERR_NO_ENDPOINT && x->trace->choice.len > 0 ? peri_json_new_string(x->trace->choice)
+                                                                            : peri_json_new_null();
+}
+
 struct peri_json *peri_trace_view_rewrite(const struct peri_trace *trace)
 {
     if (!trace->is_rewritten)
@@ -232,6 +238,7 @@ static struct peri_json *view_all(const struct peri_exchange *x)
     peri_json_set(view, "decisions", peri_trace_view_decisions(trace));
     peri_json_set(view, "rewrite", peri_trace_view_rewrite(trace));
     peri_json_set(view, "attempts", peri_trace_view_attempts(trace));
+    peri_json_set(view, "choice", peri_trace_view_lack(x));
     peri_json_set(view, "status", peri_json_new_integer(x->res.status));
     peri_json_set(view, "flags", peri_json_new_string(peri_flags_format(x, x->res.status, room)));
     peri_json_set(view, "error", err != PERI_OK ? new_text(peri_err_info(err)->name) : peri_json_new_null());

@@ -98,6 +98,9 @@ static inline bool peri_trace_is_virtual(const struct peri_trace *trace)
 /// Puts what is known so far into the header of the response.
 void peri_trace_put_header(struct peri_exchange *x);
 
+/// Why no endpoint could be chosen, or null. Owned by the caller.
+struct peri_json *peri_trace_view_lack(const struct peri_exchange *x);
+
 /// The decisions as an array; the attempts as an array; the rewrite as an object, or null. Owned by the caller.
 struct peri_json *peri_trace_view_decisions(const struct peri_trace *trace);
 struct peri_json *peri_trace_view_attempts(const struct peri_trace *trace);

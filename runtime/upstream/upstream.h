@@ -47,6 +47,7 @@ struct peri_balance {
     struct peri_key_source key; ///< of keyed balancers
     struct peri_slice cookie;   ///< of sticky clients; borrowed; empty: none are
     uint64_t cookie_s;          ///< its life; 0: a session's
+    bool has_function;          ///< a script chooses first; `type` where it does not
     uint32_t panic_percent;     ///< see peri_tiers_share
     uint64_t slow_start_ms;     ///< 0: none
     uint32_t zone_count;

@@ -66,17 +66,69 @@ describe("the trace of an exchange", function()
             local trace, res = ask(gw, { headers = headers })
             return trace.attempts[1].choice, res
         end
-        assert.equal("round_robin among 2 of 3 endpoints", choice("round_robin"))
-        assert.equal("maglev among 2 of 3 endpoints, no key", choice { "maglev", by = "header:x-user" })
-        assert.equal("a script chose it", choice(function() return 2 end))
-        assert.equal("a script chose it", choice("ewma", [[
+        assert.equal("round_robin among 2 of 3 endpoints of priority 0", choice("round_robin"))
+        assert.equal("maglev among 2 of 3 endpoints of priority 0, no key", choice { "maglev", by = "header:x-user" })
+        assert.equal("maglev by header x-user among 2 of 3 endpoints of priority 0",
+            choice({ "maglev", by = "header:X-User" }, nil, { ["x-user"] = "7" }))
+        assert.equal("ring_hash by client among 2 of 3 endpoints of priority 0",
+            choice { "ring_hash", by = "client" })
+        assert.equal("ring_hash by a key of a function among 2 of 3 endpoints of priority 0",
+            choice { "ring_hash", by = function() return "k" end })
+        assert.equal("the function of `balance` chose it", choice(function() return 2 end))
+        assert.equal("a policy chose it", choice("ewma", [[
             function P:on_upstream(req, attempt) attempt.endpoint = "api-2.fake:80" end]]))
         local sticky = { "sticky", cookie = "e", secret = "0123456789abcdef" }
         local first, res = choice(sticky)
-        assert.equal("round_robin among 2 of 3 endpoints", first)
+        assert.equal("round_robin among 2 of 3 endpoints of priority 0, no cookie", first)
         local cookie = res.headers["set-cookie"]:match "^[^;]+"
         assert.equal("the client's cookie names it", choice(sticky, nil, { cookie = cookie }))
+        assert.equal("round_robin among 2 of 3 endpoints of priority 0, the cookie names nobody who can be used",
+            choice(sticky, nil, { cookie = "e=somebody" }))
         assert.equal("the only endpoint", ask(gateway "function P:on_log() end").attempts[1].choice)
+    end)
+
+    it("tells what limited the choice of an endpoint, and who was left out", function()
+        local function trace(upstream, status, count, labels)
+            for i, settings in ipairs(upstream.endpoints) do
+                settings[1] = function() return test.reply(status) end
+                upstream.endpoints[i] = settings
+            end
+            local gw = gateway("function P:on_log() end", {
+                upstreams = { api = upstream },
+                routes = { { name = "r", upstream = "api", labels = labels } },
+            })
+            for _ = 1, count or 0 do
+                gw:get "/"
+            end
+            return (ask(gw))
+        end
+        local function choice(...)
+            return trace(...).attempts[1].choice
+        end
+        local v1, v2 = { version = "v1" }, { version = "v2" }
+        assert.equal("round_robin among 2 of 3 endpoints with version=v2",
+            choice({ endpoints = { { labels = v1 }, { labels = v2 }, { labels = v2 } } }, 200, 0, v2))
+        local zones = {}
+        for i = 1, 6 do
+            zones[i] = { zone = i < 6 and "a" or "b" }
+        end
+        assert.equal("ewma among 5 of 6 endpoints in this zone",
+            choice({ balance = "ewma", zone = "a", endpoints = zones }, 200))
+        assert.equal("round_robin among 2 of 2 endpoints, the function of `balance` named nobody",
+            choice({ endpoints = { {}, {} }, balance = function() end }, 200))
+        local retries = { attempts = 1, on = { "5xx" }, backoff = { base = "1ms", max = "1ms" } }
+        local again = trace({ endpoints = { {}, {}, {} }, retries = retries }, 500)
+        assert.equal("round_robin among 3 of 3 endpoints", again.attempts[1].choice)
+        assert.equal("round_robin among 2 of 3 endpoints, without the one before", again.attempts[2].choice)
+        assert.equal(json.null, again.choice)
+        local outlier = { consecutive_5xx = 1, max_ejection_percent = 100 }
+        assert.equal("round_robin among 2 of 2 endpoints, in a panic: too few are available, so all are asked; "
+            .. "api.fake:80 is ejected (5xx); api-2.fake:80 is ejected (5xx)",
+            choice({ endpoints = { {}, {} }, outlier = outlier }, 500, 2))
+        local six = { endpoints = { {}, {}, {}, {}, {}, {} }, outlier = outlier, panic_threshold = "0%" }
+        local none = trace(six, 500, 6)
+        assert.same({ 503, "UH", 0 }, { none.status, none.flags, #none.attempts })
+        assert.matches("^none of 6 endpoints; api.fake:80 is ejected %(5xx%); .*; 2 more cannot be used$", none.choice)
     end)
 
     it("tells of every hook up to the head of the response, in order", function()

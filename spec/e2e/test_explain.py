@@ -386,6 +386,34 @@ def test_wrong_usage_is_status_2(config, arguments, says):
     assert "perigee explain --help" in result.stderr
 
 
+LIMITED = """
+return {
+  listeners = { { address = "127.0.0.1:0" } },
+  upstreams = {
+    api = { endpoints = { { "127.0.0.1:9001", labels = { version = "v1" } },
+                          { "127.0.0.1:9002", zone = "b", priority = 1, labels = { version = "v2" } } } },
+  },
+  routes = {
+    { name = "v2", match = { path = "/v2" }, upstream = "api", labels = { version = "v2" } },
+    { name = "any", upstream = function(req) return "api", { version = req.headers["x-version"] } end },
+  },
+}
+"""
+
+
+def test_people_read_why_an_endpoint_was_chosen_or_none(folder):
+    path = folder.write("gateway.lua", LIMITED)
+    chosen = run("explain", path, "GET", "/v2").stdout
+    assert "    endpoint  127.0.0.1:9001, weight 1, version=v1\n" in chosen
+    assert "    endpoint  127.0.0.1:9002, weight 1, priority 1, zone b, version=v2\n" in chosen
+    assert "Upstream api at 127.0.0.1:9002 (round_robin among 1 of 2 endpoints of priority 1 with version=v2) would get\n" in chosen
+    lacking = run("explain", path, "GET", "/", "-H", "x-version: v3").stdout
+    assert re.search(r"The answer is 503 no_endpoint, flags UH\.\n  choice: none of 2 endpoints of priority \d with version=v3\n", lacking)
+    answer = explain(path, "GET", "/", "-H", "x-version: v3")["answer"]
+    assert answer["flags"] == "UH" and answer["choice"].startswith("none of 2 endpoints")
+    assert explain(path, "GET", "/v2")["answer"] is None
+
+
 def test_control_bytes_of_names_do_not_reach_the_terminal(folder):
     path = folder.write("gateway.lua", r"""return {
         listeners = { { address = "127.0.0.1:0" } }, routes = { { name = "a\27[31m", match = { path = "/a" }, reply = "a" } },
