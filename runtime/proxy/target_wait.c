@@ -50,7 +50,7 @@ static void on_timeout(struct peri_queue_place *place)
     peri_pipeline_fail(of(place), PERI_ERR_UPSTREAM_OVERFLOW);
 }
 
-static peri_err_t join(struct peri_exchange *x, struct peri_queue *queue)
+static peri_err_t join(struct peri_exchange *x, struct peri_guard *guard)
 {
     struct wait *wait = peri_arena_zalloc(&x->arena, sizeof(*wait));
     if (!wait)
@@ -58,22 +58,22 @@ static peri_err_t join(struct peri_exchange *x, struct peri_queue *queue)
     wait->x = x;
     wait->place.on_turn = on_turn;
     wait->place.on_timeout = on_timeout;
-    return peri_queue_join(queue, &x->forward->tries.ticket, &wait->place);
+    return peri_queue_join(guard, &x->forward->tries.ticket, &wait->place);
 }
 
 bool peri_target_wait(struct peri_exchange *x)
 {
     struct peri_ticket *ticket = &x->forward->tries.ticket;
-    struct peri_queue *queue = x->forward->upstream->guard->queue;
+    struct peri_guard *guard = x->forward->upstream->guard;
     const struct peri_queue_place *place = ticket->place;
     if (peri_trace_is_virtual(x->trace))
         return false;
-    if (peri_queue_enter(queue, ticket)) {
+    if (peri_queue_enter(guard, ticket)) {
         if (place && x->trace)
             note_wait(x, place->since_ms);
         return false;
     }
-    peri_err_t err = place ? PERI_OK : join(x, queue);
+    peri_err_t err = place ? PERI_OK : join(x, guard);
     if (err != PERI_OK)
         peri_pipeline_fail(x, err);
     return true;

@@ -53,7 +53,8 @@ static peri_err_t open_queue(struct peri_guard *guard, uint64_t timeout_ms)
     if (timeout_ms == 0 || guard->count == 0)
         return PERI_OK;
     struct peri_loop *loop = peri_pool_loop(guard->upstream->endpoints[0].pool);
-    guard->queue = peri_queue_new(guard, loop, timeout_ms);
+    guard->queue_ms = timeout_ms;
+    guard->queue = peri_queue_acquire(&guard->breaker, loop);
     return guard->queue ? PERI_OK : PERI_ERR_NOMEM;
 }
 
@@ -107,7 +108,7 @@ void peri_guard_free(struct peri_guard *guard)
     if (guard->row >= 0)
         peri_endpoints_drop_upstream(guard->page, guard->row);
     peri_health_unref(guard->health);
-    peri_queue_free(guard->queue);
+    peri_queue_release(guard->queue);
     free(guard->rows);
     free(guard->hosts);
     free(guard);

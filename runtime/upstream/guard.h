@@ -43,7 +43,8 @@ struct peri_guard {
     int32_t *rows;                   ///< of the endpoints, by their number; owned
     struct peri_outlier_host *hosts; ///< the same, with room for their sums; owned
     struct peri_outlier_settings outlier;
-    struct peri_queue *queue; ///< of attempts that wait for a place; owned; NULL: none does
+    struct peri_queue *queue; ///< of attempts that wait for a place; one reference; NULL: none does
+    uint64_t queue_ms;        ///< how long they wait
     struct peri_accrual_settings accrual;
     struct peri_breaker breaker; ///< without limits when only retries want to know what is under way
     struct peri_retry_settings retries;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Attempts that wait for a place among the requests of an upstream's breaker, first come first served: by worker strictly, and
-// over all workers to within PERI_QUEUE_GRACE_MS. Bounded, and nobody waits for ever.
+// over all workers to within PERI_QUEUE_GRACE_MS. A worker has one queue for an upstream, whatever sets of endpoints and generations
+// come and go meanwhile. Bounded, and nobody waits for ever.
 #ifndef PERI_UPSTREAM_QUEUE_H
 #define PERI_UPSTREAM_QUEUE_H
 
@@ -11,6 +12,7 @@
 #include "base/list.h"
 #include "event/timer.h"
 
+struct peri_breaker;
 struct peri_guard;
 struct peri_loop;
 struct peri_queue;
@@ -31,18 +33,19 @@ struct peri_queue_place {
     void (*on_timeout)(struct peri_queue_place *place);
 };
 
-/// A queue of `guard` (borrowed), in which one waits for at most `timeout_ms`. NULL when out of memory.
-struct peri_queue *peri_queue_new(struct peri_guard *guard, struct peri_loop *loop, uint64_t timeout_ms);
+/// The worker's queue for the upstream of `breaker`, one reference. NULL when out of memory.
+struct peri_queue *peri_queue_acquire(const struct peri_breaker *breaker, struct peri_loop *loop);
 
-/// Frees it; nobody waits. No-op for NULL.
-void peri_queue_free(struct peri_queue *queue);
+/// Gives the reference back; with the last one, nobody waits. No-op for NULL.
+void peri_queue_release(struct peri_queue *queue);
 
-/// Takes a place among the requests for `ticket`: when there is one, and nobody waits, or it is this one's turn, which then waits no
-/// more.
-bool peri_queue_enter(struct peri_queue *queue, struct peri_ticket *ticket);
+/// Takes a place among the requests of `guard`, which has a queue, for `ticket`: when there is one, and nobody waits, or it is this one's
+/// turn, which then waits no more.
+bool peri_queue_enter(struct peri_guard *guard, struct peri_ticket *ticket);
 
-/// Waits behind the others: `place` has its callbacks, the rest is zero. PERI_ERR_UPSTREAM_OVERFLOW when as many wait as may.
-peri_err_t peri_queue_join(struct peri_queue *queue, struct peri_ticket *ticket, struct peri_queue_place *place);
+/// Waits behind the others, for as long as `guard` has it: `place` has its callbacks, the rest is zero. PERI_ERR_UPSTREAM_OVERFLOW when as
+/// many wait as may.
+peri_err_t peri_queue_join(struct peri_guard *guard, struct peri_ticket *ticket, struct peri_queue_place *place);
 
 /// The ticket's attempt waits no more (peri_guard_leave calls this).
 void peri_queue_leave(struct peri_ticket *ticket);

@@ -42,15 +42,15 @@ static void note(char what)
     order[len + 1] = '\0';
 }
 
-static struct peri_queue *queue_of(unsigned worker)
+static struct peri_guard *guard_of(unsigned worker)
 {
-    return upstreams[worker]->guard->queue;
+    return upstreams[worker]->guard;
 }
 
 static void on_turn(struct peri_queue_place *place)
 {
     struct guest *guest = PERI_CONTAINER(place, struct guest, place);
-    if (peri_queue_enter(place->queue, &guest->ticket))
+    if (peri_queue_enter(guest->ticket.guard, &guest->ticket))
         note(guest->name);
 }
 
@@ -65,8 +65,8 @@ static void on_timeout(struct peri_queue_place *place)
 static bool come(struct guest *guest, unsigned worker, char name)
 {
     *guest = (struct guest){.name = name, .place = {.on_turn = on_turn, .on_timeout = on_timeout}};
-    if (!peri_queue_enter(queue_of(worker), &guest->ticket))
-        return peri_queue_join(queue_of(worker), &guest->ticket, &guest->place) == PERI_OK;
+    if (!peri_queue_enter(guard_of(worker), &guest->ticket))
+        return peri_queue_join(guard_of(worker), &guest->ticket, &guest->place) == PERI_OK;
     note(name);
     return true;
 }
@@ -91,25 +91,31 @@ static void ignore_line(void *data, enum peri_log_level level, const char *line,
     (void)data, (void)level, (void)line, (void)len;
 }
 
-static int open_workers(void **state)
+// The upstream in one worker, made for the first time or, as a reload or a discovered set does, once more.
+static struct peri_upstream *make(uint32_t worker)
 {
-    (void)state;
     static const struct peri_pool_settings pool_settings = {.max_idle = 1};
     static const uint32_t limits[PERI_BREAKER_GAUGES] = {
         [PERI_BREAKER_CONNECTIONS] = 10, [PERI_BREAKER_PENDING] = 10,    [PERI_BREAKER_REQUESTS] = PLACES,
         [PERI_BREAKER_RETRIES] = 1,      [PERI_BREAKER_QUEUE] = WAITERS,
     };
-    struct peri_guard_settings settings = {.limits = limits, .queue_ms = WAIT_MS};
+    static const struct peri_guard_settings settings = {.limits = limits, .queue_ms = WAIT_MS};
+    struct peri_upstream *upstream = peri_upstream_new(PERI_SLICE("users"));
+    assert_int_equal(peri_upstream_add(upstream, pools, PERI_SLICE("10.0.0.1:1"), 1, &pool_settings), PERI_OK);
+    assert_int_equal(peri_guard_new(upstream, &settings, shm, peri_shm_metrics(shm, worker)), PERI_OK);
+    return upstream;
+}
+
+static int open_workers(void **state)
+{
+    (void)state;
     peri_log_set_sink(ignore_line, NULL);
     order[0] = '\0';
     loop = peri_loop_new(true);
     pools = peri_pools_new(&(struct peri_pools_options){.loop = loop});
     shm = peri_shm_create(&(struct peri_shm_options){WORKERS, 0});
-    for (uint32_t i = 0; i < WORKERS; i++) {
-        upstreams[i] = peri_upstream_new(PERI_SLICE("users"));
-        assert_int_equal(peri_upstream_add(upstreams[i], pools, PERI_SLICE("10.0.0.1:1"), 1, &pool_settings), PERI_OK);
-        assert_int_equal(peri_guard_new(upstreams[i], &settings, shm, peri_shm_metrics(shm, i)), PERI_OK);
-    }
+    for (uint32_t i = 0; i < WORKERS; i++)
+        upstreams[i] = make(i);
     return 0;
 }
 
@@ -242,6 +248,26 @@ static void forgets_those_of_a_worker_that_ended(void **state)
         go(&g[i]);
 }
 
+static void goes_on_when_the_upstream_is_made_once_more(void **state)
+{
+    (void)state;
+    struct guest g[4];
+    for (unsigned i = 0; i < 3; i++)
+        assert_true(come(&g[i], 0, (char)('A' + i)));
+    struct peri_upstream *before = upstreams[0];
+    upstreams[0] = make(0);
+    assert_true(come(&g[3], 0, 'D'));
+    go(&g[0]);
+    peri_loop_advance(loop, 0);
+    assert_string_equal(order, "ABC"); // not D, who came to the new one
+    go(&g[2]);
+    peri_loop_advance(loop, 0);
+    assert_string_equal(order, "ABCD");
+    go(&g[1]);
+    peri_upstream_free(before);
+    go(&g[3]);
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, open_workers, close_workers)
@@ -253,6 +279,7 @@ int main(void)
         CASE(finds_a_place_that_came_free_in_another_worker),
         CASE(leaves_a_place_to_a_worker_whose_first_has_waited_much_longer),
         CASE(forgets_those_of_a_worker_that_ended),
+        CASE(goes_on_when_the_upstream_is_made_once_more),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
