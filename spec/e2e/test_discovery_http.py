@@ -10,16 +10,8 @@ import pytest
 from support import wait
 from support.discovery import config, endpoints, looks, source, two_on_one_port, wait_answers, wait_endpoints, who_answers
 from support.gateway import Gateway
-from support.registry import Registry
+from support.registry import Registry, consul
 from support.tls import Authority, TlsUpstream
-
-
-def consul(address, weight=1, status="passing", **service):
-    host, port = address.rsplit(":", 1)
-    return {"Node": {"Node": "n", "Address": host, "Datacenter": "dc1"},
-            "Service": {"ID": "orders-" + port, "Service": "orders", "Tags": [], "Address": "", "Port": int(port), "Meta": None,
-                        "Weights": {"Passing": weight, "Warning": 3}, **service},
-            "Checks": [{"CheckID": "serfHealth", "Status": "passing"}, {"CheckID": "http", "Status": status}]}
 
 
 def asking(registry, interval="100ms", **more):
@@ -122,6 +114,27 @@ def test_consul_is_asked_to_wait_and_its_news_come_at_once():
             wait.until(lambda: registry.targets.count("/list?a=1") == 4, "both workers ask without an index again")
             registry.wait_for_waiting(2)
             assert registry.targets[-1] == "/list?a=1&index=2&wait=30000ms"
+
+
+def test_a_question_whose_time_is_over_is_asked_again_and_changes_nothing():
+    with two_on_one_port() as (a, _, _), Registry([consul(a.address)], has_index=True) as registry:
+        with polling(registry, "10m", wait='"1s"') as gateway:
+            wait.until(lambda: registry.targets.count("/list?a=1&index=5&wait=1000ms") >= 4, "both workers asked again")
+            assert who_answers(gateway) == {"a"}
+            assert looks(gateway)["failure"] == 0
+            assert gateway.errors.count("endpoints are known now") == 2
+
+
+def test_a_service_without_an_address_is_at_its_node_and_a_consul_without_a_leader_changes_nothing():
+    with two_on_one_port() as (a, _, _), Registry([consul(a.address, Address="")], has_index=True) as registry:
+        with polling(registry, wait='"30s"') as gateway:
+            assert endpoints(gateway) == [a.address]
+            registry.say = lambda wire: wire.respond(500, body=b"No cluster leader", reason="Internal Server Error")
+            registry.set([])
+            wait.until(lambda: "it answers 500" in gateway.errors, "the log says what is wrong")
+            assert endpoints(gateway) == [a.address]
+            registry.say = None
+            wait_endpoints(gateway)
 
 
 def test_questions_that_wait_hold_up_neither_a_reload_nor_the_end():
