@@ -196,7 +196,7 @@ static struct peri_tls_info *info_new(SSL *ssl, const struct peri_tls_identity *
     return info;
 }
 
-// Learns what was agreed on and who the peer is; PERI_ERR_TLS when that is not acceptable.
+// Learns what was agreed on and who the peer is; PERI_ERR_TLS when that is not acceptable, PERI_ERR_OVERLOADED without memory.
 static peri_err_t tls_read_info(struct tls_stream *tls)
 {
     struct peri_tls_identity identity = {0};
@@ -207,7 +207,7 @@ static peri_err_t tls_read_info(struct tls_stream *tls)
     peri_err_t err = is_verified ? peri_tls_identify(peer, &identity) : PERI_OK;
     if (err == PERI_OK) {
         tls->info = info_new(tls->ssl, &identity);
-        err = tls->info ? PERI_OK : PERI_ERR_NOMEM;
+        err = tls->info ? PERI_OK : PERI_ERR_OVERLOADED;
     }
     peri_tls_identity_close(&identity);
     if (err == PERI_OK)
@@ -240,6 +240,15 @@ static bool has_turn(struct tls_stream *tls)
     return handshake_count++ < HANDSHAKES_PER_TURN;
 }
 
+// Why OpenSSL ended the handshake: when memory was short that says nothing of the peer.
+static peri_err_t tls_cause(const struct tls_stream *tls)
+{
+    bool is_short = ERR_GET_REASON(ERR_peek_error()) == ERR_R_MALLOC_FAILURE ||
+                    ERR_GET_REASON(ERR_peek_last_error()) == ERR_R_MALLOC_FAILURE ||
+                    SSL_get_verify_result(tls->ssl) == X509_V_ERR_OUT_OF_MEM;
+    return is_short ? PERI_ERR_OVERLOADED : PERI_ERR_TLS;
+}
+
 static void tls_shake_hands(struct tls_stream *tls)
 {
     ERR_clear_error();
@@ -250,7 +259,7 @@ static void tls_shake_hands(struct tls_stream *tls)
         return;
     }
     if (reason != SSL_ERROR_NONE) {
-        tls_fail(tls, "handshake", PERI_ERR_TLS);
+        tls_fail(tls, "handshake", tls_cause(tls));
         return;
     }
     tls_send_sealed(tls);
@@ -648,9 +657,9 @@ struct peri_stream *peri_stream_accept_tls(struct peri_stream *lower, struct per
 
 struct peri_stream *peri_stream_connect_tls(struct peri_stream *lower, struct peri_tls_client *client,
                                             struct peri_slice host, struct peri_tls_session *session,
-                                            const struct peri_stream_events *events, void *data)
+                                            const struct peri_stream_events *events, void *data, peri_err_t *err)
 {
-    struct tls_stream *tls = tls_new(lower, peri_tls_client_open(client, host, session), events, data);
+    struct tls_stream *tls = tls_new(lower, peri_tls_client_open(client, host, session, err), events, data);
     if (!tls)
         return NULL;
     tls->client = peri_tls_client_ref(client);

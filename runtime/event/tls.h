@@ -123,16 +123,18 @@ void peri_tls_session_close(struct peri_tls_session *session);
 // ---- streams ----
 
 /// Speaks TLS as a server over `lower` (taken). events->on_connect tells the end of the handshake: PERI_OK, PERI_ERR_TLS,
-/// PERI_ERR_CONNECT_TIMEOUT after `max_ms`; nothing else is told before it. NULL when out of memory (lower closed).
+/// PERI_ERR_OVERLOADED when memory was short, PERI_ERR_CONNECT_TIMEOUT after `max_ms`; nothing else is told before it. NULL when out of
+/// memory (lower closed).
 struct peri_stream *peri_stream_accept_tls(struct peri_stream *lower, struct peri_tls_server *server, uint64_t max_ms,
                                            const struct peri_stream_events *events, void *data);
 
 /// Speaks TLS as a client over `lower` (taken), which is still connecting. `host`: where the address leads, for
 /// SNI and verification when the client has no server name of its own. `session` (borrowed until on_close, may be NULL) is
-/// resumed and renewed. on_connect as above, or with the failure of `lower`.
+/// resumed and renewed. on_connect as above, or with the failure of `lower`. NULL (lower closed) with *err: PERI_ERR_OVERLOADED when
+/// out of memory, PERI_ERR_TLS when there is no name to verify.
 struct peri_stream *peri_stream_connect_tls(struct peri_stream *lower, struct peri_tls_client *client,
                                             struct peri_slice host, struct peri_tls_session *session,
-                                            const struct peri_stream_events *events, void *data);
+                                            const struct peri_stream_events *events, void *data, peri_err_t *err);
 
 /// What a handshake agreed on and who the peer proved to be. Texts are "" where there is nothing.
 struct peri_tls_info {

@@ -190,7 +190,13 @@ static bool is_ip(const char *host)
     return inet_pton(AF_INET, host, address) == 1 || inet_pton(AF_INET6, host, address) == 1;
 }
 
-// Says whom we expect: SNI carries names only (RFC 6066 3), and pinned names are compared after the handshake.
+// Is there somebody to compare the certificate with, or need there be nobody?
+static bool can_expect(const struct peri_tls_client *client, const char *host)
+{
+    return host[0] != '\0' || client->is_unverified || client->name_count > 0;
+}
+
+// Says whom we expect; false when out of memory. SNI carries names only (RFC 6066 3), and pinned names are compared after the handshake.
 static bool expect(const struct peri_tls_client *client, SSL *ssl, const char *host)
 {
     bool is_address = is_ip(host);
@@ -198,18 +204,20 @@ static bool expect(const struct peri_tls_client *client, SSL *ssl, const char *h
         return false;
     if (client->is_unverified || client->name_count > 0)
         return true;
-    if (host[0] == '\0') // nobody to compare the certificate with
-        return false;
     X509_VERIFY_PARAM *param = SSL_get0_param(ssl);
     X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
     return (is_address ? X509_VERIFY_PARAM_set1_ip_asc(param, host) : X509_VERIFY_PARAM_set1_host(param, host, 0)) == 1;
 }
 
-SSL *peri_tls_client_open(struct peri_tls_client *client, struct peri_slice host, struct peri_tls_session *session)
+SSL *peri_tls_client_open(struct peri_tls_client *client, struct peri_slice host, struct peri_tls_session *session,
+                          peri_err_t *err)
 {
     char *address = copy_text(host);
-    SSL *ssl = address ? SSL_new(client->context) : NULL;
-    if (ssl && !expect(client, ssl, client->server_name ? client->server_name : address)) {
+    const char *name = client->server_name ? client->server_name : address;
+    bool is_possible = name && can_expect(client, name);
+    SSL *ssl = address && is_possible ? SSL_new(client->context) : NULL;
+    *err = name && !is_possible ? PERI_ERR_TLS : PERI_ERR_OVERLOADED;
+    if (ssl && !expect(client, ssl, name)) {
         SSL_free(ssl);
         ssl = NULL;
     }

@@ -133,7 +133,7 @@ static peri_err_t read_sans(const GENERAL_NAMES *names, struct peri_tls_identity
         total += name_text(sk_GENERAL_NAME_value(names, i), address).len + 1;
     identity->sans = malloc(total);
     if (!identity->sans)
-        return PERI_ERR_NOMEM;
+        return PERI_ERR_OVERLOADED;
     for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
         struct peri_slice text = name_text(sk_GENERAL_NAME_value(names, i), address);
         if (text.len == 0)

@@ -38,7 +38,7 @@ struct peri_tls_identity {
 };
 
 /// Reads the identity of a verified certificate into a zeroed *identity, which is closed whatever comes. PERI_ERR_TLS when it claims a
-/// SPIFFE ID and that is not a valid one.
+/// SPIFFE ID and that is not a valid one, PERI_ERR_OVERLOADED when out of memory.
 peri_err_t peri_tls_identify(X509 *peer, struct peri_tls_identity *identity);
 
 /// Frees what the identity owns.
@@ -47,9 +47,11 @@ void peri_tls_identity_close(struct peri_tls_identity *identity);
 /// Does the certificate carry one of the names (DNS names or URIs)?
 bool peri_tls_has_name(X509 *peer, const struct peri_slice *names, size_t count);
 
-/// An SSL of this side, with the peer `host` (client; empty for an unknown one) and the session to resume. NULL when out of memory.
+/// An SSL of this side, with the peer `host` (client; empty for an unknown one) and the session to resume. NULL when out of memory; on
+/// the client's side *err says so (PERI_ERR_OVERLOADED), or that there is no name to verify (PERI_ERR_TLS).
 SSL *peri_tls_server_open(struct peri_tls_server *server);
-SSL *peri_tls_client_open(struct peri_tls_client *client, struct peri_slice host, struct peri_tls_session *session);
+SSL *peri_tls_client_open(struct peri_tls_client *client, struct peri_slice host, struct peri_tls_session *session,
+                          peri_err_t *err);
 
 /// Checks what OpenSSL did not: the pinned names.
 bool peri_tls_client_accepts(const struct peri_tls_client *client, X509 *peer);

@@ -123,7 +123,8 @@ static bool read_failure(peri_err_t err, struct peri_outlier_result *out)
     switch (err) {
     case PERI_ERR_RESOLVE:
     case PERI_ERR_CONNECT:
-    case PERI_ERR_CONNECT_TIMEOUT: out->status = 503; return true;
+    case PERI_ERR_CONNECT_TIMEOUT:
+    case PERI_ERR_TLS: out->status = 503; return true;
     case PERI_ERR_UPSTREAM_TIMEOUT: out->status = 504; return true;
     case PERI_ERR_UPSTREAM_RESET: out->status = 500; return true;
     case PERI_ERR_UPSTREAM_PROTOCOL:

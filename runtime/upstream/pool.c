@@ -403,10 +403,10 @@ static void pending_use(struct pending_connection *p, struct peri_stream *lower,
     struct peri_pool *pool = p->base.pool;
     p->base.stream = lower;
     if (lower && pool->settings.tls)
-        p->base.stream =
-            peri_stream_connect_tls(lower, pool->settings.tls, bare_host(pool), &pool->resumes, p->events, &p->base);
+        p->base.stream = peri_stream_connect_tls(lower, pool->settings.tls, bare_host(pool), &pool->resumes, p->events,
+                                                 &p->base, &err);
     if (!p->base.stream)
-        pending_fail(p, lower ? PERI_ERR_TLS : err);
+        pending_fail(p, err);
 }
 
 static void pending_connect_to(struct pending_connection *p, const struct sockaddr_storage *address)

@@ -883,6 +883,23 @@ def test_an_upstream_that_speaks_no_tls_is_an_error(towards):
         check_refused(towards(upstream).get("/"), upstream)
 
 
+@pytest.mark.parametrize("setting, failures, state", [
+    ("outlier = {}", 5, "ejected"), ('accrual = { backoff = { min = "1h", max = "1h" } }', 7, "shut"),
+], ids=["outlier", "accrual"])
+def test_handshakes_that_fail_count_as_connections_that_fail(secure, stranger, towards, setting, failures, state):
+    with TlsUpstream(stranger.issue("IP:127.0.0.1")) as other:
+        class Both:
+            address = f'{secure.address}", "{other.address}'
+
+        gateway = towards(Both, settings=setting)
+        statuses = [gateway.get("/").status for _ in range(40)]
+        assert (statuses.count(503), statuses.count(200)) == (failures, 40 - failures)
+        upstream, = gateway.ask_json("/upstreams")
+        states = {endpoint["address"]: endpoint["state"] for endpoint in upstream["endpoints"]}
+        assert states == {secure.address: "healthy", other.address: state}
+        assert other.heads == []
+
+
 def test_an_upstream_that_says_nothing_is_given_up(towards):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         class Address:

@@ -20,6 +20,7 @@ static struct issued authority, other_authority, plain_leaf, rsa_leaf, wild_leaf
 static struct side server_side, client_side;
 static struct peri_tls_ticket_keys tickets;
 static char why[PERI_TLS_WHY];
+static unsigned lack_at; ///< which allocation of the next handshakes fails; 0: none
 
 static void on_connect(struct peri_stream *stream, peri_err_t err)
 {
@@ -127,12 +128,15 @@ static void join(struct peri_tls_server *server, struct peri_tls_client *client,
                  struct peri_tls_session *session)
 {
     struct peri_stream *pair[2];
+    peri_err_t err;
     assert_true(peri_stream_open_pair(loop, pair));
     server_side = client_side = (struct side){0};
     server_side.peer.loop = client_side.peer.loop = loop;
     server_side.peer.stream = peri_stream_accept_tls(pair[1], server, 10000, &side_events, &server_side);
     client_side.peer.stream =
-        peri_stream_connect_tls(pair[0], client, peri_slice_from(host), session, &side_events, &client_side);
+        peri_stream_connect_tls(pair[0], client, peri_slice_from(host), session, &side_events, &client_side, &err);
+    if (lack_at > 0)
+        fail_alloc_at(lack_at);
     pair[0]->events->on_connect(pair[0], PERI_OK);
     assert_non_null(server_side.peer.stream);
     assert_non_null(client_side.peer.stream);
@@ -550,9 +554,10 @@ static void writes_before_the_handshake_wait_for_it(void **state)
     memory_peer_put(&server_side.peer, PERI_SLICE("early"));
     settle(loop);
     struct peri_tls_client *client = new_client((struct peri_tls_client_options){0});
+    peri_err_t err;
     client_side = (struct side){.peer.loop = loop};
     client_side.peer.stream =
-        peri_stream_connect_tls(pair[0], client, PERI_SLICE("shop.test"), NULL, &side_events, &client_side);
+        peri_stream_connect_tls(pair[0], client, PERI_SLICE("shop.test"), NULL, &side_events, &client_side, &err);
     pair[0]->events->on_connect(pair[0], PERI_OK);
     settle(loop);
     assert_string_equal(memory_peer_text(&client_side.peer), "early");
@@ -598,6 +603,56 @@ static void ends_a_handshake_that_takes_too_long(void **state)
     memory_peer_free(&mute);
     memory_peer_free(&server_side.peer);
     settle(loop);
+}
+
+// Opens the client's side towards `host` while the n-th allocation fails (0: none), and closes both. PERI_OK when it could be opened.
+static peri_err_t open_client(struct peri_tls_client *client, const char *host, unsigned n)
+{
+    struct peri_stream *pair[2], *stream;
+    struct memory_peer server;
+    peri_err_t err;
+    assert_true(peri_stream_open_pair(loop, pair));
+    memory_peer_open(&server, loop, pair[1]);
+    client_side = (struct side){.peer.loop = loop};
+    fail_alloc_at(n);
+    stream = peri_stream_connect_tls(pair[0], client, peri_slice_from(host), NULL, &side_events, &client_side, &err);
+    fail_alloc_stop();
+    client_side.peer.stream = stream;
+    memory_peer_free(&client_side.peer);
+    memory_peer_free(&server);
+    settle(loop);
+    return stream ? PERI_OK : err;
+}
+
+static void tells_a_lack_of_memory_from_a_peer_without_a_name(void **state)
+{
+    (void)state;
+    struct peri_tls_client *client = new_client((struct peri_tls_client_options){0});
+    unsigned lacks = 0;
+    for (unsigned n = 1; n <= 50; n++) {
+        peri_err_t err = open_client(client, "shop.test", n);
+        assert_true(err == PERI_OK || err == PERI_ERR_OVERLOADED);
+        lacks += err != PERI_OK;
+    }
+    assert_true(lacks > 3);
+    assert_int_equal(open_client(client, "", 0), PERI_ERR_TLS);
+    peri_tls_client_unref(client);
+}
+
+// OpenSSL does not always say why it failed; mostly it does.
+static void a_handshake_without_memory_says_nothing_of_the_peer(void **state)
+{
+    (void)state;
+    unsigned failures = 0, lacks = 0;
+    for (lack_at = 1; lack_at <= 1000; lack_at += 7) {
+        join(plain_server(), new_client((struct peri_tls_client_options){0}), "shop.test", NULL);
+        fail_alloc_stop();
+        failures += client_side.outcome != PERI_OK || server_side.outcome != PERI_OK;
+        lacks += client_side.outcome == PERI_ERR_OVERLOADED || server_side.outcome == PERI_ERR_OVERLOADED;
+        part();
+    }
+    lack_at = 0;
+    assert_true(lacks > 10 && lacks > failures / 3);
 }
 
 static void survives_bytes_that_are_not_tls(void **state)
@@ -664,6 +719,8 @@ int main(void)
         TLS_TEST(writes_before_the_handshake_wait_for_it),
         TLS_TEST(tells_a_clean_end_from_a_cut_one),
         TLS_TEST(ends_a_handshake_that_takes_too_long),
+        TLS_TEST(tells_a_lack_of_memory_from_a_peer_without_a_name),
+        TLS_TEST(a_handshake_without_memory_says_nothing_of_the_peer),
         TLS_TEST(survives_bytes_that_are_not_tls),
         TLS_TEST(staples_nothing_that_is_not_a_response),
     };

@@ -171,8 +171,9 @@ static void errors_are_failures_and_clients_that_leave_are_not(void **state)
 {
     (void)state;
     for (unsigned i = 0; i < 6; i++)
-        report(0, 0, PERI_ERR_CONNECT, 0);
+        report(0, 0, i % 2 ? PERI_ERR_CONNECT : PERI_ERR_TLS, 0);
     report(0, 0, PERI_ERR_CLIENT_GONE, 0);
+    report(0, 0, PERI_ERR_OVERLOADED, 0);
     assert_int_equal(accrual_of(0)->failures, 6);
     report(0, 0, PERI_ERR_UPSTREAM_TIMEOUT, 0);
     assert_int_equal(accrual_of(0)->state, PERI_ACCRUAL_SHUT);

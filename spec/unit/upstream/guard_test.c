@@ -127,10 +127,12 @@ static void errors_count_with_envoys_codes(void **state)
     assert_int_equal(counts->consecutive_gateway, 4);
     assert_int_equal(counts->consecutive_5xx, 4);
     report(0, 0, PERI_OK, 204);
+    report(0, 0, PERI_ERR_TLS, 0);
+    assert_int_equal(counts->consecutive_gateway, 1);
     report(0, 0, PERI_ERR_UPSTREAM_RESET, 0);
     report(0, 0, PERI_ERR_UPSTREAM_PROTOCOL, 0);
     assert_int_equal(counts->consecutive_gateway, 0);
-    assert_int_equal(counts->consecutive_5xx, 2);
+    assert_int_equal(counts->consecutive_5xx, 3);
 }
 
 static void what_says_nothing_about_the_endpoint_is_not_counted(void **state)
@@ -140,6 +142,7 @@ static void what_says_nothing_about_the_endpoint_is_not_counted(void **state)
     for (unsigned i = 0; i < 10; i++) {
         report(0, 0, PERI_ERR_CLIENT_GONE, 0);
         report(0, 0, PERI_ERR_NOMEM, 0);
+        report(0, 0, PERI_ERR_OVERLOADED, 0);
     }
     peri_endpoints_sum(shm, upstreams[0]->guard->rows[0], &total, &success);
     assert_int_equal(total, 0);
