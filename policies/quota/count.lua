@@ -20,6 +20,9 @@ local MEANWHILE = {
 local SCRIPT = [[
 local used = tonumber(redis.call('GET', KEYS[1]) or 0)
 local sum = used + tonumber(ARGV[1])
+if sum ~= sum then -- it holds "nan", and nothing is more than that
+    return {err = 'ERR the count is not a number'}
+end
 if sum > tonumber(ARGV[2]) then
     return {0, used}
 end

@@ -317,6 +317,30 @@ describe("quota", function()
             assert.equal("200 429", statuses(gw, 2))
             assert.equal(1, #about_redis(gw))
         end)
+
+        for _, text in ipairs { "nan", "-nan" } do
+            it("does without it when its count is " .. text, function()
+                local gw = remote { limit = 2 }
+                local server = gw:redis(WHERE)
+                statuses(gw, 1)
+                server:call("SET", server.commands[#server.commands][4], text)
+                assert.equal("200 429", statuses(gw, 2))
+                assert.truthy(about_redis(gw)[1]:find("the count is not a number", 1, true))
+            end)
+        end
+
+        it("does without it when it answers with a number that is none", function()
+            local gw = remote { limit = 2 }
+            local server = gw:redis(WHERE)
+            statuses(gw, 1)
+            for _, text in ipairs { "nan", "inf", "-inf" } do
+                for digest in pairs(server.scripts) do
+                    server.scripts[digest] = ("return {1, '%s'}"):format(text)
+                end
+                shared "quota":flush()
+                assert.equal("200 200 429", statuses(gw, 3), text)
+            end
+        end)
     end)
 
     it("counts what it refuses, by route and quota", function()

@@ -495,6 +495,28 @@ describe("rate_limit", function()
             assert.truthy(warnings(gw)[#warnings(gw)]:find("WRONGTYPE", 1, true))
         end)
 
+        for _, algorithm in ipairs { "token_bucket", "sliding_window" } do
+            it("counts here when the answer has numbers that are none: " .. algorithm, function()
+                local gw = remote { algorithm = algorithm, limit = 1, window = "1h" }
+                local server = gw:redis(WHERE)
+                assert.equal("200", statuses(gw, 1))
+                for _, text in ipairs { "nan", "-nan", "inf", "-inf", "infinity", "1e999" } do
+                    for at = 2, 4 do
+                        local answer = { 1, "'1'", "'0'", "'0'" }
+                        answer[at] = ("'%s'"):format(text)
+                        for digest in pairs(server.scripts) do
+                            server.scripts[digest] = "return {" .. table.concat(answer, ",") .. "}"
+                        end
+                        if algorithm == "sliding_window" or at < 4 then -- a token bucket is three numbers
+                            shared "rate_limit":flush()
+                            assert.equal("200 429", statuses(gw, 2), text .. " at " .. at)
+                        end
+                    end
+                end
+                assert.truthy(warnings(gw)[1]:find("it answered something else", 1, true))
+            end)
+        end
+
         it("refuses an address that is none", function()
             local errors = test.errors { policies = { { "rate_limit", limit = 1, redis = "limits" } } }
             assert.equal("policies[1].redis.address", errors[1].path)

@@ -7,6 +7,8 @@
 local log = require "perigee.log"
 local redis = require "perigee.redis"
 
+local type = type
+
 local remote = {}
 
 local function check_address(text)
@@ -36,7 +38,7 @@ end
 ---@field settings table the setting `redis`
 ---@field prefix string what keys begin with, behind the prefix of the setting
 ---@field script string
----@field read fun(reply: any): any what a reply of the script says; nil when it is none
+---@field read fun(reply: any): any a boolean and up to three numbers that a reply of the script says; nil when it is none
 ---@field limit string name of the limit in the log and in metrics
 ---@field without perigee.Counter counts the requests that did without the server, by limit
 ---@field meanwhile string what happens to them, for the log
@@ -71,17 +73,25 @@ local function note(self, is_away, message)
     end
 end
 
---- Runs the script on one key and gives what `read` makes of the reply.
+-- Is it a number to count with, or nothing? "nan" and "inf" are numbers to tonumber, and admit everybody or nobody.
+local function is_fine(value)
+    return value == nil or type(value) == "number" and value - value == 0
+end
+
+--- Runs the script on one key and gives what `read` makes of the reply: whether, and up to three finite numbers.
 ---@param self table
 ---@param key string
 ---@param arguments string[]
----@return any first nil: the server is away
----@return any second
----@return any third
----@return any fourth
+---@return boolean|nil first nil: the server is away
+---@return number|nil second
+---@return number|nil third
+---@return number|nil fourth
 function remote.ask(self, key, arguments)
     local reply, message = self.client:eval(self.script, { self.prefix .. key }, arguments)
     local first, second, third, fourth = self.read(reply)
+    if not (is_fine(second) and is_fine(third) and is_fine(fourth)) then
+        first, second, third, fourth = nil, nil, nil, nil
+    end
     note(self, first == nil, message or "it answered something else")
     return first, second, third, fourth
 end
