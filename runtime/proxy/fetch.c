@@ -260,8 +260,10 @@ struct peri_fetch *peri_fetch_start_at(struct peri_fetch_request *request, struc
             fetch_free(fetch);
         return NULL;
     }
+    uint64_t timeout_ms = request->timeout_ms ? request->timeout_ms : PERI_FETCH_TIMEOUT_MS;
     fetch->x->generation = generation;
-    peri_timer_start(server->loop, &fetch->timer, request->timeout_ms ? request->timeout_ms : PERI_FETCH_TIMEOUT_MS);
+    fetch->x->facts.deadline_ns = fetch->x->facts.start_ns + timeout_ms * 1000000; // for retries, and for who is asked
+    peri_timer_start(server->loop, &fetch->timer, timeout_ms);
     peri_exchange_set_state(fetch->x, PERI_X_REQUEST);
     peri_pipeline_fetch(server, fetch->x, upstream);
     return fetch;

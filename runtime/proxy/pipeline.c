@@ -772,5 +772,6 @@ void peri_pipeline_fetch(struct peri_server *server, struct peri_exchange *x, st
     }
     x->forward->upstream = upstream;
     x->forward->is_fetch = true;
-    forward(x);
+    if (peri_timing_begin(x))
+        forward(x);
 }

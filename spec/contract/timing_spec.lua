@@ -104,6 +104,43 @@ describe("a deadline of the client", function()
     end)
 end)
 
+describe("the timeout of a fetch", function()
+    local function fetching(upstream, answer)
+        return gateway(upstream, answer, { routes = { { handler = function()
+            local res, message = require "perigee".http.fetch("http://api/x", { timeout = 1 })
+            return test.reply(res and res.status or 500, res and res.headers["retry-after"] or message)
+        end } } })
+    end
+
+    it("ends the wait for a retry before it begins: the answer is passed on", function()
+        local gw = fetching({ retries = { attempts = 2, on = { 503 } } }, function()
+            return test.reply(503, "", { ["retry-after"] = "5" })
+        end)
+        local took, res = span(gw)
+        assert.equal(503, res.status)
+        assert.equal("5", res.body)
+        assert.is_true(took < 0.01)
+        assert.equal(1, #gw.upstreams.api.requests)
+    end)
+
+    it("leaves time for a retry that fits", function()
+        local count = 0
+        local gw = fetching({ retries = { attempts = 2, on = { 503 } } }, function()
+            count = count + 1
+            return count == 1 and test.reply(503) or test.reply(200)
+        end)
+        assert.equal(200, select(2, span(gw)).status)
+    end)
+
+    it("is told to the server, and ends a fetch that is not answered", function()
+        local gw = fetching({ deadline_header = WRITTEN, timeouts = { request = "4s" } })
+        local took, res = span(gw)
+        assert.equal(500, res.status)
+        assert.near(1, took, 0.01)
+        assert.same({ 1000 }, told(gw, 1, 1))
+    end)
+end)
+
 describe("a server is told", function()
     it("how long its answer is waited for", function()
         local gw = gateway({ deadline_header = WRITTEN, timeouts = { request = "4s" } }, answer_ok)
