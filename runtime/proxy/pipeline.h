@@ -25,8 +25,9 @@ void peri_pipeline_on_verdict(struct peri_exchange *x, enum peri_phase phase, en
 /// A script says what failed (peri_script_host.note_failure).
 void peri_pipeline_note_failure(struct peri_exchange *x, struct peri_slice text);
 
-/// Begins an exchange without a route: straight to `upstream` (http.fetch). x->req is complete, x->facts.deadline_ns is set; x->generation
-/// is not referenced: it ends the scripts that wait for fetches, and with them the fetches, before anything else of it goes.
+/// Begins an exchange without a route: straight to `upstream` (http.fetch). x->req is complete, x->facts.deadline_ns is set;
+/// x->generation is not referenced: it ends the scripts that wait for fetches, and with them the fetches, before anything else of it
+/// goes.
 void peri_pipeline_fetch(struct peri_server *server, struct peri_exchange *x, struct peri_upstream *upstream);
 
 /// The exchange, whose endpoint is chosen, has waited long enough: its attempt begins, or waits on (peri_target_wait).

@@ -9,7 +9,7 @@
 ---@field settings table the setting `redis`
 ---@field prefix string what keys begin with, behind the prefix of the setting
 ---@field script string
----@field read fun(reply: any): any what a reply of the script says; nil when it is none
+---@field read fun(reply: any): any a boolean and up to three numbers that a reply of the script says; nil when it is none
 ---@field limit string name of the limit in the log and in metrics
 ---@field without perigee.Counter counts the requests that did without the server, by limit
 ---@field meanwhile string what happens to them, for the log
@@ -27,14 +27,14 @@ function remote.fields() end
 ---@return table
 function remote.new(options) end
 
---- Runs the script on one key and gives what `read` makes of the reply.
+--- Runs the script on one key and gives what `read` makes of the reply: whether, and up to three finite numbers.
 ---@param self table
 ---@param key string
 ---@param arguments string[]
----@return any first nil: the server is away
----@return any second
----@return any third
----@return any fourth
+---@return boolean|nil first nil: the server is away
+---@return number|nil second
+---@return number|nil third
+---@return number|nil fourth
 function remote.ask(self, key, arguments) end
 
 return remote
