@@ -37,6 +37,7 @@ local suggest = require "perigee._core.suggest"
 ---@field check nil|fun(conf: table): string|nil, string|nil message and setting when the settings do not fit together
 ---@field doc nil|string
 ---@field conf table settings of this use; read-only (only on instances)
+---@field dry_run boolean what this use does to an exchange is undone; waits it leaves out itself (only on instances)
 
 -- What a failing policy does to the exchange, by stage.
 local ON_FAILURE = { auth = "closed", traffic = "closed", transform = "closed", observe = "open" }

@@ -51,6 +51,7 @@ function ConcurrencyLimit:init()
     self.address, self.other = self.id .. "\1@", self.id .. "\1="
     self.key_of, self.header = key_of, header
     self.lease, self.limit = conf.lease, conf.limit
+    self.places = self.dry_run and 0 or conf.queue -- in a dry run nobody waits
 end
 
 local function give_back(self, key)
@@ -99,7 +100,7 @@ function ConcurrencyLimit:on_request(req)
         key = self.id .. "\1#" .. perigee.crypto.hash("sha256", key)
     end
     local mine, message = enter(self, key)
-    if mine == false and self.waiting < self.conf.queue then
+    if mine == false and self.waiting < self.places then
         mine, message = queue(self, req, key)
     end
     if mine == nil then

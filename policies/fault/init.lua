@@ -73,18 +73,24 @@ local function is_hit(self, share)
     return share > 0 and self.draw() * 100 < share
 end
 
+local function hold(self, req)
+    self.active = self.active + 1
+    req.ctx[self] = true
+    sleep(self.time)
+    self.active = self.active - 1
+    req.ctx[self] = nil
+end
+
 function Fault:on_request(req)
     if self.header and not req.headers:get(self.header) then
         return
     end
     if is_hit(self, self.delayed) and self.active < self.conf.max_active then
-        self.active = self.active + 1
-        req.ctx[self] = true
         faults:inc(1, { req.route, "delay" })
         req:flag "DI"
-        sleep(self.time)
-        self.active = self.active - 1
-        req.ctx[self] = nil
+        if not self.dry_run then
+            hold(self, req)
+        end
     end
     if is_hit(self, self.aborted) then
         faults:inc(1, { req.route, "abort" })

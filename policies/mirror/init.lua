@@ -97,6 +97,9 @@ function Mirror:on_request(req)
     if conf.percent == 0 or self.draw() * 100 >= conf.percent or is_stream(req) then
         return
     end
+    if self.dry_run then
+        return copies:inc(1, { req.route, "skipped" })
+    end
     local body = self.active < conf.max_active and req.body:read(conf.max_body)
     if not body or self.active >= conf.max_active then -- it may have waited for the body
         return copies:inc(1, { req.route, "dropped" })

@@ -42,7 +42,9 @@ function Retry:around(req, next)
         if not conf.on[res.status] or now() + pause - began > conf.within then
             break
         end
-        sleep(pause)
+        if not self.dry_run then -- where next() gives the same answer again
+            sleep(pause)
+        end
         again:inc(1, { req.route })
         res = next(req)
     end

@@ -227,6 +227,29 @@ describe("a dry run", function()
         assert.is_true(found)
     end)
 
+    it("is known to the policy, from init on, in this use and in no other", function()
+        local code = "local perigee = require 'perigee'\n"
+            .. "local P = perigee.policy { name = 'probe', stage = 'auth', schema = { as = 'string' } }\n"
+            .. "function P:init() perigee.log.info(self.conf.as .. ' begins: ' .. tostring(self.dry_run)) end\n"
+            .. "function P:on_request() perigee.log.info(self.conf.as .. ' runs: ' .. tostring(self.dry_run)) end\n"
+            .. "return P"
+        local gw = test.gateway({
+            policies = {
+                { "probe", as = "one" }, { "probe", as = "two", dry_run = true },
+                { "probe", as = "three", dry_run = false },
+            },
+        }, { files = { ["policies/probe/init.lua"] = code } })
+        gw:get "/"
+        local lines = {}
+        for i, line in ipairs(gw:log()) do
+            lines[i] = line.message
+        end
+        assert.same({
+            "probe: one begins: false", "probe: two begins: true", "probe: three begins: false",
+            "probe: one runs: false", "probe: two runs: true", "probe: three runs: false",
+        }, lines)
+    end)
+
     it("does not log values", function()
         local gw = gateway(probe("on_request", "req.headers['x-a'] = 'hunter2'"), { dry_run = true })
         outcome(gw)

@@ -271,6 +271,15 @@ describe("concurrency_limit", function()
         assert.equal(0, keys())
     end)
 
+    it("makes nobody wait in a dry run: whoever finds no room counts as refused", function()
+        local gw = gateway { limit = 1, queue = 5, wait = "10s", dry_run = true }
+        local began = gw:now()
+        assert.equal("200 200 200", statuses(gw, times(3)))
+        assert.near(3, gw:now() - began, 0.01)
+        assert.equal(2, gw:metrics()['concurrency_limit_refused_total{route="test"}'])
+        assert.equal(0, keys())
+    end)
+
     describe("gives its place back", function()
         local HOOKS = {
             "on_request", "on_request_body", "on_upstream", "on_response", "on_response_body", "on_log",

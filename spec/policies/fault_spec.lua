@@ -168,6 +168,20 @@ describe("fault", function()
         assert.is_nil(flags { delay = delay, abort = abort, dry_run = true })
     end)
 
+    it("holds nobody back in a dry run, and counts and logs what it would have done", function()
+        local gw = gateway { delay = { time = "3s" }, abort = { status = 500 }, max_active = 1, dry_run = true }
+        for _ = 1, 2 do
+            local seconds, res = ask(gw)
+            assert.equal(0, seconds)
+            assert.response(res).has.status(200)
+        end
+        local metrics = gw:metrics()
+        assert.equal(2, metrics['faults_injected_total{route="test",kind="delay"}'])
+        assert.equal(2, metrics['faults_injected_total{route="test",kind="abort"}'])
+        assert.equal("policy 'fault' on route 'test' would have set req.flags and answered 500 in on_request (dry run)",
+            gw:log()[1].message)
+    end)
+
     it("says so of a client that left meanwhile", function()
         local gw = gateway { delay = { time = "10s" } }
         local gone = gw:send { path = "/" }

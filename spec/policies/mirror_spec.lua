@@ -56,6 +56,15 @@ describe("mirror", function()
         assert.equal("shop.example:81", copy.headers["host"])
     end)
 
+    it("sends nothing and waits for no body in a dry run, and counts", function()
+        local gw = gateway { dry_run = true }
+        local request = gw:send { method = "POST", path = "/", chunks = { "a", 5, "b" } }
+        gw:advance(1)
+        assert.equal(1, count(gw, "skipped")) -- the second half of the body is still to come
+        assert.response(request:wait()).has.body("api ab")
+        assert.equal(0, #copies(gw))
+    end)
+
     it("marks copies, and only them", function()
         local gw = gateway { header = "X-Shadow" }
         gw:get("/", { headers = { ["x-shadow"] = "forged" } })

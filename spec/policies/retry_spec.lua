@@ -73,6 +73,15 @@ describe("retry", function()
         assert.equal(2, gw:metrics()[metric])
     end)
 
+    it("neither asks again nor pauses in a dry run, and counts", function()
+        local gw = gateway({ attempts = 3, base = "10s", max = "10s", within = "1h", dry_run = true }, 503)
+        local began = gw:now()
+        assert.response(gw:get "/").has.body("answer 1")
+        assert.equal(0, gw:now() - began)
+        assert.equal(1, #gw.upstreams.api.requests)
+        assert.equal(2, gw:metrics()['retry_attempts_total{route="test"}'])
+    end)
+
     for what, settings in pairs {
         ["with one attempt"] = { attempts = 1 }, ["with 11"] = { attempts = 11 },
         ["on a good status"] = { on = { 200 } },

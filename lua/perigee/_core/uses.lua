@@ -21,7 +21,7 @@ local uses = {}
 ---@class perigee.Use one policy in a chain
 ---@field name string
 ---@field definition perigee.Policy
----@field instance table self of its hooks: `conf`, `name`, `id`, and the definition behind
+---@field instance table self of its hooks: `conf`, `name`, `id`, `dry_run`, and the definition behind
 ---@field when nil|fun(req: table): boolean
 ---@field on_failure "closed"|"open"
 ---@field dry_run boolean
@@ -215,10 +215,10 @@ local function name_of(written)
     return written
 end
 
-local function make_instance(known, conf, id)
+local function make_instance(known, conf, id, is_dry_run)
     local definition = known.definition
     return setmetatable({
-        conf = readonly.freeze(definition.schema, conf), name = definition.name, id = id,
+        conf = readonly.freeze(definition.schema, conf), name = definition.name, id = id, dry_run = is_dry_run,
     }, known.metatable)
 end
 
@@ -281,7 +281,7 @@ local function make_use(build, known, written, path, id, upstream_problem)
     local use = {
         name = definition.name,
         definition = definition,
-        instance = make_instance(known, conf, id),
+        instance = make_instance(known, conf, id, checked.dry_run),
         when = when,
         on_failure = checked.on_failure or definition.on_failure,
         dry_run = checked.dry_run,

@@ -34,4 +34,5 @@ local Declaration = {}
 ---@field check nil|fun(conf: table): string|nil, string|nil message and setting when the settings do not fit together
 ---@field doc nil|string
 ---@field conf table settings of this use; read-only (only on instances)
+---@field dry_run boolean what this use does to an exchange is undone; waits it leaves out itself (only on instances)
 local Policy = {}
