@@ -449,7 +449,6 @@ static void approach(struct peri_exchange *x)
         return;
     }
     x->facts.attempts++;
-    x->facts.upstream = f->upstream->name;
     x->facts.endpoint = peri_pool_address(f->endpoint->pool);
     if (x->state != PERI_X_FORWARD)
         peri_exchange_set_state(x, PERI_X_FORWARD);
@@ -468,8 +467,11 @@ static void forward(struct peri_exchange *x)
 {
     struct peri_forward *f = x->forward;
     f->upstream = peri_target_choose(x);
-    if (!f->endpoint && f->upstream)
-        peri_target_hold(f, peri_target_pick(x, f->upstream));
+    if (f->upstream) {
+        x->facts.upstream = f->upstream->name; // also when none of its endpoints can be used
+        if (!f->endpoint)
+            peri_target_hold(f, peri_target_pick(x, f->upstream));
+    }
     approach(x);
 }
 

@@ -218,3 +218,47 @@ describe("gw:access_log", function()
         assert.is_false(pcall(gw.access_log, gw))
     end)
 end)
+
+describe("the access log names the upstream", function()
+    -- What the log says of the last of `count` requests that are sent at once.
+    local function last(upstream, count)
+        local gw = test.gateway { upstreams = { api = upstream }, routes = { { upstream = "api" } } }
+        local pending = {}
+        for i = 1, count do
+            pending[i] = gw:send { path = "/" }
+            gw:advance(0)
+        end
+        local entry = gw:access_log()[#gw:access_log()]
+        for i = 1, count do
+            pending[i]:wait()
+        end
+        return { entry.status, entry.flags, entry.upstream, entry.endpoint or "none", entry.attempts or 0 }
+    end
+
+    local function slow()
+        perigee.sleep(1)
+        return "done"
+    end
+
+    it("none of whose endpoints can be used", function()
+        local upstream = {
+            endpoints = { function() return test.reply(500) end },
+            outlier = { consecutive_5xx = 1, max_ejection_percent = 100 }, panic_threshold = "0%",
+        }
+        assert.same({ 503, "UH", "api", "none", 0 }, last(upstream, 2))
+    end)
+
+    it("whose breaker refuses", function()
+        assert.same({ 503, "UO", "api", "api.fake:80", 1 },
+            last({ endpoints = { slow }, breaker = { max_requests = 1 } }, 2))
+    end)
+
+    it("whose queue is full", function()
+        local breaker = { max_requests = 1, queue = { max = 1, timeout = "10s" } }
+        assert.same({ 503, "UO", "api", "api.fake:80", 1 }, last({ endpoints = { slow }, breaker = breaker }, 3))
+    end)
+
+    it("that nobody answers for", function()
+        assert.same({ 503, "UF", "api", "api.fake:80", 1 }, last({ endpoints = { test.fail.refuse } }, 1))
+    end)
+end)

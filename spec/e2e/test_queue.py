@@ -117,8 +117,9 @@ def test_a_full_queue_refuses_and_a_long_wait_ends():
         assert breaker(gateway)["overflows"]["queue"] == 1
         end(origin, clients)
         end(origin, waiting, (200, 503))
-        flags = [line.get("flags") for line in wait.until(
-            lambda: len(gateway.log_lines()) == 7 and gateway.log_lines(), "all are in the log")]
+        lines = wait.until(lambda: len(gateway.log_lines()) == 7 and gateway.log_lines(), "all are in the log")
+        flags = [line.get("flags") for line in lines]
+        assert {line["upstream"] for line in lines} == {"origin"}
         assert flags.count("UO") >= 3 and set(flags) <= {"UO", "", None}
         assert "/full" not in origin.targets
 

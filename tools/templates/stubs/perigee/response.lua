@@ -8,6 +8,6 @@
 ---@field headers perigee.Headers
 ---@field trailers perigee.Headers
 ---@field body perigee.Body
----@field upstream string|nil name of the upstream that answered
----@field endpoint string|nil its address
+---@field upstream string|nil name of the upstream that was chosen, also when it gave no answer
+---@field endpoint string|nil address of its endpoint; nil when none could be used
 local Response = {}
