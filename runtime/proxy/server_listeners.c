@@ -248,7 +248,9 @@ void peri_listeners_close(struct peri_server *server)
 static void on_drain_timeout(struct peri_timer *timer)
 {
     struct peri_server *server = PERI_CONTAINER(timer, struct peri_server, drain_timer);
-    peri_warn("drain: time is over, closing %u connections", peri_server_connections(server));
+    uint32_t count = peri_server_connections(server);
+    if (count > 0)
+        peri_warn("drain: time is over, closing %u connections", count);
     peri_listeners_close(server);
     server_check_drained(server);
 }

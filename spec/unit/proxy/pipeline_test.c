@@ -541,6 +541,32 @@ static void drains_and_closes_what_does_not_end_in_time(void **state)
     memory_peer_free(&second);
 }
 
+static unsigned warnings;
+
+static void count_line(void *data, enum peri_log_level level, const char *line, size_t len)
+{
+    (void)data, (void)line, (void)len;
+    warnings += level >= PERI_LOG_WARN;
+}
+
+static void warns_of_what_a_drain_closes_and_of_nothing_else(void **state)
+{
+    (void)state;
+    drained = warnings = 0;
+    peri_log_set_level(PERI_LOG_WARN);
+    peri_log_set_sink(count_line, NULL);
+    ask(GET("/a/b"));
+    peri_server_drain(world.server, 1000, on_drained, NULL);
+    peri_loop_advance(world.loop, 1000);
+    assert_int_equal(drained, 1);
+    assert_int_equal(warnings, 1);
+    peri_server_drain(world.server, 1000, on_drained, NULL); // nothing listens any more
+    peri_loop_advance(world.loop, 1);
+    assert_int_equal(drained, 2);
+    assert_int_equal(warnings, 1);
+    peri_log_set_sink(NULL, NULL);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_world, close_world)
@@ -567,6 +593,7 @@ int main(void)
         TEST(finishes_exchanges_on_the_generation_they_began_with),
         TEST(closes_with_exchanges_at_every_stage),
         TEST(drains_and_closes_what_does_not_end_in_time),
+        TEST(warns_of_what_a_drain_closes_and_of_nothing_else),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
