@@ -87,6 +87,7 @@ struct peri_loop *peri_loop_new(bool is_virtual)
     }
     loop->is_virtual = is_virtual;
     loop->sockets.limit = UINT32_MAX;
+    peri_loop_watch_intake(loop, 0, NULL, NULL);
     if (is_virtual)
         loop_set_clock(loop, PERI_VIRTUAL_START_NS);
     loop->wall_start_ns = PERI_VIRTUAL_START_NS;
@@ -266,6 +267,12 @@ void peri_loop_set_idle(struct peri_loop *loop, void (*idle)(void *data), void *
 {
     loop->on_idle = idle;
     loop->idle_data = data;
+}
+
+void peri_loop_watch_intake(struct peri_loop *loop, uint64_t bytes, void (*on_intake)(void *data), void *data)
+{
+    int64_t step = bytes > 0 && bytes < INT64_MAX ? (int64_t)bytes : INT64_MAX;
+    loop->intake = (struct peri_intake){.left = step, .step = step, .on_intake = on_intake, .data = data};
 }
 
 void *peri_loop_uv(struct peri_loop *loop)

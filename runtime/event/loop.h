@@ -110,6 +110,10 @@ void peri_defer_cancel(struct peri_defer *defer);
 /// Calls `on_idle(data)` each time before the loop waits (NULL: none). For work that is only worth doing when idle.
 void peri_loop_set_idle(struct peri_loop *loop, void (*on_idle)(void *data), void *data);
 
+/// Calls `on_intake(data)` each time the sockets have brought about `bytes` since (0: never), also in the middle of a turn: one turn may
+/// bring 128 KiB from each of a thousand sockets. A read counts as 8 KiB at least: what little it brings may begin a request.
+void peri_loop_watch_intake(struct peri_loop *loop, uint64_t bytes, void (*on_intake)(void *data), void *data);
+
 /// The libuv loop (struct uv_loop_s *), for the files of event/ only.
 void *peri_loop_uv(struct peri_loop *loop);
 

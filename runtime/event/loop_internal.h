@@ -10,6 +10,7 @@
 
 #define PERI_WHEEL_SLOTS 1024
 #define PERI_READ_BUFFER (128 * 1024) // a body of 64 KiB with its head comes in one read
+#define PERI_INTAKE_LEAST (8 * 1024)  // that a read counts for
 #define PERI_CORK_SIZE (8 * 1024)
 #define PERI_CORK_POOL 64
 
@@ -28,6 +29,14 @@ struct peri_sockets {
     uint64_t refused; ///< times the system had none to accept a connection with
 };
 
+/// What the sockets bring.
+struct peri_intake {
+    int64_t left; ///< bytes until `on_intake` is called
+    int64_t step;
+    void (*on_intake)(void *data); ///< NULL: nobody asks
+    void *data;
+};
+
 struct peri_loop {
     struct peri_loop_time now; ///< first: peri_loop_now_ns reads it
     uv_loop_t uv;
@@ -40,6 +49,7 @@ struct peri_loop {
     uint64_t wall_start_ms; ///< virtual mode: what it was set to
     uint32_t stream_count;  ///< open
     struct peri_sockets sockets;
+    struct peri_intake intake;
     struct peri_wheel wheel;
     struct peri_list deferred;
     struct peri_list dirty; ///< streams with corked bytes

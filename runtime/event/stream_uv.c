@@ -83,14 +83,27 @@ static void on_uv_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
     self->is_filled = false;
 }
 
+static void count_intake(struct peri_intake *intake, ssize_t n)
+{
+    intake->left -= n > PERI_INTAKE_LEAST ? n : PERI_INTAKE_LEAST;
+    if (PERI_LIKELY(intake->left > 0))
+        return;
+    intake->left = intake->step;
+    if (intake->on_intake)
+        intake->on_intake(intake->data);
+}
+
 static void on_uv_read(uv_stream_t *handle, ssize_t n, const uv_buf_t *buf)
 {
     struct uv_stream_backend *self = handle->data;
     self->is_filled = n == PERI_READ_BUFFER;
-    if (n > 0)
+    if (n > 0) {
+        struct peri_intake *intake = &self->base.loop->intake;
         peri_stream_received(&self->base, peri_slice(buf->base, (size_t)n));
-    else if (n < 0 && n != UV_ENOBUFS)
+        count_intake(intake, n);
+    } else if (n < 0 && n != UV_ENOBUFS) {
         peri_stream_ended(&self->base, n == UV_EOF ? PERI_OK : PERI_ERR_CLOSED);
+    }
 }
 
 static void uv_backend_read_start(struct peri_stream *stream)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Connections and descriptors are looked at whenever a client comes or goes, memory on a timer: none of it costs a request anything.
+// Connections and descriptors are looked at whenever a client comes or goes, memory on a timer and whenever a share of its limit has
+// come in: none of it costs a request anything.
 #include "proxy/overload.h"
 
 #include "base/assert.h"
@@ -13,6 +14,8 @@
 
 #define TICK_MS 250           // between two looks at memory (Envoy's refresh interval is the same)
 #define SAMPLE_COUNT 64       // clients that come or go between two other looks
+#define INTAKE_SHARE 64       // of the memory limit: what comes in between two other looks
+#define INTAKE_MIN 262144     // bytes of that at least
 #define CALM_TICKS 2          // that memory is below the mark before shedding ends
 #define QUIET_MS 10000        // between two episodes of a resource that the log tells of
 #define TRIM_TICKS 4          // between two attempts to give memory back
@@ -199,6 +202,21 @@ static void on_count(void *data)
     look(server, false);
 }
 
+// What clients send is there long before the next tick: a few thousand of them fill any limit within one turn of the loop.
+static void on_intake(void *data)
+{
+    struct peri_server *server = data;
+    sample_memory(&server->overload);
+    look(server, false);
+}
+
+static void watch_intake(struct peri_server *server)
+{
+    uint64_t limit = server->overload.watches[PERI_RESOURCE_MEMORY].limit, share = limit / INTAKE_SHARE;
+    uint64_t least = limit > 0 ? INTAKE_MIN : 0;
+    peri_loop_watch_intake(server->loop, share > least ? share : least, on_intake, server);
+}
+
 static void count_rests(struct peri_server *server)
 {
     uint64_t rests = peri_loop_refused_sockets(server->loop);
@@ -286,6 +304,7 @@ void peri_overload_apply(struct peri_server *server, const struct peri_json *con
     o->is_open = true;
     count_base(server);
     read_limits(server, peri_json_get(config, "overload"));
+    watch_intake(server);
     look(server, false);
 }
 
@@ -308,6 +327,7 @@ void peri_overload_add(struct peri_server *server, struct peri_listener *listene
 void peri_overload_close(struct peri_server *server)
 {
     peri_timer_stop(&server->overload.tick);
+    peri_loop_watch_intake(server->loop, 0, NULL, NULL);
     if (server->overload.is_open)
         peri_footprint_close(&server->overload.footprint);
 }

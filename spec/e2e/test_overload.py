@@ -4,6 +4,7 @@
 import contextlib
 import os
 import pathlib
+import signal
 import socket
 import subprocess
 import threading
@@ -287,14 +288,18 @@ def test_a_name_that_cannot_be_asked_for_without_descriptors_is_not_the_endpoint
 # ---------------------------------------------------------------- memory
 
 
+BODY = b"POST / HTTP/1.1\r\nHost: crowd\r\nContent-Length: 1000000\r\n\r\n" + bytes(200000)
+
+
 def test_at_its_memory_limit_it_sheds_stops_and_gives_the_memory_back():
+    """Heads that do not end: requests that have not begun cannot be refused, and their memory goes beyond the limit."""
     allow_descriptors(4096)
-    body = b"POST / HTTP/1.1\r\nHost: crowd\r\nContent-Length: 1000000\r\n\r\n" + bytes(200000)
+    head = b"GET / HTTP/1.1\r\nHost: crowd\r\nX-Long: " + bytes(b"a" * 56 * 1024)
     with silence() as origin, serving(origin, f'memory = "{LIMIT // MIB}m"') as gateway:
         worker, = gateway.workers()
         wait_served(gateway)
         before = process.resident_bytes(worker)
-        with Crowd(gateway.address, 1500, body) as crowd:
+        with Crowd(gateway.address, LIMIT // (48 * 1024), head) as crowd:
             crowd.run_until(lambda: gauge(gateway, "memory")["state"] == "stopped", "it accepts nobody")
             assert metrics(gateway).sum("perigee_overload_begun_total", resource="memory", state="shedding") == 1
             for _ in range(100):
@@ -306,11 +311,36 @@ def test_at_its_memory_limit_it_sheds_stops_and_gives_the_memory_back():
         assert gateway.workers() == [worker]
 
 
+@contextlib.contextmanager
+def held_up(pid):
+    """The process does nothing meanwhile: what others send waits for it, and then is there in one turn of its loop."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_a_crowd_that_sends_at_once_is_refused_before_it_fills_the_memory():
+    allow_descriptors(4096)
+    with silence() as origin, serving(origin, f'memory = "{LIMIT // MIB}m"', workers=0) as gateway:
+        worker, = gateway.workers()
+        with Crowd(gateway.address, 1500, BODY, pace=1) as crowd:
+            crowd.run_until(lambda: gauge(gateway, "connections")["used"] == 1500, "all are accepted")
+            with held_up(worker):
+                crowd.fill()
+            crowd.run_until(lambda: gauge(gateway, "memory")["state"] != "calm", "it sheds")
+            for _ in range(100):
+                crowd.round()
+                assert process.resident_bytes(worker) < LIMIT * 5 // 4
+            assert crowd.count(503) > 0
+        wait_served(gateway)
+
+
 def test_every_request_is_refused_while_memory_is_short():
     allow_descriptors(4096)
-    body = b"POST / HTTP/1.1\r\nHost: crowd\r\nContent-Length: 1000000\r\n\r\n" + bytes(200000)
     with silence() as origin, serving(origin, f'memory = "{LIMIT // MIB}m"') as gateway:
-        with gateway.connect() as client, Crowd(gateway.address, 1500, body) as crowd:
+        with gateway.connect() as client, Crowd(gateway.address, 1500, BODY) as crowd:
             crowd.run_until(lambda: gauge(gateway, "memory")["state"] != "calm", "it sheds")
             client.send_request("GET", "/hi")
             check_problem(client.read_response(), 503, "overloaded")

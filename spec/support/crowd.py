@@ -93,6 +93,13 @@ class Crowd:
             if events & selectors.EVENT_WRITE and not key.data.is_over:
                 self.write(key.data, key.fileobj)
 
+    def fill(self):
+        """Everybody sends at once all that the kernel takes, while nobody reads it."""
+        self.pace, before = None, None
+        while (left := sum(len(member.rest) for member in self.members)) != before:
+            before = left
+            self.round()
+
     def run_until(self, condition, what, seconds=3 * wait.PATIENCE):
         """Goes on until condition() is true; fails the test with `what` when it is not in time."""
         deadline = wait.Deadline(seconds)

@@ -468,6 +468,35 @@ static void begins_no_connection_beyond_the_limit_of_sockets(void **state)
     assert_int_equal(peri_loop_sockets(loop), 2);
 }
 
+static unsigned looks;
+
+static void on_intake(void *data)
+{
+    assert_ptr_equal(data, &looks);
+    looks++;
+}
+
+static void tells_each_time_that_enough_has_come_in(void **state)
+{
+    (void)state;
+    struct sockaddr_in address = listen_tcp();
+    char text[40 * 1024] = {0};
+    int fd = connect_to(&address);
+    RUN_UNTIL(accepted == 1);
+    peri_loop_watch_intake(loop, 40 * 1024, on_intake, &looks);
+    assert_int_equal(write(fd, text, 8), 8);
+    RUN_UNTIL(seen[0].total == 8);
+    assert_int_equal(looks, 0);
+    assert_int_equal(write(fd, text, sizeof(text)), sizeof(text));
+    RUN_UNTIL(seen[0].total == 8 + sizeof(text));
+    assert_int_equal(looks, 1);
+    peri_loop_watch_intake(loop, 0, NULL, NULL);
+    assert_int_equal(write(fd, text, sizeof(text)), sizeof(text));
+    RUN_UNTIL(seen[0].total == 8 + 2 * sizeof(text));
+    assert_int_equal(looks, 1);
+    close(fd);
+}
+
 static void closes_a_descriptor_that_it_cannot_listen_on(void **state)
 {
     (void)state;
@@ -498,6 +527,7 @@ int main(void)
         TEST(closes_while_it_rests_for_want_of_memory),
         TEST(rests_while_there_are_no_descriptors),
         TEST(says_that_it_has_no_descriptor_to_connect_with),
+        TEST(tells_each_time_that_enough_has_come_in),
         TEST(begins_no_connection_beyond_the_limit_of_sockets),
         TEST(closes_a_descriptor_that_it_cannot_listen_on),
     };
