@@ -4,7 +4,6 @@
 import contextlib
 import os
 import signal
-import threading
 
 import pytest
 
@@ -12,7 +11,7 @@ from support import wait
 from support.checks import check_problem
 from support.gateway import Gateway
 from support.metrics import Metrics
-from support.upstream import Upstream, describe
+from support.upstream import Gate, Upstream, describe
 
 CONFIG = """
 return {
@@ -27,18 +26,6 @@ return {
   },
 }
 """
-
-
-class Gate:
-    """An upstream's answer that waits until it is opened."""
-
-    def __init__(self):
-        self.opened = threading.Event()
-
-    def __call__(self, wire, request):
-        wire.read_request_body(request)
-        assert self.opened.wait(wait.PATIENCE)
-        describe(wire, request)
 
 
 @contextlib.contextmanager

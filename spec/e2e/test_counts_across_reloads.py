@@ -4,13 +4,12 @@ balance, and for limits and budgets."""
 
 import contextlib
 import json
-import threading
 
 import pytest
 
 from support import wait
 from support.checks import check_problem
-from support.upstream import Seen, Upstream, describe
+from support.upstream import Gate, Seen, Upstream
 
 CONFIG = """
 return {
@@ -40,18 +39,6 @@ SCRIPT = """balance = function(req, endpoints)
   return best
 end"""
 BOUNDED = 'balance = { "ring_hash", by = "header:x-key", load_bound = 100 }'
-
-
-class Gate:
-    """An upstream's answer that waits until it is opened."""
-
-    def __init__(self):
-        self.opened = threading.Event()
-
-    def __call__(self, wire, request):
-        wire.read_request_body(request)
-        assert self.opened.wait(wait.PATIENCE)
-        describe(wire, request)
 
 
 class World:

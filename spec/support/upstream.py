@@ -73,6 +73,18 @@ def describe(wire, request):
     wire.respond(200, [("Content-Type", "application/json")], b"" if request.method == "HEAD" else body)
 
 
+class Gate:
+    """An upstream's answer that waits until it is opened."""
+
+    def __init__(self):
+        self.opened = threading.Event()
+
+    def __call__(self, wire, request):
+        wire.read_request_body(request)
+        assert self.opened.wait(wait.PATIENCE)
+        describe(wire, request)
+
+
 class Seen:
     """What `describe` answered, with the headers as http1.Headers."""
 
