@@ -69,4 +69,8 @@ struct peri_err_info {
 /// The row of `err`; never NULL. Asserts that `err` is in the table.
 const struct peri_err_info *peri_err_info(peri_err_t err);
 
+/// Did the system refuse with `error`, an errno, because this process or the machine has no descriptors or memory left? That says nothing
+/// about a peer or a file.
+bool peri_err_is_shortage(int error);
+
 #endif

@@ -125,7 +125,7 @@ static void on_socket_state(void *data, ares_socket_t fd, int readable, int writ
 peri_err_t peri_dns_blame(int status)
 {
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    bool is_short = fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM);
+    bool is_short = fd < 0 && peri_err_is_shortage(errno);
     if (fd >= 0)
         close(fd);
     return is_short || status == ARES_ENOMEM ? PERI_ERR_OVERLOADED : PERI_ERR_RESOLVE;

@@ -221,11 +221,6 @@ static void backend_count(struct uv_stream_backend *self)
 
 // ---- connecting ----
 
-static bool is_exhausted(int status)
-{
-    return status == UV_EMFILE || status == UV_ENFILE || status == UV_ENOBUFS || status == UV_ENOMEM;
-}
-
 static bool may_connect(struct peri_loop *loop)
 {
     return loop->sockets.open < loop->sockets.limit;
@@ -239,7 +234,7 @@ static void on_uv_connect(uv_connect_t *req, int status)
         return;
     if (status == 0 && !self->is_pipe)
         uv_tcp_nodelay(&self->handle.tcp, 1);
-    peri_err_t err = is_exhausted(status) ? PERI_ERR_OVERLOADED : PERI_ERR_CONNECT;
+    peri_err_t err = peri_err_is_shortage(-status) ? PERI_ERR_OVERLOADED : PERI_ERR_CONNECT;
     self->base.events->on_connect(&self->base, status == 0 ? PERI_OK : err);
 }
 
@@ -266,7 +261,7 @@ struct peri_stream *peri_stream_connect_tcp(struct peri_loop *loop, const struct
     int status = uv_tcp_connect(req, &self->handle.tcp, address, on_uv_connect);
     if (status < 0) {
         free(req);
-        *err = is_exhausted(status) ? PERI_ERR_OVERLOADED : PERI_ERR_CONNECT;
+        *err = peri_err_is_shortage(-status) ? PERI_ERR_OVERLOADED : PERI_ERR_CONNECT;
         peri_stream_close(&self->base);
         return NULL;
     }

@@ -65,7 +65,7 @@ static void look(struct peri_discovery *d)
         return;
     }
     char *bytes = is_open ? read_all(fd, &len) : NULL;
-    bool is_short = !bytes && (errno == EMFILE || errno == ENFILE || errno == ENOMEM);
+    bool is_short = !bytes && peri_err_is_shortage(errno);
     if (bytes)
         take(d, peri_slice(bytes, len));
     else

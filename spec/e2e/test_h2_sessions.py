@@ -201,7 +201,7 @@ def test_a_connection_without_room_is_none_for_the_limit_of_connections(start):
 
 
 class Silence:
-    """Answers `/here`; other streams of the first connection never, so that nobody could say whether it is still there."""
+    """Answers `/answered`; other streams of the first connection never, so that nobody could say whether it is still there."""
 
     def __init__(self):
         self.over = threading.Event()

@@ -11,7 +11,7 @@ from support import http2, wait
 from support.checks import check_problem
 from support.gateway import Gateway
 from support.metrics import Metrics
-from support.upstream import Upstream
+from support.upstream import Silence, Upstream
 
 CONFIG = """
 return {
@@ -25,17 +25,6 @@ return {
 }
 """
 AT_ONCE = 'hedge = { after = "20ms" },'
-
-
-class Silence:
-    """Never answers, until the test is over."""
-
-    def __init__(self):
-        self.over = threading.Event()
-
-    def __call__(self, wire, request):
-        wire.read_request_body(request)
-        self.over.wait(wait.PATIENCE)
 
 
 @contextlib.contextmanager

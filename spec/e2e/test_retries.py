@@ -4,7 +4,6 @@
 import contextlib
 import hashlib
 import json
-import threading
 
 import pytest
 
@@ -12,7 +11,7 @@ from support import wait
 from support.checks import check_problem
 from support.gateway import Gateway
 from support.metrics import Metrics
-from support.upstream import Seen, Upstream, free_address
+from support.upstream import Seen, Silence, Upstream, free_address
 
 CONFIG = """
 return {
@@ -47,17 +46,6 @@ def answer_with(status, headers=()):
 def hang_up(wire, request):
     wire.read_request_body(request)
     wire.close()
-
-
-class Silence:
-    """Never answers, until the test is over."""
-
-    def __init__(self):
-        self.over = threading.Event()
-
-    def __call__(self, wire, request):
-        wire.read_request_body(request)
-        self.over.wait(wait.PATIENCE)
 
 
 @contextlib.contextmanager

@@ -3,14 +3,13 @@
 share. Spans are the business of spec/contract/timing_spec.lua; here an end comes, or it does not."""
 
 import contextlib
-import threading
 
 import pytest
 
 from support import wait
 from support.checks import check_problem
 from support.gateway import Gateway
-from support.upstream import Upstream
+from support.upstream import Silence, Upstream
 
 CONFIG = """
 return {
@@ -22,17 +21,6 @@ return {
   routes = { { upstream = "origin", POLICIES } },
 }
 """
-
-
-class Silence:
-    """Never answers, until the test is over."""
-
-    def __init__(self):
-        self.over = threading.Event()
-
-    def __call__(self, wire, request):
-        wire.read_request_body(request)
-        self.over.wait(wait.PATIENCE)
 
 
 @contextlib.contextmanager

@@ -85,6 +85,17 @@ class Gate:
         describe(wire, request)
 
 
+class Silence:
+    """Never answers, until the test is over."""
+
+    def __init__(self):
+        self.over = threading.Event()
+
+    def __call__(self, wire, request):
+        wire.read_request_body(request)
+        self.over.wait(wait.PATIENCE)
+
+
 class Seen:
     """What `describe` answered, with the headers as http1.Headers."""
 

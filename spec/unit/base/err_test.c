@@ -3,6 +3,7 @@
 #include "base/err.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -87,6 +88,14 @@ static void answers_what_the_security_table_says(void **state)
         assert_int_equal(peri_err_info(rows[i].err)->status, rows[i].status);
 }
 
+static void knows_what_is_a_shortage_of_the_system(void **state)
+{
+    (void)state;
+    assert_true(peri_err_is_shortage(EMFILE) && peri_err_is_shortage(ENFILE));
+    assert_true(peri_err_is_shortage(ENOBUFS) && peri_err_is_shortage(ENOMEM));
+    assert_false(peri_err_is_shortage(0) || peri_err_is_shortage(ECONNREFUSED) || peri_err_is_shortage(ENOENT));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -94,6 +103,7 @@ int main(void)
         cmocka_unit_test(gives_every_error_an_error_status_and_a_sentence),
         cmocka_unit_test(lets_only_failures_of_an_upstream_be_retried),
         cmocka_unit_test(answers_what_the_security_table_says),
+        cmocka_unit_test(knows_what_is_a_shortage_of_the_system),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
